@@ -1,0 +1,82 @@
+# certstatus: what people and CI run. Each target makes .venv and builds the native core as far as it needs.
+#
+#   make demo [ARGS="--help"]    the five-minute start, with everything in a folder of its own
+#   make build | debug           install into .venv; debug: with checks in the native core
+#   make check                   style, types, import rules, stubs of the native core
+#   make test [ARGS="-k crl"]    the tests
+#   make bench [ARGS=...]        the figures
+#   make clean                   back to a fresh checkout
+#
+# PYTHON=/path/to/python picks the Python that .venv is made of.
+
+, := ,
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+.PHONY: build debug dev check test demo bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# Programs that judge our bytes in the tests: PACKAGE:PROGRAM.
+JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl
+
+export PYTHON
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+# Stamps: what is installed in .venv, and with which kind of native core.
+KIND := $(if $(DEBUG),debug,release)
+EMBEDDED := $(VENV)/.embedded-$(KIND)
+DEV := $(VENV)/.dev-$(KIND)
+INPUTS := pyproject.toml $(wildcard setup.py) $(wildcard _native/*.pyx) $(wildcard _native/*.pxd)
+
+build: $(EMBEDDED)
+dev: $(DEV)
+
+debug:
+	@$(MAKE) --no-print-directory DEBUG=1 dev
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m mypy.stubtest responder._native $(if $(wildcard tests/stubtest_allowlist.txt),--allowlist tests/stubtest_allowlist.txt)
+
+test: $(DEV)
+	@.ci/prerequisites programs $(JUDGES) --install
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+demo: $(EMBEDDED)
+	@$(BIN)/certstatus demo $(ARGS)
+
+bench: $(EMBEDDED)
+	@$(BIN)/python loadtest/first_figures.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f responder/_native/*.so _native/*.c _native/*.html
+	find responder tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@.ci/prerequisites build
+	@echo "making $(VENV)"
+	@python=$$(.ci/prerequisites python) && "$$python" -m venv --clear $(VENV)
+
+# $(1): what to install besides the package itself. A core of the other kind is thrown away first.
+define install
+	@.ci/prerequisites build
+	@if compgen -G '$(VENV)/.*-$(if $(DEBUG),release,debug)' >/dev/null; then \
+		rm -rf build responder/_native/*.so $(VENV)/.embedded-* $(VENV)/.dev-*; fi
+	@echo "installing certstatus[$(1)] and building its native core ($(KIND))"
+	@DEBUG=$(DEBUG) $(BIN)/python -m pip install -q -e '.[$(1)]'
+endef
+
+$(EMBEDDED): $(INPUTS) | $(BIN)/python
+	$(call install,embedded)
+	@touch $@
+
+$(DEV): $(INPUTS) | $(BIN)/python
+	$(call install,embedded$(,)dev)
+	@touch $@ $(EMBEDDED)

@@ -1,0 +1,1 @@
+# Makes `from responder._native cimport …` find the modules here.

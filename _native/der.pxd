@@ -1,0 +1,209 @@
+"""DER in and out, without the GIL and without allocation.
+
+Reading walks forward and checks every length against its container. Writing walks backward from the end of a buffer,
+so that every length is known when its header is written. A writer that runs out of room sets `full` and writes no
+more; whoever made the buffer checks that at the end.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+cdef enum:
+    BOOLEAN = 0x01
+    INTEGER = 0x02
+    BIT_STRING = 0x03
+    OCTET_STRING = 0x04
+    NULL_TAG = 0x05
+    OID = 0x06
+    ENUMERATED = 0x0A
+    UTC_TIME = 0x17
+    GENERALIZED_TIME = 0x18
+    SEQUENCE = 0x30
+
+ctypedef const unsigned char* Bytes
+
+ctypedef struct In:
+    Bytes position
+    Bytes end
+
+ctypedef struct TLV:
+    unsigned char tag
+    Bytes start      # of the tag
+    size_t total     # tag, length and content
+    Bytes content
+    size_t length
+
+ctypedef struct Out:
+    unsigned char* start
+    unsigned char* position  # the next octet goes before it
+    bint full
+
+
+cdef inline In reader(Bytes data, size_t size) noexcept nogil:
+    cdef In source
+    source.position = data
+    source.end = data + size
+    return source
+
+
+cdef inline bint at_end(const In* source) noexcept nogil:
+    return source.position == source.end
+
+
+cdef inline bint next_is(const In* source, unsigned char tag) noexcept nogil:
+    return source.position < source.end and source.position[0] == tag
+
+
+cdef inline bint read_any(In* source, TLV* value) noexcept nogil:
+    """One value with a low tag number and a definite, minimal length that lies within its container."""
+    cdef size_t left = <size_t> (source.end - source.position)
+    cdef size_t header = 2
+    cdef size_t length
+    cdef size_t octets
+    cdef size_t index
+    if left < 2 or (source.position[0] & 0x1F) == 0x1F:
+        return False
+    length = source.position[1]
+    if length >= 0x80:
+        octets = length & 0x7F
+        # 0 is the indefinite form; 4 octets are more than any input may have.
+        if octets == 0 or octets > 4 or left < 2 + octets:
+            return False
+        length = 0
+        for index in range(octets):
+            length = (length << 8) | source.position[2 + index]
+        if length < 0x80 or (octets > 1 and length >> (8 * (octets - 1)) == 0):
+            return False
+        header += octets
+    if length > left - header:
+        return False
+    value.tag = source.position[0]
+    value.start = source.position
+    value.content = source.position + header
+    value.length = length
+    value.total = header + length
+    source.position = value.content + length
+    return True
+
+
+cdef inline bint read(In* source, unsigned char tag, TLV* value) noexcept nogil:
+    return next_is(source, tag) and read_any(source, value)
+
+
+cdef inline bint enter(In* source, unsigned char tag, In* inside) noexcept nogil:
+    cdef TLV value
+    if not read(source, tag, &value):
+        return False
+    inside.position = value.content
+    inside.end = value.content + value.length
+    return True
+
+
+cdef inline bint is_minimal_integer(const TLV* value) noexcept nogil:
+    """X.690 §8.3.2: at least one octet, and the first nine bits aren't all equal."""
+    if value.length == 0:
+        return False
+    if value.length == 1:
+        return True
+    if value.content[0] == 0x00:
+        return value.content[1] & 0x80 != 0
+    if value.content[0] == 0xFF:
+        return value.content[1] & 0x80 == 0
+    return True
+
+
+cdef inline Out writer(unsigned char* buffer, size_t size) noexcept nogil:
+    cdef Out out
+    out.start = buffer
+    out.position = buffer + size
+    out.full = False
+    return out
+
+
+cdef inline void put(Out* out, Bytes data, size_t size) noexcept nogil:
+    if <size_t> (out.position - out.start) < size:
+        out.full = True
+        return
+    out.position -= size
+    memcpy(out.position, data, size)
+
+
+cdef inline void put_octet(Out* out, unsigned char octet) noexcept nogil:
+    put(out, &octet, 1)
+
+
+cdef inline void put_header(Out* out, unsigned char tag, size_t length) noexcept nogil:
+    cdef unsigned char count = 0
+    if length < 0x80:
+        put_octet(out, <unsigned char> length)
+    else:
+        while length:
+            put_octet(out, <unsigned char> (length & 0xFF))
+            length >>= 8
+            count += 1
+        put_octet(out, 0x80 | count)
+    put_octet(out, tag)
+
+
+cdef inline void put_value(Out* out, unsigned char tag, Bytes data, size_t size) noexcept nogil:
+    put(out, data, size)
+    put_header(out, tag, size)
+
+
+cdef inline void wrap(Out* out, unsigned char tag, const unsigned char* end) noexcept nogil:
+    """Put a header before everything written since the position was `end`."""
+    put_header(out, tag, <size_t> (end - <const unsigned char*> out.position))
+
+
+cdef inline void put_digits(Out* out, int value, int count) noexcept nogil:
+    cdef int index
+    for index in range(count):
+        put_octet(out, 48 + value % 10)
+        value //= 10
+
+
+cdef inline int put_moment(Out* out, int64_t seconds, int year_digits) noexcept nogil:
+    """The digits and the Z of a time, seconds since 1970; returns the year."""
+    cdef int64_t days = seconds // 86400
+    cdef int rest = <int> (seconds - days * 86400)
+    cdef int64_t era
+    cdef int day_of_era, year_of_era, day_of_year, month_index, day, month
+    cdef int64_t year
+    if rest < 0:
+        rest += 86400
+        days -= 1
+    # Proleptic Gregorian calendar in eras of 400 years that begin in March.
+    days += 719468
+    era = days // 146097 if days >= 0 else (days - 146096) // 146097
+    day_of_era = <int> (days - era * 146097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_index = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month_index + 2) // 5 + 1
+    month = month_index + 3 if month_index < 10 else month_index - 9
+    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    put_octet(out, 90)  # Z
+    put_digits(out, rest % 60, 2)
+    put_digits(out, rest // 60 % 60, 2)
+    put_digits(out, rest // 3600, 2)
+    put_digits(out, day, 2)
+    put_digits(out, month, 2)
+    put_digits(out, <int> year, year_digits)
+    return <int> year
+
+
+cdef inline void put_generalized_time(Out* out, int64_t seconds) noexcept nogil:
+    """YYYYMMDDHHMMSSZ, no fractions (RFC 5280 §4.1.2.5.2)."""
+    put_moment(out, seconds, 4)
+    put_header(out, GENERALIZED_TIME, 15)
+
+
+cdef inline void put_time(Out* out, int64_t seconds) noexcept nogil:
+    """UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 §5.1.2.4)."""
+    # until 2050-01-01T00:00:00Z, in days: the seconds are more than a C int literal holds
+    if seconds < <int64_t> 29220 * 86400:
+        put_moment(out, seconds, 2)
+        put_header(out, UTC_TIME, 13)
+    else:
+        put_generalized_time(out, seconds)

@@ -1,0 +1,1 @@
+cdef str drain_errors()

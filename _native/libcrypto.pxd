@@ -1,0 +1,61 @@
+"""What we use of libcrypto 3.x, and nothing more."""
+
+from libc.stddef cimport size_t
+
+cdef extern from "openssl/err.h" nogil:
+    unsigned long ERR_get_error()
+    void ERR_clear_error()
+    void ERR_error_string_n(unsigned long code, char* buffer, size_t size)
+
+cdef extern from "openssl/evp.h" nogil:
+    ctypedef struct EVP_PKEY:
+        pass
+    ctypedef struct EVP_PKEY_CTX:
+        pass
+    ctypedef struct EVP_MD:
+        pass
+    ctypedef struct EVP_MD_CTX:
+        pass
+    ctypedef struct OSSL_LIB_CTX:
+        pass
+    ctypedef struct ENGINE:
+        pass
+    ctypedef struct OSSL_PARAM:
+        pass
+
+    void EVP_PKEY_free(EVP_PKEY* key)
+    int EVP_PKEY_is_a(const EVP_PKEY* key, const char* name)
+    int EVP_PKEY_get_bits(const EVP_PKEY* key)
+    int EVP_PKEY_get_size(const EVP_PKEY* key)
+    int EVP_PKEY_get_group_name(const EVP_PKEY* key, char* name, size_t size, size_t* length)
+
+    EVP_PKEY_CTX* EVP_PKEY_CTX_new_from_pkey(OSSL_LIB_CTX* library, EVP_PKEY* key, const char* properties)
+    void EVP_PKEY_CTX_free(EVP_PKEY_CTX* context)
+    int EVP_PKEY_sign_init(EVP_PKEY_CTX* context)
+    int EVP_PKEY_sign(EVP_PKEY_CTX* context, unsigned char* signature, size_t* size, const unsigned char* digest, size_t length)
+    int EVP_PKEY_verify_init(EVP_PKEY_CTX* context)
+    int EVP_PKEY_verify(EVP_PKEY_CTX* context, const unsigned char* signature, size_t size, const unsigned char* digest, size_t length)
+    int EVP_PKEY_CTX_set_signature_md(EVP_PKEY_CTX* context, const EVP_MD* digest)
+
+    EVP_MD* EVP_MD_fetch(OSSL_LIB_CTX* library, const char* algorithm, const char* properties)
+    EVP_MD_CTX* EVP_MD_CTX_new()
+    void EVP_MD_CTX_free(EVP_MD_CTX* context)
+    int EVP_DigestInit_ex2(EVP_MD_CTX* context, const EVP_MD* digest, const OSSL_PARAM* parameters)
+    int EVP_DigestUpdate(EVP_MD_CTX* context, const void* data, size_t size)
+    int EVP_DigestFinal_ex(EVP_MD_CTX* context, unsigned char* digest, unsigned int* size)
+
+cdef extern from "openssl/rsa.h" nogil:
+    int RSA_PKCS1_PADDING
+    int EVP_PKEY_CTX_set_rsa_padding(EVP_PKEY_CTX* context, int padding)
+
+cdef extern from "openssl/x509.h" nogil:
+    ctypedef struct PKCS8_PRIV_KEY_INFO:
+        pass
+    PKCS8_PRIV_KEY_INFO* d2i_PKCS8_PRIV_KEY_INFO(PKCS8_PRIV_KEY_INFO** out, const unsigned char** data, long size)
+    void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO* info)
+    EVP_PKEY* EVP_PKCS82PKEY(const PKCS8_PRIV_KEY_INFO* info)
+    int i2d_PUBKEY(const EVP_PKEY* key, unsigned char** out)
+    EVP_PKEY* d2i_PUBKEY(EVP_PKEY** out, const unsigned char** data, long size)
+
+cdef extern from "openssl/crypto.h" nogil:
+    void OPENSSL_free(void* memory)

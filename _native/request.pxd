@@ -1,0 +1,27 @@
+"""An OCSPRequest as views into its octets, for whoever holds them. Parsed without the GIL."""
+
+from libc.stddef cimport size_t
+
+cdef enum:
+    MAX_OCTETS = 16384
+    MAX_IDS = 20
+
+ctypedef struct CertIDView:
+    int variant  # as in the stub: 1..4, + 16 with absent parameters, 0 a hash we don't know
+    const unsigned char* issuer_name_hash
+    size_t name_size
+    const unsigned char* issuer_key_hash
+    size_t key_size
+    const unsigned char* serial
+    size_t serial_size
+
+ctypedef struct RequestView:
+    int count
+    CertIDView ids[MAX_IDS]
+    const unsigned char* nonce  # the extnValue's content, or NULL
+    size_t nonce_size
+    bint is_signed
+    const char* fault           # a static sentence, when parsing failed
+    size_t offset
+
+cdef bint parse_request(const unsigned char* der, size_t size, RequestView* request) noexcept nogil

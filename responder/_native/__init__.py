@@ -1,0 +1,35 @@
+"""The native core's one door; see `__init__.pyi` for the contracts."""
+
+from responder._native.crl import CRLBuilder
+from responder._native.keys import PrivateKey, load_private_key, verify
+from responder._native.ocsp import (
+    Records,
+    SigningProfile,
+    decode_records,
+    encode_profile,
+    load_profile,
+    tombstone,
+)
+from responder._native.request import (
+    MAX_CERT_IDS,
+    MAX_REQUEST_BYTES,
+    parse_certificate,
+    parse_ocsp_request,
+)
+
+__all__ = [
+    "MAX_CERT_IDS",
+    "MAX_REQUEST_BYTES",
+    "CRLBuilder",
+    "PrivateKey",
+    "Records",
+    "SigningProfile",
+    "decode_records",
+    "encode_profile",
+    "load_private_key",
+    "load_profile",
+    "parse_certificate",
+    "parse_ocsp_request",
+    "tombstone",
+    "verify",
+]

@@ -1,0 +1,254 @@
+"""The native core: DER, signing and records on the system's libcrypto.
+
+Times are integers: seconds since 1970-01-01T00:00:00Z unless the name says otherwise. Serial numbers are the
+content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet or more).
+"""
+
+from collections.abc import Sequence
+from typing import Final, final
+
+MAX_REQUEST_BYTES: Final[int]
+"""16,384: a longer OCSPRequest is refused before it is looked at."""
+
+MAX_CERT_IDS: Final[int]
+"""20: the most CertIDs one request may hold."""
+
+# CertID variants: 1 SHA-1, 2 SHA-256, 3 SHA-384, 4 SHA-512 with NULL parameters; + 16 with absent parameters;
+# 0 a hash we don't know.
+
+def parse_ocsp_request(der: bytes, /) -> tuple[list[tuple[int, bytes, bytes, bytes]], bytes | None, bool]:
+    """Read an OCSPRequest strictly; all input must be consumed.
+
+    Returns:
+        The CertIDs as `(variant, issuer_name_hash, issuer_key_hash, serial)`, the nonce's extnValue content or
+        None, and whether the request carries an optionalSignature.
+
+    Raises:
+        MalformedRequest: with a sentence that says what and at which offset.
+
+    Source: RFC 6960 §4.1.1, §4.4.1; RFC 9654 §2.1.
+    """
+
+def parse_certificate(der: bytes, /) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """The parts of a certificate that OCSP and CRLs are made of, byte for byte as they stand in it.
+
+    Returns:
+        `(serial, issuer, subject, spki, public_key_bits)`: content octets of the serial; the DER of both Names
+        and of the SubjectPublicKeyInfo; the BIT STRING's contents without tag, length and unused-bits octet.
+
+    Raises:
+        ValueError: not a certificate, or trailing bytes.
+
+    Source: RFC 6960 §4.1.1 (issuerNameHash, issuerKeyHash).
+    """
+
+@final
+class PrivateKey:
+    """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
+
+    @property
+    def public_key(self) -> bytes:
+        """DER SubjectPublicKeyInfo."""
+    @property
+    def signature_algorithm(self) -> bytes:
+        """DER AlgorithmIdentifier of what `sign` makes: ecdsa-with-SHA256 or sha256WithRSAEncryption."""
+    @property
+    def name(self) -> str:
+        """A bounded label for metrics and logs: `ecdsa-p256` or `rsa-2048`, `rsa-3072`, …"""
+    def sign(self, message: bytes, /) -> bytes:
+        """The signature as it stands in a BIT STRING (ECDSA as DER). Releases the GIL.
+
+        Raises:
+            SigningFailed: libcrypto refused.
+        """
+
+def load_private_key(pkcs8: bytes, /) -> PrivateKey:
+    """Take over a DER PrivateKeyInfo (unencrypted).
+
+    Raises:
+        ValueError: not such a structure, a key type we don't sign with, or RSA under 2048 bits.
+    """
+
+def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: bytes, /) -> None:
+    """Check a signature of one of our algorithms. Releases the GIL.
+
+    Raises:
+        ValueError: it doesn't verify, or the key can't be read.
+    """
+
+@final
+class SigningProfile:
+    """All that is the same for a signer's answers, under the hash of it. Immutable. Made by `load_profile`."""
+
+    @property
+    def id(self) -> bytes:
+        """The first 16 octets of SHA-256 of `body`."""
+    @property
+    def body(self) -> bytes:
+        """What is stored and distributed: format octet, then DER."""
+    @property
+    def issuer_tag(self) -> bytes:
+        """8 octets, see `pki.Issuer.tag`."""
+    @property
+    def signature_algorithm(self) -> bytes: ...
+    @property
+    def responder_id(self) -> bytes: ...
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """DER certificates of the `certs` field, the delegate first; empty for a CA-signed profile."""
+    def render(self, records: Records, variant: int, serial: bytes, /) -> bytes:
+        """The whole DER OCSPResponse of one certificate for one CertID variant, as it was signed.
+
+        Raises:
+            KeyError: `records` has no such variant.
+            ValueError: `records` is of another profile or another certificate.
+        """
+    def sign_response(
+        self,
+        key: PrivateKey,
+        singles: Sequence[tuple[int, bytes, int, int, int, int, int, bytes]],
+        produced_at: int,
+        nonce: bytes | None,
+        /,
+    ) -> bytes:
+        """Sign one complete DER OCSPResponse, for a nonce or several CertIDs.
+
+        Args:
+            singles: `(variant, serial, cert_status, revocation_time, reason, this_update, next_update,
+                single_extensions)`; `cert_status` 0 good, 1 revoked, 2 unknown; `reason` -1 for none;
+                `single_extensions` DER Extension values one after the other, or empty.
+            nonce: the extnValue content to return unchanged, or None.
+        """
+    def sign_records(
+        self,
+        key: PrivateKey,
+        statuses: Sequence[tuple[bytes, int, int, int, int, int, int, int, int, bytes]],
+        variants: Sequence[int],
+        produced_at: int,
+        /,
+    ) -> list[Records]:
+        """Sign one response per certificate and variant, as records. Releases the GIL for the whole batch.
+
+        Args:
+            statuses: `(serial, cert_status, revocation_time, reason, this_update, next_update, epoch, number,
+                as_of_microseconds, single_extensions)`.
+
+        Raises:
+            SigningFailed: libcrypto refused; nothing of the batch is returned.
+        """
+
+def encode_profile(
+    *,
+    issuer_tag: bytes,
+    cert_id_hashes: Sequence[tuple[bytes, bytes]],
+    signature_algorithm: bytes,
+    responder_id: bytes,
+    certificates: Sequence[bytes],
+    response_extensions: bytes = b"",
+) -> bytes:
+    """The body of a profile.
+
+    Args:
+        cert_id_hashes: `(issuer_name_hash, issuer_key_hash)` for SHA-1, SHA-256, SHA-384 and SHA-512, in that order.
+        responder_id: DER of the ResponderID CHOICE, with its explicit tag.
+        response_extensions: DER Extension values one after the other, in every answer of this profile.
+    """
+
+def load_profile(body: bytes, /) -> SigningProfile:
+    """Read a profile's body.
+
+    Raises:
+        ValueError: of a format this version doesn't know, or damaged.
+    """
+
+@final
+class Records:
+    """All pre-signed variants of one certificate, in about 100 octets a variant. Immutable.
+
+    A tombstone has no variants: it says that an older status may no longer be answered, and is a miss.
+    """
+
+    @property
+    def encoded(self) -> bytes:
+        """What is stored. Octet 0 is the format (1); 1..4 epoch, 5..12 number, 13..20 as_of in microseconds, all
+        big-endian, so that a store compares and parses them without this library; octet 21, bits 0-1 cert_status."""
+    @property
+    def is_tombstone(self) -> bool: ...
+    @property
+    def profile_id(self) -> bytes: ...
+    @property
+    def cert_status(self) -> int: ...
+    @property
+    def revocation_time(self) -> int | None: ...
+    @property
+    def revocation_reason(self) -> int | None: ...
+    @property
+    def this_update(self) -> int: ...
+    @property
+    def next_update(self) -> int: ...
+    @property
+    def produced_at(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def as_of_microseconds(self) -> int: ...
+    @property
+    def variants(self) -> tuple[int, ...]: ...
+    @property
+    def single_extensions(self) -> bytes: ...
+
+def decode_records(encoded: bytes, /) -> Records:
+    """Read what `Records.encoded` gave.
+
+    Raises:
+        ValueError: an unknown format or damaged: a miss for the caller, never a guess.
+    """
+
+def tombstone(
+    issuer_tag: bytes,
+    serial: bytes,
+    cert_status: int,
+    epoch: int,
+    number: int,
+    as_of_microseconds: int,
+    next_update: int,
+    /,
+) -> Records:
+    """Records without a variant, which bury everything of a lower `(version, as_of)`."""
+
+@final
+class CRLBuilder:
+    """Collects the entries of one CRL in encoded form, in the order they are added, then signs it."""
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def add(self, serial: bytes, revocation_time: int, reason: int = -1, invalidity_date: int = -1, /) -> None:
+        """Add one revokedCertificates entry.
+
+        Args:
+            reason: CRLReason, or -1; 0 (unspecified) is left out as -1 is (RFC 5280 §5.3.1).
+            invalidity_date: or -1 (RFC 5280 §5.3.2; always GeneralizedTime).
+        """
+    def sign(
+        self,
+        key: PrivateKey,
+        issuer_name: bytes,
+        authority_key_identifier: bytes,
+        crl_number: int,
+        this_update: int,
+        next_update: int,
+        extensions: bytes = b"",
+        /,
+    ) -> bytes:
+        """The DER CertificateList v2. Releases the GIL while signing.
+
+        Args:
+            issuer_name: DER Name, byte for byte the CA's subject.
+            authority_key_identifier: the key identifier's octets (RFC 5280 §5.2.1).
+            crl_number: 0 < n < 2^159 (RFC 5280 §5.2.3).
+            extensions: further DER Extension values, one after the other.
+
+        Source: RFC 5280 §5.1, §5.2; times are UTCTime through 2049, GeneralizedTime from 2050 (§5.1.2.4).
+        """

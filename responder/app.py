@@ -1,0 +1,587 @@
+"""The composition root: the only file that names every class and puts them together, a role at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import uvloop
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.config import Sockets
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from responder import config as configuration
+from responder import log, metrics
+from responder.clock import SystemClock
+from responder.config import Config
+from responder.crl.delegates import is_renewal_due, issue_responder_certificate
+from responder.crl.issuer import CRLIssuer
+from responder.crl.schedule import CRLSchedule
+from responder.errors import CertstatusError, ConfigError, StatusUnavailable, StoreUnavailable
+from responder.ocsp.cached import CachedSource
+from responder.ocsp.filter import FilterSource
+from responder.ocsp.live import Budget, LiveSource
+from responder.ocsp.presign import Presigner, Relay
+from responder.ocsp.revoke import Revoker
+from responder.pki import Issuers
+from responder.signing import KeyRing, NativeCRLSigner, NativeSigner, Profiles, Signer, Signers, make_signer
+from responder.storage.crls import PostgresCRLs
+from responder.storage.imports import PostgresImports
+from responder.storage.issuers import PostgresIssuers
+from responder.storage.partitions import PostgresPartitions
+from responder.storage.postgres import Listener, connect
+from responder.storage.redis import RedisRecords
+from responder.storage.statuses import PostgresStatuses
+from responder.web.admin import AdminAPI
+from responder.web.crl import CRLEndpoint, PublishedCRLs
+from responder.web.health import Check, Health
+from responder.web.ocsp import OCSPEndpoint
+
+_log = log.get("app")
+
+CONFIGURATION_SECONDS = 30.0
+"""How often issuers, signers and CRLs are read again although nobody announced a change."""
+
+GRACE_SECONDS = 8.0
+"""How long requests under way may take once a stop was asked for; less than the supervisor's own limit."""
+
+Started = Callable[[], None]
+
+
+def ca_key_directory(config: Config) -> Path:
+    """Where the `crl` role finds CA keys; `serve` and `work` never look there."""
+    return config.keys.directory / "ca"
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores of one process, and what it knows of issuers."""
+
+    issuers: Issuers
+    issuer_store: PostgresIssuers
+    statuses: PostgresStatuses
+    partitions: PostgresPartitions
+    crls: PostgresCRLs
+    imports: PostgresImports
+    records: RedisRecords
+
+
+@asynccontextmanager
+async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
+    """Connect to both stores for as long as the block lasts.
+
+    Args:
+        name: what the database shows of this process.
+
+    Raises:
+        StatusUnavailable: the database can't be reached.
+    """
+    async with AsyncExitStack() as stack:
+        pool = await connect(
+            config.postgres.url,
+            password=config.postgres.password(),
+            pool_size=config.postgres.pool_size,
+            application_name=f"certstatus {name}",
+        )
+        stack.push_async_callback(pool.close)
+        records = RedisRecords(
+            config.redis.url, password=config.redis.password(), timeout_seconds=config.redis.timeout_seconds
+        )
+        stack.push_async_callback(records.close)
+        issuers = Issuers()
+        yield Stores(
+            issuers=issuers,
+            issuer_store=PostgresIssuers(pool),
+            statuses=PostgresStatuses(pool, issuers),
+            partitions=PostgresPartitions(pool),
+            crls=PostgresCRLs(pool),
+            imports=PostgresImports(pool),
+            records=records,
+        )
+
+
+class Directory:
+    """What a process keeps in memory of the operator's choices: issuers, and the signers whose keys are here."""
+
+    def __init__(self, stores: Stores, *, keys: Path | None) -> None:
+        """`keys` is the folder of responder keys; None for a role that signs nothing."""
+        self.signers = Signers()
+        self.profiles = Profiles()
+        self._stores = stores
+        self._keys = keys
+        self._reported: set[str] = set()
+
+    async def reload(self) -> None:
+        """Read issuers, profiles and signers again. A signer that can't be used is reported once, and left out.
+
+        Raises:
+            StatusUnavailable: the database can't be read; everything stays as it was.
+        """
+        store = self._stores.issuer_store
+        self._stores.issuers.replace(await store.load())
+        signers = [] if self._keys is None else await self._load_signers(self._keys)
+        profiles = await store.profiles()
+        known = {profile.id for profile in profiles}
+        # A profile is distributed before it is used (design §3).
+        for signer in signers:
+            if signer.profile.id not in known:
+                await store.add_profile(signer.issuer.id, signer.profile)
+                profiles.append(signer.profile)
+        self.profiles.replace(profiles)
+        self.signers.replace(signers)
+
+    async def _load_signers(self, keys: Path) -> list[Signer]:
+        try:
+            ring = KeyRing(keys)
+        except ConfigError as error:
+            self._report(error)
+            return list(self.signers)
+        signers = []
+        for row in await self._stores.issuer_store.responder_certificates():
+            issuer, key = self._stores.issuers.get(row.issuer_id), ring.get(row.public_key)
+            if issuer is None or key is None:
+                continue
+            try:
+                signers.append(make_signer(issuer, row.certificate, key))
+            except ConfigError as error:
+                self._report(error)
+        return signers
+
+    def _report(self, error: ConfigError) -> None:
+        for fault in error.faults:
+            if fault not in self._reported:
+                self._reported.add(fault)
+                _log.error("signer_left_out", error=fault)
+
+
+def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[FilterSource, CachedSource]:
+    """filter → cached(redis) → live, and the cached source for its closing."""
+    clock = SystemClock()
+    signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
+    live = LiveSource(
+        stores.statuses,
+        records=signer,
+        responses=signer,
+        issuers=stores.issuers,
+        profiles=directory.profiles,
+        clock=clock,
+        budget=Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting),
+    )
+    cached = CachedSource(
+        stores.records,
+        live,
+        issuers=stores.issuers,
+        profiles=directory.profiles,
+        clock=clock,
+        name="redis",
+    )
+    return FilterSource(cached, stores.issuers), cached
+
+
+# --- serve ---------------------------------------------------------------------------------------------------------
+
+
+def public_app(load: Callable[[], Config], started: Started = lambda: None) -> Starlette:
+    """The whole public site as one ASGI application; its lifespan opens and closes everything it needs."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        config = load()
+        async with open_stores(config, name="serve") as stores, AsyncExitStack() as stack:
+            directory = Directory(stores, keys=config.keys.directory)
+            published = PublishedCRLs()
+
+            async def reload() -> None:
+                await directory.reload()
+                published.replace(await stores.crls.newer_than(published.numbers()))
+
+            await stack.enter_async_context(kept_current(config, ["certstatus_issuers", "certstatus_crls"], reload))
+            source, cached = answering_chain(config, stores, directory)
+            stack.push_async_callback(cached.close)
+            clock = SystemClock()
+            # The routes exist once what they need does; Starlette reads this list at each request.
+            app.router.routes[:] = [
+                *CRLEndpoint(published, issuers=stores.issuers, clock=clock).routes(),
+                *OCSPEndpoint(source, issuers=stores.issuers, clock=clock).routes(),
+            ]
+            started()
+            yield
+
+    return Starlette(lifespan=lifespan)
+
+
+def _config_from_environment() -> Config:
+    path = os.environ.get(configuration.CONFIG_VARIABLE)
+    config = configuration.load(Path(path) if path else None)
+    log.configure(level=config.log.level, format=config.log.format)
+    return config
+
+
+asgi = public_app(_config_from_environment)
+"""For `hypercorn responder.app:asgi`, with the configuration that CERTSTATUS_CONFIG names."""
+
+
+@asynccontextmanager
+async def kept_current(
+    config: Config, channels: list[str], reload: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Run `reload` now, and again after each announcement on `channels` and every CONFIGURATION_SECONDS.
+
+    Raises:
+        StatusUnavailable: the first reading failed.
+    """
+    changed = asyncio.Event()
+    await reload()
+    listener = Listener(
+        config.postgres.url,
+        channels,
+        lambda channel: changed.set(),
+        password=config.postgres.password(),
+    )
+
+    async def follow() -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), CONFIGURATION_SECONDS)
+            changed.clear()
+            try:
+                await reload()
+            except CertstatusError as error:
+                _log.warning("reload_failed", error=str(error))
+                await asyncio.sleep(1)
+                changed.set()
+
+    async with listener, background(follow()):
+        yield
+
+
+@asynccontextmanager
+async def background(*coroutines: Awaitable[object]) -> AsyncIterator[None]:
+    """Run these beside the block. One that fails takes the process down: half a process is worse than a restart."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+
+    def end_process(task: asyncio.Future[object]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("background_task_failed", error=repr(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for task in tasks:
+        task.add_done_callback(end_process)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _serve_http(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
+    settings = HypercornConfig()
+    settings.accesslog = None
+    settings.errorlog = None
+    settings.include_server_header = False
+    settings.graceful_timeout = GRACE_SECONDS
+    settings.keep_alive_timeout = 15
+    settings.h11_max_incomplete_size = 16 * 1024
+    settings.backlog = 1024
+    await worker_serve(
+        ASGIWrapper(app),  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
+        settings,
+        sockets=Sockets([], [listener], []),
+        shutdown_trigger=stop.wait,
+    )
+
+
+# --- the processes of the roles ------------------------------------------------------------------------------------
+
+
+class Process(Protocol):
+    """What a role's process tells whoever started it."""
+
+    def ready(self) -> None:
+        """It answers from now on."""
+
+    def beat(self) -> None:
+        """It is alive; called about once a second."""
+
+
+def run_process(process: Process, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run one role until SIGTERM; the exit code: 0 after an orderly end, 1 when it can't go on."""
+
+    async def supervised() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        async with background(_beat(process)):
+            await main(stop)
+
+    try:
+        uvloop.run(supervised())
+    except CertstatusError as error:
+        _log.error("process_failed", error=str(error))
+        return 1
+    return 0
+
+
+async def _beat(process: Process) -> None:
+    while True:
+        process.beat()
+        await asyncio.sleep(1)
+
+
+async def serve(config: Config, process: Process, listener: socket.socket, stop: asyncio.Event) -> None:
+    """One worker of the public listener."""
+    await _serve_http(public_app(lambda: config, process.ready), listener, stop)
+
+
+async def administer(
+    config: Config,
+    process: Process,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    segment: metrics.Segment,
+    with_api: bool,
+) -> None:
+    """The operator's listener: health and metrics of this host, and the API where the role has one."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
+            directory = Directory(stores, keys=None)
+            await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], directory.reload))
+            routes: list[BaseRoute] = health(stores, segment).routes()
+            if with_api:
+                api = AdminAPI(revoker(config, stores), issuers=stores.issuers, token=config.admin.token())
+                routes += api.routes()
+            app.router.routes[:] = routes
+            process.ready()
+            yield
+
+    await _serve_http(Starlette(lifespan=lifespan), listener, stop)
+
+
+def revoker(config: Config, stores: Stores) -> Revoker:
+    """What changes statuses, for the API and the command line."""
+    return Revoker(stores.statuses, stores.records, clock=SystemClock(), wait_seconds=config.revocation.wait_seconds)
+
+
+def health(stores: Stores, segment: metrics.Segment) -> Health:
+    """What readiness and metrics are made of."""
+
+    async def postgres() -> str:
+        lag = await stores.partitions.lag()
+        pending = await stores.statuses.pending_count()
+        return f"{len(stores.issuers)} issuers, {pending} changes to sign, pre-signing {lag.total_seconds():.0f} s late"
+
+    async def redis() -> str:
+        await stores.records.ping()
+        return "answers"
+
+    async def crls() -> str:
+        now = SystemClock().now()
+        newest = await stores.crls.newest()
+        expired = [crl.issuer_id for crl in newest if crl.next_update <= now]
+        if expired:
+            raise StatusUnavailable(f"the CRL of {', '.join(expired)} is past its nextUpdate")
+        return f"{len(newest)} published"
+
+    checks: dict[str, Check] = {"postgres": postgres, "redis": redis, "crls": crls}
+
+    async def text() -> bytes:
+        gauges: list[metrics.Gauge] = []
+        with contextlib.suppress(StatusUnavailable):
+            gauges = [
+                metrics.Gauge("outbox_open", "Changes not signed yet.", {}, await stores.statuses.pending_count()),
+                metrics.Gauge(
+                    "presign_lag_seconds",
+                    "How late the latest slice is.",
+                    {},
+                    (await stores.partitions.lag()).total_seconds(),
+                ),
+                *(
+                    metrics.Gauge(
+                        "crl_next_update_seconds",
+                        "When the published CRL ends, in Unix time.",
+                        {"issuer": crl.issuer_id, "scope": crl.scope},
+                        crl.next_update.timestamp(),
+                    )
+                    for crl in await stores.crls.newest()
+                ),
+            ]
+        return metrics.render(segment, gauges)
+
+    return Health(checks, text)
+
+
+async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
+    """Signs what changed at once and everything in its turn."""
+    async with open_stores(config, name="work") as stores, AsyncExitStack() as stack:
+        directory = Directory(stores, keys=config.keys.directory)
+        await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], directory.reload))
+        clock = SystemClock()
+        signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
+        relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
+        presigner = Presigner(
+            stores.partitions,
+            issuers=stores.issuers,
+            signer=signer,
+            records=stores.records,
+            clock=clock,
+            owner=_owner(),
+        )
+        changed = asyncio.Event()
+        listener = Listener(
+            config.postgres.url,
+            ["certstatus_status"],
+            lambda channel: changed.set(),
+            password=config.postgres.password(),
+        )
+
+        async def presign_once() -> bool:
+            return await presigner.once()
+
+        async def relay_once() -> bool:
+            return await relay.once() > 0
+
+        async def sweep_once() -> bool:
+            await stores.statuses.sweep()
+            return False
+
+        async with (
+            listener,
+            background(
+                repeatedly(relay_once, idle_seconds=1, wake=changed),
+                repeatedly(presign_once, idle_seconds=1),
+                repeatedly(sweep_once, idle_seconds=3600),
+            ),
+        ):
+            process.ready()
+            await stop.wait()
+
+
+async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> None:
+    """Publishes CRLs and renews responder certificates, for the issuers whose CA key is here."""
+    async with open_stores(config, name="crl") as stores, AsyncExitStack() as stack:
+        directory = Directory(stores, keys=None)
+        keys = KeyRing(ca_key_directory(config))
+
+        async def reload() -> None:
+            nonlocal keys
+            await directory.reload()
+            keys = KeyRing(ca_key_directory(config))
+            signer.use(keys)
+
+        signer = NativeCRLSigner(keys)
+        await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], reload))
+        schedule = _crl_schedule(stores, signer)
+
+        async def publish_once() -> bool:
+            return await schedule.once(_signed_here(stores, signer)) > 0
+
+        async def renew_once() -> bool:
+            await renew_responder_certificates(stores, keys)
+            return False
+
+        async with background(repeatedly(publish_once, idle_seconds=1), repeatedly(renew_once, idle_seconds=600)):
+            process.ready()
+            await stop.wait()
+
+
+async def sign_pending(config: Config, stores: Stores, progress: Callable[[int], None]) -> None:
+    """Sign every change that waits, and return when none is left; what `work` does all the time."""
+    directory = Directory(stores, keys=config.keys.directory)
+    await directory.reload()
+    clock = SystemClock()
+    signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
+    relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
+    while count := await relay.once():
+        progress(count)
+
+
+async def publish_crls(config: Config, stores: Stores) -> None:
+    """Publish the CRLs that are due, once; what `crl` does all the time."""
+    signer = NativeCRLSigner(KeyRing(ca_key_directory(config)))
+    await _crl_schedule(stores, signer).once(_signed_here(stores, signer))
+
+
+def _crl_schedule(stores: Stores, signer: NativeCRLSigner) -> CRLSchedule:
+    return CRLSchedule(
+        CRLIssuer(revoked=stores.statuses, statuses=stores.statuses, signer=signer, store=stores.crls),
+        store=stores.crls,
+        leases=stores.crls,
+        issuers=stores.issuers,
+        clock=SystemClock(),
+        owner=_owner(),
+    )
+
+
+def _signed_here(stores: Stores, signer: NativeCRLSigner) -> frozenset[str]:
+    return frozenset(issuer.id for issuer in stores.issuers if signer.can_sign(issuer))
+
+
+async def renew_responder_certificates(stores: Stores, ca_keys: KeyRing) -> int:
+    """Issue a new certificate for each responder key whose newest one ends soon; how many."""
+    now = SystemClock().now()
+    newest = {}
+    for row in await stores.issuer_store.responder_certificates():
+        held = newest.get((row.issuer_id, row.public_key))
+        if held is None or held.not_after < row.not_after:
+            newest[row.issuer_id, row.public_key] = row
+    renewed = 0
+    for row in newest.values():
+        issuer = stores.issuers.get(row.issuer_id)
+        if (
+            issuer is None
+            or row.certificate == issuer.certificate
+            or row.not_after >= issuer.not_after
+            or not is_renewal_due(row.not_after, issuer.policy, now)
+        ):
+            continue
+        ca_key = ca_keys.certificate_issuing_key(issuer.public_key)
+        if ca_key is None:
+            continue
+        certificate = issue_responder_certificate(issuer, ca_key, row.public_key, now=now)
+        await stores.issuer_store.add_responder_certificate(issuer.id, certificate)
+        _log.info("responder_certificate_renewed", issuer=issuer.id)
+        renewed += 1
+    return renewed
+
+
+async def repeatedly(
+    once: Callable[[], Awaitable[bool]], *, idle_seconds: float, wake: asyncio.Event | None = None
+) -> None:
+    """Call `once` for ever: at once again while it returns True, else after `idle_seconds` or when woken.
+
+    A failing dependency is logged and tried again, later each time, up to 10 s.
+    """
+    pause = 0.0
+    while True:
+        try:
+            busy = await once()
+            pause = 0.0 if busy else idle_seconds
+        except (CertstatusError, StoreUnavailable) as error:
+            _log.warning("will_try_again", task=once.__name__, error=str(error))
+            pause = min(max(2 * pause, 0.5), 10)
+        if wake is None:
+            await asyncio.sleep(pause)
+            continue
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), pause)
+        wake.clear()
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

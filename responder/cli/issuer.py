@@ -1,0 +1,216 @@
+"""`certstatus issuer`: the CAs this installation answers for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from responder.app import Stores, ca_key_directory, open_stores
+from responder.cli.config import ConfigOption
+from responder.cli.options import load_config, print_result, run
+from responder.cli.output import JsonOption
+from responder.clock import SystemClock
+from responder.config import Config
+from responder.crl.delegates import issue_responder_certificate
+from responder.errors import ConfigError
+from responder.pki import Issuer, make_issuer
+from responder.signing import KeyRing, make_signer
+
+app = typer.Typer(help="The CAs to answer for, and what is decided for each.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    issuer_id: Annotated[str, typer.Option("--id", help="A short name: lower-case letters, digits and hyphens.")],
+    certificate: Annotated[Path, typer.Option(help="The CA's certificate, PEM or DER.")],
+    responder_key: Annotated[
+        Path | None, typer.Option(help="The private key of a delegated responder (PEM, mode 0600).")
+    ] = None,
+    responder_certificate: Annotated[
+        Path | None, typer.Option(help="Its certificate, issued by the CA with extendedKeyUsage OCSPSigning.")
+    ] = None,
+    ca_key: Annotated[
+        Path | None,
+        typer.Option(help="The CA's private key (PEM, mode 0600): for CRLs, and to issue the responder certificate."),
+    ] = None,
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Answer for a CA, with a delegated responder of its, or with its key."""
+    loaded = load_config(config)
+    if (responder_key is None) != (responder_certificate is None):
+        raise ConfigError("--responder-key and --responder-certificate go together; one of them is missing")
+    if responder_key is None and ca_key is None:
+        raise ConfigError("give --responder-key and --responder-certificate, or --ca-key, or all three")
+    issuer = make_issuer(issuer_id, read_certificate(certificate))
+    result = run(_add(loaded, issuer, responder_key, responder_certificate, ca_key))
+    text = f"issuer {issuer.id} added: {issuer_subject(issuer)}"
+    if not result["crl"]:
+        text += "\nwithout the CA's key no CRLs are built for it"
+    print_result(result, text, json=json)
+
+
+async def _add(
+    config: Config,
+    issuer: Issuer,
+    responder_key: Path | None,
+    responder_certificate: Path | None,
+    ca_key: Path | None,
+) -> dict[str, object]:
+    """Check everything first; then keys into their folders, then the rows, so that no row is without its key."""
+    async with open_stores(config, name="cli") as stores:
+        await _refuse_duplicate(stores, issuer)
+        installed: list[Path] = []
+        try:
+            if ca_key is not None:
+                installed.append(install_key(ca_key, ca_key_directory(config), f"{issuer.id}-ca.pem"))
+                if KeyRing(ca_key_directory(config)).get(issuer.public_key) is None:
+                    raise ConfigError(f"{ca_key}: it isn't the key of the certificate of issuer {issuer.id}")
+            if responder_key is not None and responder_certificate is not None:
+                installed.append(install_key(responder_key, config.keys.directory, f"{issuer.id}.pem"))
+                delegate = read_certificate(responder_certificate)
+            else:
+                path, spki = new_key(config.keys.directory, f"{issuer.id}.pem")
+                installed.append(path)
+                issuing = KeyRing(ca_key_directory(config)).certificate_issuing_key(issuer.public_key)
+                assert issuing is not None  # installed above
+                delegate = issue_responder_certificate(issuer, issuing, spki, now=SystemClock().now())
+            key = KeyRing(config.keys.directory).get(public_key_of(delegate))
+            if key is None:
+                raise ConfigError(
+                    f"{responder_certificate}: it isn't the certificate of the key in {responder_key}; "
+                    "give the certificate that was issued for this key"
+                )
+            make_signer(issuer, delegate, key)
+            await stores.issuer_store.add(issuer, responder_certificate=delegate)
+        except BaseException:
+            for path in installed:
+                path.unlink(missing_ok=True)
+            raise
+    return {"id": issuer.id, "subject": issuer_subject(issuer), "crl": ca_key is not None}
+
+
+async def _refuse_duplicate(stores: Stores, issuer: Issuer) -> None:
+    for known in await stores.issuer_store.load():
+        if known.id == issuer.id:
+            raise ConfigError(f"--id {issuer.id}: there is an issuer of this name; choose another")
+        if known == issuer:
+            raise ConfigError(f"--certificate: this CA (same name, same key) is known as {known.id} already")
+
+
+@app.command("list")
+def list_issuers(config: ConfigOption = None, *, json: JsonOption = False) -> None:
+    """List the CAs."""
+    loaded = load_config(config)
+
+    async def load() -> list[Issuer]:
+        async with open_stores(loaded, name="cli") as stores:
+            return await stores.issuer_store.load()
+
+    issuers = run(load())
+    rows = [{"id": issuer.id, "subject": issuer_subject(issuer)} for issuer in issuers]
+    text = (
+        "\n".join(f"{row['id']}: {row['subject']}" for row in rows) or "no issuers yet; add one: certstatus issuer add"
+    )
+    print_result(rows, text, json=json)
+
+
+@app.command("set")
+def set_policy(
+    issuer_id: Annotated[str, typer.Argument(metavar="ID")],
+    settings: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="As in nonce=ignore.")],
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Decide something for one CA; every process takes it up at once."""
+    loaded = load_config(config)
+    changes: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"{setting!r} isn't NAME=VALUE, as in nonce=ignore")
+        changes[name] = value
+
+    async def change() -> None:
+        async with open_stores(loaded, name="cli") as stores:
+            await stores.issuer_store.set_policy(issuer_id, changes)
+
+    run(change())
+    print_result({"id": issuer_id, **changes}, f"issuer {issuer_id}: {', '.join(settings)}", json=json)
+
+
+def issuer_subject(issuer: Issuer) -> str:
+    """The CA's name for people."""
+    return x509.load_der_x509_certificate(issuer.certificate).subject.rfc4514_string()
+
+
+def read_certificate(path: Path) -> bytes:
+    """The DER of the first certificate in a PEM or DER file.
+
+    Raises:
+        ConfigError: unreadable, or not a certificate.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: the certificate can't be read: {error.strerror}") from error
+    try:
+        parsed = (
+            x509.load_pem_x509_certificate(content)
+            if b"-----BEGIN" in content
+            else x509.load_der_x509_certificate(content)
+        )
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a certificate in PEM or DER: {error}") from error
+    return parsed.public_bytes(serialization.Encoding.DER)
+
+
+def public_key_of(certificate: bytes) -> bytes:
+    """The DER SubjectPublicKeyInfo of a DER certificate."""
+    return (
+        x509.load_der_x509_certificate(certificate)
+        .public_key()
+        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+
+
+def install_key(source: Path, directory: Path, name: str) -> Path:
+    """Copy a private key into its folder, mode 0600; nothing is overwritten.
+
+    Raises:
+        ConfigError: unreadable, or a file of this name is there.
+    """
+    target = directory / name
+    directory.mkdir(mode=0o700, exist_ok=True)
+    try:
+        target.touch(mode=0o600, exist_ok=False)
+        shutil.copyfile(source, target)
+    except FileExistsError as error:
+        raise ConfigError(f"{target}: there is a key of this name already; move it away if it isn't in use") from error
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise ConfigError(f"{source}: the key can't be copied to {target}: {error.strerror}") from error
+    return target
+
+
+def new_key(directory: Path, name: str) -> tuple[Path, bytes]:
+    """Make a P-256 key for a delegated responder; its file, and its DER SubjectPublicKeyInfo."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    target = directory / name
+    try:
+        target.touch(mode=0o600, exist_ok=False)
+    except FileExistsError as error:
+        raise ConfigError(f"{target}: there is a key of this name already; move it away if it isn't in use") from error
+    target.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return target, spki

@@ -1,0 +1,53 @@
+"""What the commands that work with the stores share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from responder import config, log
+from responder.cli import output
+from responder.config import Config
+from responder.errors import ConfigError
+from responder.pki import Issuer, Issuers
+
+T = TypeVar("T")
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration a command works with; logging goes as it says.
+
+    Raises:
+        ConfigError: every fault it has.
+    """
+    loaded = config.load(path)
+    log.configure(level=loaded.log.level, format=loaded.log.format)
+    return loaded
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work to its end."""
+    return asyncio.run(coroutine)
+
+
+def print_result(document: object, text: str, *, json: bool) -> None:
+    """The outcome of a command, for people or for machines."""
+    if json:
+        output.print_json(document)
+    else:
+        output.say(text)
+
+
+def known_issuer(issuers: Issuers, issuer_id: str) -> Issuer:
+    """The issuer an option names.
+
+    Raises:
+        ConfigError: there is none of this id; the message lists those there are.
+    """
+    issuer = issuers.get(issuer_id)
+    if issuer is None:
+        known = ", ".join(sorted(issuer.id for issuer in issuers)) or "none yet; add one: certstatus issuer add"
+        raise ConfigError(f"--issuer {issuer_id}: there is no such issuer; the issuers are: {known}")
+    return issuer

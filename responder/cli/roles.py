@@ -1,0 +1,45 @@
+"""`certstatus serve|work|crl|run`: roles as processes under the supervisor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from responder import metrics
+from responder.cli.config import ConfigOption
+from responder.cli.options import load_config
+from responder.roles import MAX_OTHER_PROCESSES, ROLES, Sockets, children
+from responder.supervisor import Child, Supervisor
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Answer OCSP and CRL requests, and the operator's API."""
+    _run(config, ("serve",))
+
+
+def work(config: ConfigOption = None) -> None:
+    """Sign what changed at once, and everything in its turn."""
+    _run(config, ("work",))
+
+
+def crl(config: ConfigOption = None) -> None:
+    """Build CRLs and renew responder certificates, with the CA keys in the folder ca below keys.directory."""
+    _run(config, ("crl",))
+
+
+def run(config: ConfigOption = None) -> None:
+    """All roles on one host."""
+    _run(config, ROLES)
+
+
+def _run(path: Path | None, roles: tuple[str, ...]) -> None:
+    loaded = load_config(path)
+    sockets = Sockets.open(loaded, roles)
+    segment = metrics.Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
+
+    def reload() -> list[Child]:
+        changed = load_config(path)
+        sockets.require_same(changed)
+        return children(changed, roles, sockets, segment)
+
+    supervisor = Supervisor(children(loaded, roles, sockets, segment), segment=segment, on_reload=reload)
+    raise SystemExit(supervisor.run())

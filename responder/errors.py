@@ -1,0 +1,96 @@
+"""What can go wrong, by what the asker is told. Foreign exceptions become these in the module that meets them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CertstatusError(Exception):
+    """The root of all of ours. The message is a sentence that names the value and, where there is one, the remedy."""
+
+
+class ResponderError(CertstatusError):
+    """An OCSP request that gets an error answer: `ocsp_status` on the wire, `label` in metrics.
+
+    Source: RFC 6960 §4.2.1 (OCSPResponseStatus).
+    """
+
+    ocsp_status: ClassVar[int] = 2
+    label: ClassVar[str] = "internal_error"
+
+
+class MalformedRequest(ResponderError):
+    """The request is not one we read: not DER, over a limit, or a form the standard forbids."""
+
+    ocsp_status = 1
+    label = "malformed"
+
+
+class SigningFailed(ResponderError):
+    """libcrypto refused to sign, or the result did not check."""
+
+    label = "signing_failed"
+
+
+class StaleResponse(ResponderError):
+    """Only an answer past its nextUpdate is at hand; it is never sent."""
+
+    label = "stale"
+
+
+class Overloaded(ResponderError):
+    """The budget for costly work is spent; asking again later helps."""
+
+    ocsp_status = 3
+    label = "overloaded"
+
+
+class StatusUnavailable(ResponderError):
+    """The authority can't be read now (database away, clocks apart, no signer): tryLater, never unauthorized."""
+
+    ocsp_status = 3
+    label = "status_unavailable"
+
+
+class NotAuthoritative(ResponderError):
+    """Not one of our issuers, or a serial we have no record of.
+
+    Source: RFC 6960 §2.3, RFC 9919 §3.2.3.
+    """
+
+    ocsp_status = 6
+    label = "unauthorized"
+
+
+class StoreUnavailable(CertstatusError):
+    """A store did not confirm in time. A cache's failure is a miss; the authority's becomes `StatusUnavailable`."""
+
+
+class CRLError(CertstatusError):
+    """A CRL that must not be published. The one published before stays."""
+
+
+class ConfigError(CertstatusError):
+    """The configuration, or something it points to, can't be used. `faults` holds every fault, a sentence each."""
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class ImportRejected(CertstatusError):
+    """A status list with bad lines; nothing of it was taken. `faults` holds `(line number, sentence)`."""
+
+    def __init__(self, message: str, faults: list[tuple[int, str]]) -> None:
+        self.faults = faults
+        super().__init__(message)
+
+
+class RevocationRefused(CertstatusError):
+    """A change of status that isn't made. `http_status` is 404 (no such certificate), 409 (conflict) or 422 (value)."""
+
+    def __init__(self, http_status: int, title: str, detail: str) -> None:
+        self.http_status = http_status
+        self.title = title
+        self.detail = detail
+        super().__init__(detail)

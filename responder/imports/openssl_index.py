@@ -1,0 +1,192 @@
+"""Reads the `index.txt` of `openssl ca` (and easy-rsa): what was issued, what is revoked, since when and why.
+
+The file is what the CA's own CRL is made of, so it is read as `openssl ca -gencrl` reads it, with these differences:
+
+- a bad line, a serial that stands twice, or a last line without its line ending (openssl skips it without a word, and
+  the file may have been cut short there) rejects the whole file;
+- `removeFromCRL` is revoked, without a reason: the reason belongs into delta CRLs only (RFC 5280 §5.3.1), openssl lists
+  the certificate in its full CRL, and a file that meant "released" would have V there;
+- `unspecified` is no reason (RFC 5280 §5.3.1: should be absent);
+- the object identifier of a hold instruction is dropped (RFC 5280 has no such extension any more).
+
+Source: openssl-ca(1); apps/ca.c (make_revoked, unpack_revinfo) and crypto/txt_db/txt_db.c of OpenSSL 3.0.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from responder.errors import ImportRejected
+from responder.interfaces import ImportedStatus
+from responder.pki import CRLReason, RevokedInfo
+
+__all__ = ["parse"]
+
+MAX_FAULTS = 100  # more than a person reads; all are counted
+MAX_SERIAL_OCTETS = 256  # what the database takes; RFC 5280 §4.1.2.2 allows a CA 20
+
+# In lower case, for openssl compares without case.
+_REASONS: dict[bytes, CRLReason | None] = {
+    b"unspecified": None,
+    b"keycompromise": CRLReason.keyCompromise,
+    b"cacompromise": CRLReason.cACompromise,
+    b"affiliationchanged": CRLReason.affiliationChanged,
+    b"superseded": CRLReason.superseded,
+    b"cessationofoperation": CRLReason.cessationOfOperation,
+    b"certificatehold": CRLReason.certificateHold,
+    b"removefromcrl": None,
+    b"privilegewithdrawn": CRLReason.privilegeWithdrawn,
+    b"aacompromise": CRLReason.aACompromise,
+}
+_COMPROMISE_TIMES = {b"keytime": CRLReason.keyCompromise, b"cakeytime": CRLReason.cACompromise}
+
+# One expression for a whole good line, because a million of them are read.
+_LINE = re.compile(rb"(?:[VE]\t([0-9]+Z)\t|R\t([0-9]+Z)\t([0-9]+Z)(,[^\t]*)?)\t(-?[0-9A-Fa-f]{1,512})\t[^\t]*\t[^\n]*")
+# UTCTime and GeneralizedTime in the forms that openssl also reads, say in what an operator typed after
+# -crl_compromise (X.680 §46, §47).
+_TIME = re.compile(rb"([0-9]{10}|[0-9]{12}|[0-9]{14})(?:[.,][0-9]+)?(?:Z|([+-])([0-9]{2})([0-9]{2}))")
+
+
+def parse(data: bytes | Iterable[bytes]) -> list[ImportedStatus]:
+    """Read a whole index file, for an importer that replaces the statuses of one issuer; the order stays.
+
+    Args:
+        data: the file, or its lines with their line endings, as a file opened in binary mode yields them.
+
+    Returns:
+        One status a certificate. `not_before` is never known; the subject isn't looked at.
+
+    Raises:
+        ImportRejected: with every bad line (the first 100 of them); nothing of the file may be taken.
+    """
+    statuses: list[ImportedStatus] = []
+    faults: list[tuple[int, str]] = []
+    fault_count = 0
+    first_lines: dict[int, int] = {}
+    line_number = 0
+    for line_number, line in enumerate(io.BytesIO(data) if isinstance(data, bytes) else data, 1):
+        try:
+            status = _parse_line(line)
+            if status is None:
+                continue
+            first = first_lines.setdefault(status.serial_number, line_number)
+            if first != line_number:
+                raise ValueError(f"serial {status.serial_number:X} stands in line {first} already")
+            statuses.append(status)
+        except ValueError as error:
+            fault_count += 1
+            if len(faults) < MAX_FAULTS:
+                faults.append((line_number, f"{error}."))
+    if fault_count:
+        lines = "1 bad line" if fault_count == 1 else f"{fault_count:,} bad lines"
+        raise ImportRejected(f"The index has {lines} of {line_number:,}; nothing of it was taken.", faults)
+    return statuses
+
+
+def _parse_line(line: bytes) -> ImportedStatus | None:
+    """The status that a line tells, or None for a blank line or a comment.
+
+    Raises:
+        ValueError: what is wrong with it, as a sentence without its full stop.
+    """
+    match = _LINE.match(line)
+    if match is None:
+        if not line.strip() or line.startswith(b"#"):
+            return None
+        raise ValueError(_explain(line))
+    if not line.endswith(b"\n"):
+        raise ValueError("the file ends within this line; it may be cut short: end the line, or copy it again")
+    not_after, revoked_not_after, revoked_at, reason, serial = match.groups()
+    if revoked_at is None:
+        return ImportedStatus(int(serial, 16), None, None, _parse_time(not_after))
+    return ImportedStatus(
+        int(serial, 16),
+        _parse_revocation(revoked_at, reason),
+        None,
+        _parse_time(revoked_not_after),
+    )
+
+
+def _parse_revocation(revoked_at: bytes, reason: bytes | None) -> RevokedInfo:
+    """`date[,reason[,argument]]`; `reason` begins with its comma."""
+    revocation_time = _parse_time(revoked_at)
+    if reason is None:
+        return RevokedInfo(revocation_time)
+    name, _, argument = reason[1:].partition(b",")
+    lower = name.lower()
+    if lower in _REASONS:
+        return RevokedInfo(revocation_time, _REASONS[lower])
+    if lower == b"holdinstruction":
+        if not argument:
+            raise ValueError("holdInstruction is without its instruction")
+        return RevokedInfo(revocation_time, CRLReason.certificateHold)
+    if lower in _COMPROMISE_TIMES:
+        if not argument:
+            raise ValueError(f"{_show(name)} is without its time")
+        return RevokedInfo(revocation_time, _COMPROMISE_TIMES[lower], _parse_time(argument, is_generalized=True))
+    raise ValueError(f"the reason {_show(name)} isn't one that openssl knows")
+
+
+def _parse_time(text: bytes, *, is_generalized: bool = False) -> datetime:
+    """Any time that an index may hold, in UTC and whole seconds.
+
+    Two-digit years below 50 are 20xx, the others 19xx (RFC 5280 §4.1.2.5.1).
+    """
+    try:
+        if len(text) == 13 and text[12] == 90 and not is_generalized:
+            century = "20" if text < b"5" else "19"
+            return datetime.fromisoformat(f"{century}{text[:6].decode()}T{text[6:].decode()}")
+        if len(text) == 15 and text[14] == 90 and text[:14].isdigit():
+            return datetime.fromisoformat(f"{text[:8].decode()}T{text[8:].decode()}")
+        return _parse_odd_time(text, is_generalized=is_generalized)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{_show(text)} isn't a time; it is written YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ") from None
+
+
+def _parse_odd_time(text: bytes, *, is_generalized: bool) -> datetime:
+    """Times without seconds, with a fraction of a second (dropped), or with an offset from UTC."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError
+    digits, sign, hours, minutes = match.groups()
+    if is_generalized and len(digits) == 10:
+        raise ValueError
+    # Twelve digits are YYMMDDHHMMSS in a UTCTime, YYYYMMDDHHMM in a GeneralizedTime.
+    if not is_generalized and len(digits) < 14:
+        digits = (b"20" if digits < b"5" else b"19") + digits
+    moment = datetime.strptime(digits.ljust(14, b"0").decode() + "+0000", "%Y%m%d%H%M%S%z")
+    if sign:
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        moment -= offset if sign == b"+" else -offset
+    return moment
+
+
+def _explain(line: bytes) -> str:
+    """Why a line doesn't match, by the first field that is wrong."""
+    fields = line.rstrip(b"\r\n").split(b"\t", 5)
+    if len(fields) < 6:
+        tabs = len(fields) - 1
+        return f"it has {tabs} TAB{'' if tabs == 1 else 's'} instead of 5 before its subject; is this an index.txt?"
+    status, not_after, revocation, serial, _, _ = fields
+    if status not in (b"V", b"R", b"E"):
+        return f"the status {_show(status)} isn't V, R or E"
+    if not re.fullmatch(rb"[0-9]+Z", not_after):
+        return f"the expiry {_show(not_after)} isn't a time; it is written YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ"
+    if status != b"R" and revocation:
+        return f"the status is {_show(status)}, yet there is the revocation {_show(revocation)}"
+    if status == b"R" and not revocation:
+        return "the status is R, yet there is no revocation date"
+    if status == b"R" and not re.match(rb"[0-9]+Z(,|$)", revocation):
+        return f"the revocation {_show(revocation)} doesn't begin with a time, written YYMMDDHHMMSSZ"
+    if len(serial) > 2 * MAX_SERIAL_OCTETS:
+        return f"the serial has {len(serial)} digits, at most {2 * MAX_SERIAL_OCTETS} are taken"
+    return f"the serial {_show(serial)} isn't a hexadecimal number"
+
+
+def _show(text: bytes) -> str:
+    """What the file says, printable and short, for a sentence."""
+    shown = text[:60].decode("ascii", "backslashreplace").encode("unicode_escape").decode("ascii")
+    return f'"{shown}{"..." if len(text) > 60 else ""}"'

@@ -1,0 +1,241 @@
+"""Every interface on one page. Small classes implement one and wrap another; `app.py` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from responder.pki import (
+    CRL,
+    Answer,
+    CertIDVariant,
+    Certificate,
+    CertificateStatus,
+    CertStatus,
+    Issuer,
+    OCSPRequest,
+    Records,
+    RevokedCertificate,
+    RevokedInfo,
+    SigningProfile,
+    StatusVersion,
+)
+
+
+class Clock(Protocol):
+    """The time of day. Tests own it."""
+
+    def now(self) -> datetime:
+        """The present, aware, in UTC."""
+
+
+class ResponseSource(Protocol):
+    """Whatever answers OCSP. Behaviour is added by wrapping one source in another."""
+
+    async def respond(self, request: OCSPRequest) -> Answer:
+        """Answer exactly this request.
+
+        Raises:
+            ResponderError: the answer is an OCSP error; the class says which.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a store holds for a certificate after a put: the highest `(version, as_of)`, and its status."""
+
+    version: StatusVersion
+    cert_status: CertStatus
+
+
+class RecordStore(Protocol):
+    """A cache of records. It may lose an entry at any time; it never goes back to an older one."""
+
+    async def get(self, certificate: Certificate) -> Records | None:
+        """The records kept, or None when there are none, or none this version can read.
+
+        Raises:
+            StoreUnavailable: no answer in time; the caller counts it as a miss.
+        """
+
+    async def put(self, certificate: Certificate, records: Records) -> Kept:
+        """Keep `records` unless some of a later status are already kept.
+
+        Later means a higher `(version, as_of)`, never a later signing time. Safe to call from many tasks and
+        processes at once. What is kept expires with `next_update`.
+
+        Returns:
+            What is kept now; not ours when something later was there.
+
+        Raises:
+            StoreUnavailable: no confirmation in time, or the records took over 120 s from their read to this put.
+        """
+
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept]:
+        """`put` for each, in as few round trips as it takes; the results in the same order.
+
+        Raises:
+            StoreUnavailable: as `put`; some of the batch may be kept, and doing it again is safe.
+        """
+
+
+class StatusSource(Protocol):
+    """The authority on status: the primary database, never a replica."""
+
+    async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
+        """Status, version and `as_of` from one read, in the order asked; None where there is no such certificate.
+
+        Raises:
+            StatusUnavailable: the primary can't be read now.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """The new status of a certificate: `revoked_info`, or None for good (released from hold)."""
+
+    revoked_info: RevokedInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change in the outbox whose records aren't signed yet; `version` is the change's, `as_of` when it was listed."""
+
+    outbox_id: int
+    certificate: Certificate
+    version: StatusVersion
+
+
+class RevocationStore(Protocol):
+    """Where statuses change, and where the changes wait for their records."""
+
+    async def change(
+        self,
+        certificate: Certificate,
+        decide: Callable[[CertificateStatus], StatusChange | None],
+        *,
+        actor: str,
+    ) -> CertificateStatus:
+        """Change one status in one transaction with its outbox and audit rows; durable on return.
+
+        Args:
+            decide: called with the row locked; returns the change, or None to leave it, or raises.
+            actor: who asks, for the audit log; at most 200 characters.
+
+        Returns:
+            The status as committed, read after the commit, with its version.
+
+        Raises:
+            RevocationRefused: 404, no such certificate; or whatever `decide` raised.
+            StatusUnavailable: the primary can't be reached; nothing is known of the change, asking again is safe.
+        """
+
+    async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
+        """As `StatusSource.status_of`."""
+
+    async def pending(self, limit: int) -> list[Pending]:
+        """The oldest open changes, at most `limit`, each certificate once."""
+
+    async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
+        """Close the outbox rows whose version is at most that of the status now in the store (None: row deleted)."""
+
+
+class SigningProfiles(Protocol):
+    """The profiles that records may name. One is distributed before it is used."""
+
+    def get(self, profile_id: bytes) -> SigningProfile | None:
+        """The profile, or None when it is unknown here or retired: a miss, never a guess."""
+
+
+class RecordSigner(Protocol):
+    """Signs pre-produced answers."""
+
+    async def sign(self, statuses: Sequence[CertificateStatus]) -> list[Records]:
+        """One `Records` per status, each with the issuer's configured variants; all of one issuer.
+
+        Raises:
+            SigningFailed: nothing was signed.
+            StatusUnavailable: no signer for this issuer here, or clocks too far apart.
+        """
+
+
+class ResponseSigner(Protocol):
+    """Signs complete answers: for a nonce, several CertIDs, or a variant that isn't pre-signed."""
+
+    async def sign_response(
+        self,
+        issuer: Issuer,
+        answers: Sequence[tuple[CertIDVariant, int, CertificateStatus | None]],
+        *,
+        nonce: bytes | None,
+    ) -> Answer:
+        """One SingleResponse for each `(variant, serial_number, status)`, in order; None is answered `unknown`.
+
+        Raises:
+            SigningFailed, StatusUnavailable: as `RecordSigner.sign`.
+        """
+
+
+class CRLSigner(Protocol):
+    """Signs CRLs with the CA's key. Absent from the serving role."""
+
+    async def sign_crl(
+        self,
+        issuer: Issuer,
+        *,
+        crl_number: int,
+        this_update: datetime,
+        next_update: datetime,
+        entries: AsyncIterator[RevokedCertificate],
+    ) -> bytes:
+        """The DER CertificateList, its entries in the order they come.
+
+        Raises:
+            SigningFailed: libcrypto refused.
+            CRLError: no CA key for this issuer here.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedSnapshot:
+    """What is revoked at one moment: `entries` sorted by serial octets, to be read once, within the `async with`.
+
+    `as_of` is not later than the snapshot; `status_number` is the highest change of this issuer that it has seen.
+    """
+
+    as_of: datetime
+    status_number: int
+    entries: AsyncIterator[RevokedCertificate]
+
+
+class RevokedSource(Protocol):
+    """What a CRL is made of."""
+
+    def revoked_snapshot(
+        self, issuer: Issuer, *, not_expired_at: datetime | None
+    ) -> AbstractAsyncContextManager[RevokedSnapshot]:
+        """Every revoked certificate whose notAfter is unknown or not before `not_expired_at` (None: all).
+
+        Raises:
+            StatusUnavailable: the primary can't be read.
+        """
+
+
+class CRLStore(Protocol):
+    """Published CRLs, and their numbers."""
+
+    async def latest(self, issuer: Issuer, scope: str) -> CRL | None:
+        """The CRL with the highest number."""
+
+    async def next_number(self, issuer: Issuer, scope: str) -> int:
+        """A CRL number never given before for this issuer and scope, higher than all before (5280-05)."""
+
+    async def put(self, crl: CRL, *, status_number: int) -> None:
+        """Publish, remembering the highest status change that it has seen.
+
+        Raises:
+            CRLError: its number isn't higher than the last one's.
+        """

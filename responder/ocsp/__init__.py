@@ -1,0 +1,1 @@
+"""Answering OCSP: the chain of sources, pre-signing and revocation."""

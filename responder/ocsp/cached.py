@@ -1,0 +1,163 @@
+"""A store of records in front of a source."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
+from responder import log, metrics
+from responder.errors import Overloaded, ResponderError, StatusUnavailable, StoreUnavailable
+from responder.interfaces import Clock, RecordStore, ResponseSource, SigningProfiles
+from responder.pki import (
+    Answer,
+    CertID,
+    Certificate,
+    CertStatus,
+    Issuers,
+    OCSPRequest,
+    Records,
+    StatusVersion,
+    from_epoch_seconds,
+    refresh_due,
+)
+
+_log = log.get("ocsp.cached")
+
+_ATTEMPTS = 3  # each is a later look at the store after it kept something newer than we made
+
+
+class CachedSource:
+    """Answers from a `RecordStore`; asks the inner source on a miss, one flight a certificate, and keeps its records.
+
+    Several CertIDs and nonces pass straight through and are never stored. A store that fails is a miss.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        inner: ResponseSource,
+        *,
+        issuers: Issuers,
+        profiles: SigningProfiles,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        self._store = store
+        self._inner = inner
+        self._issuers = issuers
+        self._profiles = profiles
+        self._clock = clock
+        self._name = name
+        self._flights: dict[tuple[Certificate, CertID], asyncio.Task[Answer]] = {}
+
+    async def respond(self, request: OCSPRequest) -> Answer:
+        """See `ResponseSource.respond`."""
+        if len(request.cert_ids) != 1:
+            return await self._inner.respond(request)
+        if request.nonce is None:
+            return await self._respond_to_one(request)
+        try:
+            return await self._inner.respond(request)
+        except Overloaded:
+            # The fullest answer without the option is better than none (RFC 9919 §3.2.1).
+            return await self._respond_to_one(replace(request, nonce=None))
+
+    async def close(self) -> None:
+        """Wait for the flights under way."""
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+
+    async def _respond_to_one(self, request: OCSPRequest) -> Answer:
+        cert_id = request.cert_ids[0]
+        issuer = self._issuers.find(cert_id)
+        if issuer is None or cert_id.variant not in issuer.policy.variants:
+            return await self._inner.respond(request)
+        certificate = Certificate(issuer, cert_id.serial_number)
+        for _ in range(_ATTEMPTS):
+            records = await self._get(certificate)
+            now = self._clock.now()
+            answer = None if records is None else self._answer(records, certificate, cert_id, now)
+            if answer is not None:
+                if answer.refresh_at <= now:
+                    self._refresh_behind(certificate, request)
+                return answer
+            answer = await asyncio.shield(self._flight(certificate, request))
+            # A flight that began before a change was announced must not answer a request that saw the change.
+            if records is None or answer.version is None or answer.version >= StatusVersion.of(records):
+                return answer
+        raise StatusUnavailable("the status changed several times while it was being answered")
+
+    async def _get(self, certificate: Certificate) -> Records | None:
+        try:
+            return await self._store.get(certificate)
+        except StoreUnavailable:
+            metrics.STORE_FAILURES.inc(self._name, "get")
+            return None
+
+    def _answer(self, records: Records, certificate: Certificate, cert_id: CertID, now: datetime) -> Answer | None:
+        """What these records say, or None when they can't be used: expired, a tombstone, of a profile unknown here."""
+        if cert_id.variant not in records.variants:
+            return None
+        profile = self._profiles.get(records.profile_id)
+        if profile is None or profile.issuer_tag != certificate.issuer.tag:
+            return None
+        this_update = from_epoch_seconds(records.this_update)
+        next_update = from_epoch_seconds(records.next_update)
+        if next_update <= now:
+            return None
+        policy = certificate.issuer.policy
+        return Answer(
+            this_update=this_update,
+            next_update=next_update,
+            refresh_at=refresh_due(this_update, next_update, policy.refresh),
+            max_age=policy.max_age,
+            cacheable=True,
+            source=self._name,
+            cert_statuses=(CertStatus(records.cert_status),),
+            records=records,
+            profile=profile,
+            cert_id=cert_id,
+        )
+
+    def _flight(self, certificate: Certificate, request: OCSPRequest) -> asyncio.Task[Answer]:
+        key = (certificate, request.cert_ids[0])
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.ensure_future(self._fetch(certificate, request))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        return flight
+
+    def _landed(self, key: tuple[Certificate, CertID], flight: asyncio.Task[Answer]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # whoever waits has it; a refresh behind has nobody waiting
+
+    async def _fetch(self, certificate: Certificate, request: OCSPRequest) -> Answer:
+        answer = await self._inner.respond(request)
+        if answer.records is None:
+            return answer
+        try:
+            kept = await self._store.put(certificate, answer.records)
+        except StoreUnavailable:
+            metrics.STORE_FAILURES.inc(self._name, "put")
+            return answer
+        if kept.version > StatusVersion.of(answer.records):
+            # Something newer was there: ours must not be answered. Read what it is, or make it again.
+            newer = await self._get(certificate)
+            cert_id = request.cert_ids[0]
+            again = newer and self._answer(newer, certificate, cert_id, self._clock.now())
+            return again or await self._inner.respond(request)
+        return answer
+
+    def _refresh_behind(self, certificate: Certificate, request: OCSPRequest) -> None:
+        if (certificate, request.cert_ids[0]) in self._flights:
+            return
+        flight = self._flight(certificate, request)
+        flight.add_done_callback(_log_failed_refresh)
+
+
+def _log_failed_refresh(flight: asyncio.Task[Answer]) -> None:
+    error = None if flight.cancelled() else flight.exception()
+    if error is not None and not isinstance(error, ResponderError):
+        _log.error("refresh_behind_failed", error=repr(error))

@@ -1,0 +1,137 @@
+"""The last stop: read the authoritative status and sign, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from responder.errors import MalformedRequest, NotAuthoritative, Overloaded, StatusUnavailable
+from responder.interfaces import Clock, RecordSigner, ResponseSigner, SigningProfiles, StatusSource
+from responder.pki import (
+    Answer,
+    Certificate,
+    CertificateStatus,
+    CertStatus,
+    Issuer,
+    Issuers,
+    OCSPRequest,
+    UnknownSerial,
+    from_epoch_seconds,
+    refresh_due,
+)
+
+
+class Budget:
+    """So many at once, so many waiting; one more is turned away at once (slow is worse than down, incident I-11)."""
+
+    def __init__(self, *, max_in_flight: int, max_waiting: int) -> None:
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._max_waiting = max_waiting
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def spend(self) -> AsyncIterator[None]:
+        """Hold one place.
+
+        Raises:
+            Overloaded: all places are taken, and so is the queue.
+        """
+        if self._slots.locked() and self._waiting >= self._max_waiting:
+            raise Overloaded("the budget for live signing is spent")
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+class LiveSource:
+    """Reads status from the authority and signs what was asked."""
+
+    def __init__(
+        self,
+        statuses: StatusSource,
+        *,
+        records: RecordSigner,
+        responses: ResponseSigner,
+        issuers: Issuers,
+        profiles: SigningProfiles,
+        clock: Clock,
+        budget: Budget,
+    ) -> None:
+        self._statuses = statuses
+        self._records = records
+        self._responses = responses
+        self._issuers = issuers
+        self._profiles = profiles
+        self._clock = clock
+        self._budget = budget
+
+    async def respond(self, request: OCSPRequest) -> Answer:
+        """See `ResponseSource.respond`."""
+        issuer = self._issuers.find(request.cert_ids[0])
+        if issuer is None:
+            raise NotAuthoritative("the request names an issuer that this responder doesn't answer for")
+        async with self._budget.spend():
+            certificates = [Certificate(issuer, cert_id.serial_number) for cert_id in request.cert_ids]
+            if any(len(certificate.serial) > MAX_SERIAL_OCTETS for certificate in certificates):
+                raise MalformedRequest(f"a serial number of more than {MAX_SERIAL_OCTETS} octets")
+            statuses = await self._statuses.status_of(certificates)
+            known = [self._in_its_lifetime(status) for status in statuses if status is not None]
+            if not known and issuer.policy.unknown_serial is UnknownSerial.unauthorized:
+                # RFC 9919 §3.2.3; design §7. Costs no signature.
+                raise NotAuthoritative("no record of this serial number")
+            cert_id = request.cert_ids[0]
+            if (
+                len(request.cert_ids) == 1
+                and request.nonce is None
+                and known
+                and cert_id.variant in issuer.policy.variants
+            ):
+                return await self._sign_records(issuer, request, known[0])
+            return await self._responses.sign_response(
+                issuer,
+                [
+                    (cert_id.variant, cert_id.serial_number, status)
+                    for cert_id, status in zip(request.cert_ids, statuses, strict=True)
+                ],
+                nonce=request.nonce,
+            )
+
+    async def _sign_records(self, issuer: Issuer, request: OCSPRequest, status: CertificateStatus) -> Answer:
+        (records,) = await self._records.sign([status])
+        profile = self._profiles.get(records.profile_id)
+        if profile is None:
+            raise StatusUnavailable("the profile just signed with has been retired")
+        this_update = from_epoch_seconds(records.this_update)
+        next_update = from_epoch_seconds(records.next_update)
+        return Answer(
+            this_update=this_update,
+            next_update=next_update,
+            refresh_at=refresh_due(this_update, next_update, issuer.policy.refresh),
+            max_age=issuer.policy.max_age,
+            cacheable=True,
+            source="live",
+            cert_statuses=(CertStatus(records.cert_status),),
+            records=records,
+            profile=profile,
+            cert_id=request.cert_ids[0],
+        )
+
+    def _in_its_lifetime(self, status: CertificateStatus) -> CertificateStatus:
+        # producedAt never lies outside the certificate's validity where it is known (standards §1.8).
+        now = self._clock.now()
+        if (status.not_after is not None and now > status.not_after) or (
+            status.not_before is not None and now < status.not_before
+        ):
+            raise NotAuthoritative("the certificate isn't valid at this time")
+        return status
+
+
+MAX_SERIAL_OCTETS = 256
+"""What the database keeps; certificates have at most 20 (RFC 5280 §4.1.2.2)."""

@@ -1,0 +1,179 @@
+"""Changing a status, and knowing that no store will answer the old one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from responder import log, metrics
+from responder.errors import RevocationRefused, StoreUnavailable
+from responder.interfaces import Clock, RecordStore, RevocationStore, StatusChange
+from responder.pki import (
+    Certificate,
+    CertificateStatus,
+    CRLReason,
+    RevokedInfo,
+    StatusVersion,
+    tombstone_for,
+)
+
+_log = log.get("ocsp.revoke")
+
+_RETRY_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A status as committed; `certain` when every worker answers it from now on, else `work` will bring it about."""
+
+    status: CertificateStatus
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """What is asked: `removeFromCRL` releases from hold; without `revoked_at` it is now."""
+
+    reason: CRLReason
+    revoked_at: datetime | None = None
+    invalidity_date: datetime | None = None
+
+
+class Revoker:
+    """Revokes, holds and releases. A repeat of the same request waits for the same, and changes nothing."""
+
+    def __init__(self, store: RevocationStore, records: RecordStore, *, clock: Clock, wait_seconds: float) -> None:
+        self._store = store
+        self._records = records
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+
+    async def revoke(self, certificate: Certificate, request: RevocationRequest, *, actor: str) -> Outcome:
+        """Change the status in the database, then bury every older answer in the record store.
+
+        Returns:
+            `certain` is False when the record store didn't confirm within `wait_seconds`.
+
+        Raises:
+            RevocationRefused: no such certificate (404), a conflict with what it is now (409), a bad value (422).
+            StatusUnavailable: the database can't be reached; asking again is safe.
+        """
+        try:
+            status = await self._store.change(certificate, decide(request, self._clock.now()), actor=actor)
+        except RevocationRefused:
+            metrics.REVOCATIONS.inc("refused")
+            raise
+        certain = await self._bury_older(status)
+        metrics.REVOCATIONS.inc("done" if certain else "pending")
+        _log.info(
+            "status_changed",
+            issuer=certificate.issuer.id,
+            serial=hex(certificate.serial_number),
+            result=status.cert_status.name.lower(),
+            reason=None if request.reason is None else request.reason.name,
+            actor=actor,
+            certain=certain,
+        )
+        return Outcome(status, certain)
+
+    async def _bury_older(self, status: CertificateStatus) -> bool:
+        """Put a tombstone unless the store already holds this status or a later one like it."""
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._is_kept(status)
+            except (StoreUnavailable, TimeoutError):
+                metrics.STORE_FAILURES.inc("redis", "put")
+                if asyncio.get_running_loop().time() + _RETRY_SECONDS >= deadline:
+                    return False
+            await asyncio.sleep(_RETRY_SECONDS)
+            # The status may be too old for the store by now: `as_of` has to be read again with it.
+            (fresh,) = await self._store.status_of([status.certificate])
+            if fresh is None:
+                return False
+            status = fresh
+
+    async def _is_kept(self, status: CertificateStatus) -> bool:
+        held = await self._records.get(status.certificate)
+        if held is not None and held.variants and _covers(StatusVersion.of(held), held.cert_status, status):
+            return True
+        kept = await self._records.put(status.certificate, tombstone_for(status))
+        if _covers(kept.version, kept.cert_status, status):
+            return True
+        _log.error(
+            "store_keeps_another_status",
+            issuer=status.certificate.issuer.id,
+            serial=hex(status.certificate.serial_number),
+            kept=kept.cert_status.name,
+            ours=status.cert_status.name,
+        )
+        return False
+
+
+def _covers(version: StatusVersion, cert_status: int, status: CertificateStatus) -> bool:
+    is_as_late = (version.epoch, version.number) >= (status.version.epoch, status.version.number)
+    return is_as_late and cert_status == status.cert_status
+
+
+def decide(request: RevocationRequest, now: datetime) -> Callable[[CertificateStatus], StatusChange | None]:
+    """The rule what may become of a status; called with the row locked.
+
+    A repeat changes nothing. Allowed beyond a first revocation: hold to revoked, release from hold, an upgrade to
+    keyCompromise, and an earlier date (BR-06). All else is a conflict.
+    """
+    for name, moment in (("revoked_at", request.revoked_at), ("invalidity_date", request.invalidity_date)):
+        if moment is not None and moment > now:
+            raise RevocationRefused(
+                422,
+                f"{name} is in the future",
+                f"{name} {moment.isoformat()} is later than now ({now.isoformat()}); leave it out, or give the past "
+                "moment it happened",
+            )
+
+    def change(status: CertificateStatus) -> StatusChange | None:
+        current = status.revoked_info
+        if request.reason is CRLReason.removeFromCRL:
+            return _release(status)
+        # unspecified is the same as no reason (RFC 5280 §5.3.1).
+        reason = None if request.reason is CRLReason.unspecified else request.reason
+        if current is None:
+            return StatusChange(RevokedInfo(request.revoked_at or now, reason, request.invalidity_date))
+        was, date = current.revocation_reason, current.revocation_time
+        if was is not reason and was is not CRLReason.certificateHold and reason is not CRLReason.keyCompromise:
+            raise RevocationRefused(
+                409,
+                "already revoked for another reason",
+                f"the certificate is revoked since {date.isoformat()} for {_name(was)}; only an upgrade to "
+                "keyCompromise or an earlier date is possible now",
+            )
+        if request.revoked_at is not None and request.revoked_at > date:
+            raise RevocationRefused(
+                409,
+                "already revoked since an earlier date",
+                f"the certificate is revoked since {date.isoformat()}; the date can only be moved back, not to "
+                f"{request.revoked_at.isoformat()}",
+            )
+        new = RevokedInfo(request.revoked_at or date, reason, request.invalidity_date or current.invalidity_date)
+        return None if new == current else StatusChange(new)
+
+    return change
+
+
+def _release(status: CertificateStatus) -> StatusChange | None:
+    if status.revoked_info is None:
+        return None
+    if status.revoked_info.revocation_reason is not CRLReason.certificateHold:
+        raise RevocationRefused(
+            409,
+            "not on hold",
+            "the certificate is revoked for good, for "
+            f"{_name(status.revoked_info.revocation_reason)}; only one on certificateHold can be released",
+        )
+    return StatusChange(None)
+
+
+def _name(reason: CRLReason | None) -> str:
+    return "no stated reason" if reason is None else reason.name

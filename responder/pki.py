@@ -1,0 +1,453 @@
+"""The field's nouns, spelled as in the RFCs, and the few rules that are arithmetic on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+
+from cryptography import x509
+
+from responder._native import (
+    Records,
+    SigningProfile,
+    decode_records,
+    load_profile,
+    parse_certificate,
+    tombstone,
+)
+from responder._native import parse_ocsp_request as _parse_ocsp_request
+from responder.errors import ConfigError
+
+__all__ = [
+    "HASH_NAMES",
+    "Answer",
+    "CRL",
+    "CRLReason",
+    "CertID",
+    "CertIDVariant",
+    "CertStatus",
+    "Certificate",
+    "CertificateStatus",
+    "Issuer",
+    "IssuerPolicy",
+    "Issuers",
+    "NoncePolicy",
+    "OCSPRequest",
+    "Records",
+    "ResponseTimes",
+    "RevokedCertificate",
+    "RevokedInfo",
+    "SigningProfile",
+    "StatusVersion",
+    "UnknownSerial",
+    "decode_records",
+    "decode_serial",
+    "encode_serial",
+    "epoch_seconds",
+    "from_epoch_seconds",
+    "load_profile",
+    "make_issuer",
+    "parse_certificate",
+    "parse_ocsp_request",
+    "refresh_due",
+    "response_times",
+    "tombstone_for",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CertStatus(IntEnum):
+    """What OCSP says of a certificate. Source: RFC 6960 §2.2."""
+
+    GOOD = 0
+    REVOKED = 1
+    UNKNOWN = 2
+
+
+class CRLReason(IntEnum):
+    """Why a certificate was revoked, under the RFC's own names. Source: RFC 5280 §5.3.1 (7 is unused)."""
+
+    unspecified = 0
+    keyCompromise = 1
+    cACompromise = 2
+    affiliationChanged = 3
+    superseded = 4
+    cessationOfOperation = 5
+    certificateHold = 6
+    removeFromCRL = 8
+    privilegeWithdrawn = 9
+    aACompromise = 10
+
+
+class CertIDVariant(IntEnum):
+    """A hash algorithm as a CertID spells it: with NULL parameters, or with absent ones (some clients compare).
+
+    Source: RFC 6960 §4.1.1; requirement 6960-12.
+    """
+
+    UNKNOWN = 0
+    SHA1 = 1
+    SHA256 = 2
+    SHA384 = 3
+    SHA512 = 4
+    SHA1_ABSENT = 17
+    SHA256_ABSENT = 18
+    SHA384_ABSENT = 19
+    SHA512_ABSENT = 20
+
+    @property
+    def hash_name(self) -> str:
+        """`sha1`, `sha256`, `sha384`, `sha512` or `unknown`, whatever the parameters."""
+        return HASH_NAMES[self & 0x0F]
+
+
+HASH_NAMES = ("unknown", "sha1", "sha256", "sha384", "sha512")
+
+
+class NoncePolicy(IntEnum):
+    """What an issuer does with a nonce: `optional` echoes and signs live, `ignore` answers from the cache."""
+
+    optional = 0
+    ignore = 1
+
+
+class UnknownSerial(IntEnum):
+    """What an issuer answers for a serial it never saw. Source: RFC 6960 §2.2, RFC 9919 §3.2.3."""
+
+    unauthorized = 0
+    unknown = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CertID:
+    """One asked certificate, as the request names it. `serial_number` is any integer, also negative.
+
+    Source: RFC 6960 §4.1.1.
+    """
+
+    variant: CertIDVariant
+    issuer_name_hash: bytes
+    issuer_key_hash: bytes
+    serial_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class OCSPRequest:
+    """A request read strictly. `nonce` is the extnValue's content, 1 to 130 bytes, to be returned unchanged."""
+
+    cert_ids: tuple[CertID, ...]
+    nonce: bytes | None = None
+    is_signed: bool = False
+
+
+def parse_ocsp_request(der: bytes) -> OCSPRequest:
+    """Read a DER OCSPRequest of at most 16 KiB, for whoever answers it.
+
+    Raises:
+        MalformedRequest: with the reason and its offset.
+    """
+    cert_ids, nonce, is_signed = _parse_ocsp_request(der)
+    return OCSPRequest(
+        tuple(
+            CertID(CertIDVariant(variant), name_hash, key_hash, decode_serial(serial))
+            for variant, name_hash, key_hash, serial in cert_ids
+        ),
+        nonce,
+        is_signed,
+    )
+
+
+def encode_serial(serial_number: int) -> bytes:
+    """The content octets of the minimal DER INTEGER (X.690 §8.3.2): how a serial is stored and signed."""
+    magnitude = serial_number if serial_number >= 0 else ~serial_number
+    return serial_number.to_bytes(magnitude.bit_length() // 8 + 1, "big", signed=True)
+
+
+def decode_serial(octets: bytes) -> int:
+    """The integer of `encode_serial`."""
+    return int.from_bytes(octets, "big", signed=True)
+
+
+def epoch_seconds(moment: datetime) -> int:
+    """Whole seconds since 1970, rounded down: how times travel to the native core."""
+    return (moment - _EPOCH) // timedelta(seconds=1)
+
+
+def from_epoch_seconds(seconds: int) -> datetime:
+    """The aware UTC time of `epoch_seconds`."""
+    return _EPOCH + timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerPolicy:
+    """What an operator decides per issuer (`certstatus issuer set`).
+
+    `refresh` is counted from this_update; `crl_delay` is how long a revocation may wait for its CRL, at most.
+    """
+
+    nonce: NoncePolicy = NoncePolicy.optional
+    unknown_serial: UnknownSerial = UnknownSerial.unauthorized
+    responder_id_by_name: bool = False
+    validity: timedelta = timedelta(days=4)
+    refresh: timedelta = timedelta(hours=36)
+    max_age: timedelta = timedelta(hours=1)
+    variants: tuple[CertIDVariant, ...] = (CertIDVariant.SHA1, CertIDVariant.SHA256)
+    crl_validity: timedelta = timedelta(days=7)
+    crl_interval: timedelta = timedelta(hours=24)
+    crl_delay: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Issuer:
+    """One CA key under one name. Two issuers with one of the two in common are different issuers (incident I-7).
+
+    Attributes:
+        tag: 8 bytes that name it in records and keys: SHA-256 over subject and SubjectPublicKeyInfo, cut.
+        certificate: DER.
+        name: DER Name, byte for byte the certificate's subject (6960-11).
+        cert_id_hashes: `(issuer_name_hash, issuer_key_hash)` for SHA-1, SHA-256, SHA-384, SHA-512.
+        key_identifier: what CRLs and responder certificates carry as authorityKeyIdentifier.
+    """
+
+    id: str
+    tag: bytes
+    certificate: bytes
+    name: bytes
+    public_key: bytes
+    cert_id_hashes: tuple[tuple[bytes, bytes], ...]
+    key_identifier: bytes
+    not_after: datetime
+    policy: IssuerPolicy = field(default_factory=IssuerPolicy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Issuer) and other.tag == self.tag
+
+    def __hash__(self) -> int:
+        return hash(self.tag)
+
+
+def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None = None) -> Issuer:
+    """Read a CA certificate (DER) into an `Issuer`.
+
+    Raises:
+        ConfigError: it isn't a certificate.
+    """
+    try:
+        _, _, name, spki, key_bits = parse_certificate(certificate)
+        parsed = x509.load_der_x509_certificate(certificate)
+        not_after = parsed.not_valid_after_utc
+    except ValueError as error:
+        raise ConfigError(f"issuer {issuer_id}: the certificate can't be read: {error}") from error
+    try:
+        ski = parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        ski = hashlib.sha1(key_bits, usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2, method 1
+    return Issuer(
+        id=issuer_id,
+        tag=hashlib.sha256(name + spki).digest()[:8],
+        certificate=certificate,
+        name=name,
+        public_key=spki,
+        cert_id_hashes=tuple(
+            (hashlib.new(h, name).digest(), hashlib.new(h, key_bits).digest()) for h in HASH_NAMES[1:]
+        ),
+        key_identifier=ski,
+        not_after=not_after,
+        policy=policy or IssuerPolicy(),
+    )
+
+
+class Issuers:
+    """The issuers this installation answers for; replaced as a whole when the operator changes them."""
+
+    def __init__(self, issuers: Iterable[Issuer] = ()) -> None:
+        self._by_id: dict[str, Issuer] = {}
+        self._by_hashes: dict[tuple[bytes, bytes], Issuer] = {}
+        self.replace(issuers)
+
+    def replace(self, issuers: Iterable[Issuer]) -> None:
+        """Take exactly these from now on."""
+        by_id = {issuer.id: issuer for issuer in issuers}
+        self._by_hashes = {hashes: issuer for issuer in by_id.values() for hashes in issuer.cert_id_hashes}
+        self._by_id = by_id
+
+    def find(self, cert_id: CertID) -> Issuer | None:
+        """The issuer that a CertID names, by name and key hash together."""
+        return self._by_hashes.get((cert_id.issuer_name_hash, cert_id.issuer_key_hash))
+
+    def get(self, issuer_id: str) -> Issuer | None:
+        """The issuer of this id."""
+        return self._by_id.get(issuer_id)
+
+    def __iter__(self) -> Iterator[Issuer]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as status is kept for it: whose, and which serial."""
+
+    issuer: Issuer
+    serial_number: int
+
+    @property
+    def serial(self) -> bytes:
+        """The serial's content octets."""
+        return encode_serial(self.serial_number)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StatusVersion:
+    """When a status was true: the database's epoch, the change's number, the moment it was read.
+
+    Compared part by part, in this order. Source: design §4.1.
+    """
+
+    epoch: int
+    number: int
+    as_of: datetime
+
+    @property
+    def as_of_microseconds(self) -> int:
+        """`as_of` in microseconds since 1970."""
+        return (self.as_of - _EPOCH) // timedelta(microseconds=1)
+
+    @classmethod
+    def of(cls, records: Records) -> StatusVersion:
+        """The version that records were made from."""
+        as_of = _EPOCH + timedelta(microseconds=records.as_of_microseconds)
+        return cls(records.epoch, records.number, as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedInfo:
+    """Since when and why. Source: RFC 6960 §4.2.1; invalidity_date RFC 5280 §5.3.2."""
+
+    revocation_time: datetime
+    revocation_reason: CRLReason | None = None
+    invalidity_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """What the authority says of one certificate. `not_before` and `not_after` are None where never told."""
+
+    certificate: Certificate
+    cert_status: CertStatus
+    version: StatusVersion
+    revoked_info: RevokedInfo | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+
+def tombstone_for(status: CertificateStatus) -> Records:
+    """Records that only say: nothing older than this status may be answered from a store any more."""
+    version = status.version
+    policy = status.certificate.issuer.policy
+    return tombstone(
+        status.certificate.issuer.tag,
+        status.certificate.serial,
+        int(status.cert_status),
+        version.epoch,
+        version.number,
+        version.as_of_microseconds,
+        epoch_seconds(version.as_of + policy.validity),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTimes:
+    """The times of one answer, whole seconds, and the moment from which a newer one is due."""
+
+    this_update: datetime
+    next_update: datetime
+    refresh_at: datetime
+
+
+def response_times(
+    as_of: datetime,
+    *,
+    validity: timedelta,
+    refresh: timedelta,
+    backdate: timedelta,
+    not_after: Iterable[datetime],
+) -> ResponseTimes:
+    """The one place where an answer's times come from.
+
+    this_update is the status' moment less `backdate`; next_update is `validity` later, never past any of `not_after`
+    (the certificates in `certs`, and the issuer's). A newer answer is due after `refresh`, and by the strictest of
+    the programmes: half the validity, 4 days, or 8 hours before next_update.
+
+    Source: requirement BR-02, RP-01, RP-03 (standards §1.8); RFC 6960 §4.2.2.1.
+    """
+    this_update = (as_of - backdate).replace(microsecond=0)
+    next_update = min([this_update + validity, *(moment.replace(microsecond=0) for moment in not_after)])
+    return ResponseTimes(this_update, next_update, refresh_due(this_update, next_update, refresh))
+
+
+def refresh_due(this_update: datetime, next_update: datetime, refresh: timedelta) -> datetime:
+    """When a newer answer than this one is due; see `response_times`."""
+    span = next_update - this_update
+    due = min(refresh, span / 2, timedelta(days=4))
+    if span >= timedelta(hours=16):
+        due = min(due, span - timedelta(hours=8))
+    return this_update + max(due, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedCertificate:
+    """One entry of a CRL. Source: RFC 5280 §5.1.2.6."""
+
+    serial: bytes
+    revoked_info: RevokedInfo
+
+
+@dataclass(frozen=True, slots=True)
+class CRL:
+    """A published CRL: DER, and what a server says of it. `scope` is `full` until shards and deltas come."""
+
+    issuer_id: str
+    scope: str
+    crl_number: int
+    der: bytes
+    this_update: datetime
+    next_update: datetime
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer: what to render (`records`, `profile`, for one CertID), or a complete `der`.
+
+    `refresh_at` and `max_age` bound what HTTP caches may keep; `cacheable` is False for nonces and several CertIDs.
+    """
+
+    this_update: datetime
+    next_update: datetime
+    refresh_at: datetime
+    max_age: timedelta
+    cacheable: bool
+    source: str
+    cert_statuses: tuple[CertStatus, ...] = ()
+    records: Records | None = None
+    profile: SigningProfile | None = None
+    cert_id: CertID | None = None
+    der: bytes = b""
+
+    def render(self) -> bytes:
+        """The DER OCSPResponse."""
+        if self.records is None or self.profile is None or self.cert_id is None:
+            return self.der
+        return self.profile.render(self.records, int(self.cert_id.variant), encode_serial(self.cert_id.serial_number))
+
+    @property
+    def version(self) -> StatusVersion | None:
+        """The version of the status answered, where the answer was made from records."""
+        return None if self.records is None else StatusVersion.of(self.records)

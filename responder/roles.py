@@ -1,0 +1,114 @@
+"""Which processes a role consists of, and the sockets that outlive them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from responder import app, metrics
+from responder.config import Address, Config
+from responder.errors import ConfigError
+from responder.supervisor import Child, ChildContext, open_socket
+
+ROLES = ("serve", "work", "crl")
+
+MAX_OTHER_PROCESSES = 3
+"""work, crl and admin: each has a lane of the counters after the workers'."""
+
+
+def worker_count(config: Config) -> int:
+    """How many processes serve: as configured, else one for each core that this process may use."""
+    return config.serve.workers or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The listening sockets of this host's roles, kept by the supervisor over restarts of the processes behind them."""
+
+    public: tuple[socket.socket, ...]
+    admin: socket.socket
+    listen: Address
+    admin_listen: Address
+
+    @classmethod
+    def open(cls, config: Config, roles: Sequence[str]) -> Sockets:
+        """Bind what the roles need: a socket for each worker, all on one port, and the operator's.
+
+        Raises:
+            ConfigError: an address can't be bound.
+        """
+        public: list[socket.socket] = []
+        if "serve" in roles:
+            host, port = config.serve.listen.host, config.serve.listen.port
+            for _ in range(worker_count(config)):
+                public.append(_bind("serve.listen", host, port, reuse_port=True))
+                port = public[0].getsockname()[1]
+        admin = _bind("admin.listen", config.admin.listen.host, config.admin.listen.port, reuse_port=False)
+        return cls(tuple(public), admin, config.serve.listen, config.admin.listen)
+
+    def require_same(self, config: Config) -> None:
+        """Refuse a reload that would need other sockets.
+
+        Raises:
+            ConfigError: the addresses or the number of workers differ.
+        """
+        faults = []
+        if config.serve.listen != self.listen:
+            faults.append(f"serve.listen is now {config.serve.listen}; restart to change it from {self.listen}")
+        if config.admin.listen != self.admin_listen:
+            faults.append(f"admin.listen is now {config.admin.listen}; restart to change it from {self.admin_listen}")
+        if self.public and worker_count(config) != len(self.public):
+            faults.append(f"serve.workers is now {worker_count(config)}; restart to change it from {len(self.public)}")
+        if faults:
+            raise ConfigError(*faults)
+
+    @property
+    def public_url(self) -> str:
+        """Where OCSP is answered."""
+        return _url(self.public[0])
+
+    @property
+    def admin_url(self) -> str:
+        """Where the operator asks."""
+        return _url(self.admin)
+
+
+def _bind(key: str, host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    try:
+        return open_socket(host, port, reuse_port=reuse_port)
+    except OSError as error:
+        raise ConfigError(
+            f"{key} {host}:{port} can't be bound: {error.strerror}; choose another port, or 0 for a free one"
+        ) from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: metrics.Segment) -> list[Child]:
+    """The processes of these roles, in the order they are started."""
+    processes: list[Child] = []
+
+    def add(name: str, main: Callable[..., object], listener: socket.socket | None = None, **options: object) -> None:
+        run = functools.partial(_run, config, main, options)
+        processes.append(Child(name=name, run=run, sockets=() if listener is None else (listener,)))
+
+    # The workers first: a lane of the counters belongs to a place in this list.
+    for index, listener in enumerate(sockets.public):
+        add(f"serve-{index}", app.serve, listener)
+    if "work" in roles:
+        add("work", app.work)
+    if "crl" in roles:
+        add("crl", app.build_crls)
+    add("admin", app.administer, sockets.admin, segment=segment, with_api="serve" in roles)
+    return processes
+
+
+def _run(config: Config, main: Callable[..., object], options: dict[str, object], context: ChildContext) -> int:
+    arguments = (config, context, *context.sockets)
+    return app.run_process(context, lambda stop: main(*arguments, stop=stop, **options))  # type: ignore[arg-type,return-value]

@@ -1,0 +1,418 @@
+"""Keys, signers and what they sign: records, complete responses, CRLs; libcrypto does the cryptography."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import stat
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from responder import log, metrics
+from responder._native import (
+    CRLBuilder,
+    PrivateKey,
+    encode_profile,
+    load_private_key,
+)
+from responder.errors import ConfigError, CRLError, SigningFailed, StatusUnavailable
+from responder.interfaces import Clock
+from responder.pki import (
+    Answer,
+    CertIDVariant,
+    CertificateStatus,
+    CertStatus,
+    Issuer,
+    Records,
+    ResponseTimes,
+    RevokedCertificate,
+    RevokedInfo,
+    SigningProfile,
+    encode_serial,
+    epoch_seconds,
+    load_profile,
+    parse_certificate,
+    response_times,
+)
+
+_log = log.get("signing")
+
+# A P-256 signature takes about 30 µs, a hop to a thread and back more; RSA-2048 takes about 800 µs
+# (docs/decisions/0003).
+_INLINE_SIGNATURES = {"ecdsa-p256": 4}
+
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
+"""Nothing is signed when this host and the database differ by more (design §4.8)."""
+
+
+class KeyRing:
+    """The private keys in one folder, found by their public half; files end in .pem or .key."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Read all keys.
+
+        Raises:
+            ConfigError: naming every file that can't be used, and why.
+        """
+        self._keys: dict[bytes, PrivateKey] = {}
+        self._paths: dict[bytes, Path] = {}
+        faults = []
+        for path in sorted(directory.iterdir()) if directory is not None and directory.is_dir() else ():
+            if path.suffix not in {".pem", ".key"} or not path.is_file():
+                continue
+            try:
+                key = load_private_key(read_private_key(path))
+            except ConfigError as error:
+                faults.extend(error.faults)
+                continue
+            except ValueError as error:
+                faults.append(f"{path}: {error}")
+                continue
+            self._keys[key.public_key] = key
+            self._paths[key.public_key] = path
+        if faults:
+            raise ConfigError(*faults)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, public_key: bytes) -> PrivateKey | None:
+        """The key whose DER SubjectPublicKeyInfo this is."""
+        return self._keys.get(public_key)
+
+    def certificate_issuing_key(self, public_key: bytes) -> CertificateIssuerPrivateKeyTypes | None:
+        """The same key in the form that pyca/cryptography issues certificates with."""
+        path = self._paths.get(public_key)
+        return None if path is None else _load_pem(path)
+
+
+def _load_pem(path: Path) -> CertificateIssuerPrivateKeyTypes:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
+    except TypeError as error:
+        raise ConfigError(
+            f"{path}: the key is encrypted; write it without a passphrase into a file of mode 0600 "
+            f"(openssl pkey -in {path} -out NEW)"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a PEM private key: {error}") from error
+    return key  # type: ignore[return-value]  # key types that can't issue are refused by load_private_key
+
+
+def read_private_key(path: Path) -> bytes:
+    """The DER PrivateKeyInfo of a PEM file.
+
+    Raises:
+        ConfigError: unreadable, readable by others, encrypted, or not a key.
+    """
+    return _load_pem(path).private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One responder key with its certificate, allowed to sign for one issuer."""
+
+    issuer: Issuer
+    key: PrivateKey
+    profile: SigningProfile
+    not_before: datetime
+    not_after: datetime
+
+
+def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
+    """Check that this certificate (DER) may sign for the issuer with this key, and make its profile.
+
+    Raises:
+        ConfigError: a sentence for everything that is wrong with it.
+
+    Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8.
+    """
+    faults = []
+    _, _, subject, spki, key_bits = parse_certificate(certificate)
+    parsed = x509.load_der_x509_certificate(certificate)
+    where = f"responder certificate of issuer {issuer.id} (serial 0x{parsed.serial_number:x})"
+    is_issuer_itself = certificate == issuer.certificate
+    if spki != key.public_key:
+        faults.append(f"{where}: it isn't of this key; give the certificate made for the key's CSR")
+    if not is_issuer_itself:
+        try:
+            parsed.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
+        except (ValueError, TypeError, InvalidSignature):
+            faults.append(f"{where}: it wasn't issued directly by {issuer.id}; a delegate must be (RFC 6960 §4.2.2.2)")
+        try:
+            usages = list(parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        except x509.ExtensionNotFound:
+            usages = []
+        if usages != [ExtendedKeyUsageOID.OCSP_SIGNING]:
+            faults.append(f"{where}: its extendedKeyUsage must be OCSPSigning and nothing else")
+        try:
+            if parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+                faults.append(f"{where}: it is a CA certificate; a CA must not be a delegated responder")
+        except x509.ExtensionNotFound:
+            pass
+        try:
+            parsed.extensions.get_extension_for_class(x509.OCSPNoCheck)
+        except x509.ExtensionNotFound:
+            _log.warning("responder_certificate_without_nocheck", issuer=issuer.id, serial=hex(parsed.serial_number))
+    if faults:
+        raise ConfigError(*faults)
+    responder_id = (
+        _explicit(1, subject)
+        if issuer.policy.responder_id_by_name
+        # byKey is SHA-1 whatever the CertID's hash (requirement 6960-16).
+        else _explicit(2, b"\x04\x14" + hashlib.sha1(key_bits, usedforsecurity=False).digest())
+    )
+    profile = load_profile(
+        encode_profile(
+            issuer_tag=issuer.tag,
+            cert_id_hashes=issuer.cert_id_hashes,
+            signature_algorithm=key.signature_algorithm,
+            responder_id=responder_id,
+            certificates=[] if is_issuer_itself else [certificate],
+        )
+    )
+    return Signer(issuer, key, profile, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+
+
+def _explicit(tag: int, der: bytes) -> bytes:
+    """`der` under the constructed context tag `[tag]`."""
+    size = len(der)
+    length = (
+        bytes([size])
+        if size < 128
+        else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes((size.bit_length() + 7) // 8, "big")
+    )
+    return bytes([0xA0 | tag]) + length + der
+
+
+class Signers:
+    """The signers of this process, at most one in use for each issuer; replaced as a whole."""
+
+    def __init__(self, signers: Iterable[Signer] = ()) -> None:
+        self._by_issuer: dict[str, list[Signer]] = {}
+        self.replace(signers)
+
+    def replace(self, signers: Iterable[Signer]) -> None:
+        """Take exactly these from now on; of one issuer the one that lives longest signs."""
+        by_issuer: dict[str, list[Signer]] = {}
+        for signer in sorted(signers, key=lambda signer: signer.not_after, reverse=True):
+            by_issuer.setdefault(signer.issuer.id, []).append(signer)
+        self._by_issuer = by_issuer
+
+    def for_issuer(self, issuer: Issuer, now: datetime) -> Signer:
+        """The signer to use at this moment.
+
+        Raises:
+            StatusUnavailable: none here, or none valid now.
+        """
+        for signer in self._by_issuer.get(issuer.id, ()):
+            if signer.not_before <= now < signer.not_after:
+                return signer
+        raise StatusUnavailable(f"no valid responder key and certificate for issuer {issuer.id} on this host")
+
+    def has(self, issuer: Issuer) -> bool:
+        """Whether there is any signer for this issuer."""
+        return issuer.id in self._by_issuer
+
+    def __iter__(self) -> Iterator[Signer]:
+        return (signer for signers in self._by_issuer.values() for signer in signers)
+
+
+class Profiles:
+    """The signing profiles known to this process; replaced as a whole."""
+
+    def __init__(self, profiles: Iterable[SigningProfile] = ()) -> None:
+        self._by_id: dict[bytes, SigningProfile] = {}
+        self.replace(profiles)
+
+    def replace(self, profiles: Iterable[SigningProfile]) -> None:
+        """Take exactly these from now on."""
+        self._by_id = {profile.id: profile for profile in profiles}
+
+    def get(self, profile_id: bytes) -> SigningProfile | None:
+        """The profile, or None: unknown here, or retired."""
+        return self._by_id.get(profile_id)
+
+
+class NativeSigner:
+    """Signs records and complete responses with the native core; implements `RecordSigner` and `ResponseSigner`."""
+
+    def __init__(self, signers: Signers, clock: Clock, *, backdate: timedelta) -> None:
+        self._signers = signers
+        self._clock = clock
+        self._backdate = backdate
+
+    async def sign(self, statuses: Sequence[CertificateStatus]) -> list[Records]:
+        """See `RecordSigner.sign`."""
+        if not statuses:
+            return []
+        issuer = statuses[0].certificate.issuer
+        now = self._clock.now()
+        signer = self._signers.for_issuer(issuer, now)
+        rows = []
+        for status in statuses:
+            times = self._times(signer, status.version.as_of, now)
+            revocation_time, reason = _revocation(status.revoked_info)
+            rows.append(
+                (
+                    status.certificate.serial,
+                    int(status.cert_status),
+                    revocation_time,
+                    reason,
+                    epoch_seconds(times.this_update),
+                    epoch_seconds(times.next_update),
+                    status.version.epoch,
+                    status.version.number,
+                    status.version.as_of_microseconds,
+                    b"",
+                )
+            )
+        variants = [int(variant) for variant in issuer.policy.variants]
+        signatures = len(rows) * len(variants)
+        produced_at = epoch_seconds(now)
+        started = time.perf_counter()
+        if signatures <= _INLINE_SIGNATURES.get(signer.key.name, 0):
+            records = signer.profile.sign_records(signer.key, rows, variants, produced_at)
+        else:
+            records = await asyncio.to_thread(signer.profile.sign_records, signer.key, rows, variants, produced_at)
+        metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
+        return records
+
+    async def sign_response(
+        self,
+        issuer: Issuer,
+        answers: Sequence[tuple[CertIDVariant, int, CertificateStatus | None]],
+        *,
+        nonce: bytes | None,
+    ) -> Answer:
+        """See `ResponseSigner.sign_response`."""
+        now = self._clock.now()
+        signer = self._signers.for_issuer(issuer, now)
+        # One response, one set of times: the earliest of what was read. A serial we never saw is unknown as of now.
+        as_of = min((status.version.as_of for _, _, status in answers if status is not None), default=now)
+        times = self._times(signer, as_of, now)
+        this_update, next_update = epoch_seconds(times.this_update), epoch_seconds(times.next_update)
+        singles = []
+        for variant, serial_number, status in answers:
+            cert_status = CertStatus.UNKNOWN if status is None else status.cert_status
+            revocation_time, reason = _revocation(None if status is None else status.revoked_info)
+            singles.append(
+                (
+                    int(variant),
+                    encode_serial(serial_number),
+                    int(cert_status),
+                    revocation_time,
+                    reason,
+                    this_update,
+                    next_update,
+                    b"",
+                )
+            )
+        started = time.perf_counter()
+        arguments = (signer.key, singles, epoch_seconds(now), nonce)
+        if signer.key.name in _INLINE_SIGNATURES:
+            der = signer.profile.sign_response(*arguments)
+        else:
+            der = await asyncio.to_thread(signer.profile.sign_response, *arguments)
+        metrics.observe_signatures(signer.key.name, 1, time.perf_counter() - started)
+        return Answer(
+            this_update=times.this_update,
+            next_update=times.next_update,
+            refresh_at=times.refresh_at,
+            max_age=timedelta(0),
+            cacheable=False,
+            source="live",
+            der=der,
+            cert_statuses=tuple(CertStatus(single[2]) for single in singles),
+        )
+
+    def _times(self, signer: Signer, as_of: datetime, now: datetime) -> ResponseTimes:
+        if abs(now - as_of) > MAX_CLOCK_DIFFERENCE:
+            raise StatusUnavailable(
+                f"the status is as of {as_of.isoformat()} but this host's clock says {now.isoformat()}; nothing is "
+                f"signed when they differ by more than {MAX_CLOCK_DIFFERENCE.seconds} s: set the clocks (NTP)"
+            )
+        policy = signer.issuer.policy
+        times = response_times(
+            as_of,
+            validity=policy.validity,
+            refresh=policy.refresh,
+            backdate=self._backdate,
+            not_after=(signer.not_after, signer.issuer.not_after),
+        )
+        if times.next_update <= now:
+            raise StatusUnavailable(f"the signer of issuer {signer.issuer.id} expires before an answer could")
+        return times
+
+
+def _revocation(revoked_info: RevokedInfo | None) -> tuple[int, int]:
+    if revoked_info is None:
+        return -1, -1
+    reason = revoked_info.revocation_reason
+    return epoch_seconds(revoked_info.revocation_time), -1 if reason is None else int(reason)
+
+
+class NativeCRLSigner:
+    """Signs CRLs with CA keys from a `KeyRing`; implements `CRLSigner`."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    def use(self, keys: KeyRing) -> None:
+        """Sign with these from now on."""
+        self._keys = keys
+
+    def can_sign(self, issuer: Issuer) -> bool:
+        """Whether this host holds the issuer's key."""
+        return self._keys.get(issuer.public_key) is not None
+
+    async def sign_crl(
+        self,
+        issuer: Issuer,
+        *,
+        crl_number: int,
+        this_update: datetime,
+        next_update: datetime,
+        entries: AsyncIterator[RevokedCertificate],
+    ) -> bytes:
+        """See `CRLSigner.sign_crl`."""
+        key = self._keys.get(issuer.public_key)
+        if key is None:
+            raise CRLError(f"issuer {issuer.id}: its key isn't among the CA keys of this host")
+        builder = CRLBuilder()
+        async for entry in entries:
+            info = entry.revoked_info
+            builder.add(
+                entry.serial,
+                epoch_seconds(info.revocation_time),
+                -1 if info.revocation_reason is None else int(info.revocation_reason),
+                -1 if info.invalidity_date is None else epoch_seconds(info.invalidity_date),
+            )
+        try:
+            return await asyncio.to_thread(
+                builder.sign,
+                key,
+                issuer.name,
+                issuer.key_identifier,
+                crl_number,
+                epoch_seconds(this_update),
+                epoch_seconds(next_update),
+                b"",
+            )
+        except ValueError as error:
+            raise SigningFailed(f"CRL of issuer {issuer.id}: {error}") from error

@@ -1,0 +1,1 @@
+"""The stores: Postgres is the authority, Redis a cache of records."""

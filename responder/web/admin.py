@@ -1,0 +1,173 @@
+"""The operator's API, on a listener of its own: revocations."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from responder import log
+from responder.errors import RevocationRefused, StatusUnavailable
+from responder.ocsp.revoke import Outcome, RevocationRequest, Revoker
+from responder.pki import Certificate, CRLReason, Issuer, Issuers
+from responder.web.problems import problem
+
+_log = log.get("web.admin")
+
+MAX_BODY_BYTES = 16_384
+_FIELDS = {"serial", "reason", "revoked_at", "invalidity_date"}
+_SERIAL = re.compile(r"0x[0-9a-fA-F]{1,512}")
+
+
+class InvalidField(ValueError):
+    """One field of a request body that can't be used."""
+
+
+class AdminAPI:
+    """`POST /api/v1/issuers/{id}/revocations`, with a bearer token."""
+
+    def __init__(self, revoker: Revoker, *, issuers: Issuers, token: str) -> None:
+        self._revoker = revoker
+        self._issuers = issuers
+        self._token = token.encode()
+
+    def routes(self) -> list[BaseRoute]:
+        """Starlette routes; all of them need the token."""
+        return [
+            Route("/api/v1/issuers/{issuer}/revocations", self._authorized(self._revoke), methods=["POST"]),
+        ]
+
+    def _authorized(
+        self, endpoint: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
+                return problem(
+                    401,
+                    "no valid token",
+                    "send 'Authorization: Bearer TOKEN' with the token of the file admin.token_file names",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            return await endpoint(request)
+
+        return checked
+
+    async def _revoke(self, request: Request) -> Response:
+        issuer_id = request.path_params["issuer"]
+        issuer = self._issuers.get(issuer_id)
+        if issuer is None:
+            known = ", ".join(sorted(issuer.id for issuer in self._issuers)) or "none yet"
+            return problem(404, "no such issuer", f"there is no issuer {issuer_id!r}; the issuers are: {known}")
+        try:
+            certificate, change = _read(issuer, await _read_json(request))
+        except InvalidField as error:
+            return problem(422, "invalid field", str(error))
+        try:
+            outcome = await self._revoker.revoke(certificate, change, actor="api")
+        except RevocationRefused as error:
+            return problem(error.http_status, error.title, error.detail)
+        except StatusUnavailable as error:
+            _log.error("revocation_failed", error=str(error))
+            return problem(
+                503,
+                "the database can't be reached",
+                "nothing is certain of this change; send the same request again",
+            )
+        body = outcome_document(outcome)
+        if not outcome.certain:
+            body["detail"] = (
+                "the change is recorded, but the record store didn't confirm it in time; it will be brought to every "
+                "worker, and the same request waits for that again"
+            )
+        return JSONResponse(body, status_code=200 if outcome.certain else 202, headers={"Cache-Control": "no-store"})
+
+
+async def _read_json(request: Request) -> dict[str, Any]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise InvalidField(f"the body is longer than {MAX_BODY_BYTES} bytes")
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise InvalidField(f"the body isn't JSON ({error}); send an object with serial and reason") from error
+    if not isinstance(document, dict):
+        raise InvalidField("the body must be a JSON object with serial and reason")
+    unknown = document.keys() - _FIELDS
+    if unknown:
+        raise InvalidField(f"unknown field {min(unknown)!r}; the fields are {', '.join(sorted(_FIELDS))}")
+    return document
+
+
+def _read(issuer: Issuer, document: dict[str, Any]) -> tuple[Certificate, RevocationRequest]:
+    serial = parse_serial(document.get("serial"))
+    name = document.get("reason", "unspecified")
+    if not isinstance(name, str) or name not in CRLReason.__members__:
+        raise InvalidField(f"reason is {name!r}; it is one of {', '.join(CRLReason.__members__)}")
+    change = RevocationRequest(
+        CRLReason[name],
+        parse_time("revoked_at", document.get("revoked_at")),
+        parse_time("invalidity_date", document.get("invalidity_date")),
+    )
+    return Certificate(issuer, serial), change
+
+
+def parse_serial(value: object) -> int:
+    """A serial number spelled as hexadecimal with 0x. Decimal and hexadecimal are never guessed between: 10 is both.
+
+    Raises:
+        InvalidField: not that.
+    """
+    if not isinstance(value, str) or not _SERIAL.fullmatch(value):
+        raise InvalidField(f'serial is {value!r}; give the hexadecimal number as a string, as in "0x1a2b"')
+    return int(value, 16)
+
+
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """What the API and the command line say of a changed status."""
+    status, info = outcome.status, outcome.status.revoked_info
+    return {
+        "issuer": status.certificate.issuer.id,
+        "serial": hex(status.certificate.serial_number),
+        "status": status.cert_status.name.lower(),
+        "reason": None if info is None or info.revocation_reason is None else info.revocation_reason.name,
+        "revoked_at": None if info is None else _rfc3339(info.revocation_time),
+        "invalidity_date": _rfc3339(info.invalidity_date) if info and info.invalidity_date else None,
+        "version": {"epoch": status.version.epoch, "number": status.version.number},
+        "certain": outcome.certain,
+    }
+
+
+def parse_time(field: str, value: object) -> datetime | None:
+    """An RFC 3339 time with an offset, in UTC; None stays None.
+
+    Raises:
+        InvalidField: not such a time.
+    """
+    if value is None:
+        return None
+    example = 'give an RFC 3339 time with an offset, as in "2026-01-31T12:00:00Z"'
+    if not isinstance(value, str):
+        raise InvalidField(f"{field} is {value!r}; {example}")
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise InvalidField(f"{field} is {value!r}; {example}") from error
+    if moment.tzinfo is None:
+        raise InvalidField(f"{field} is {value!r}, without an offset; {example}")
+    if moment.year < 1970:
+        raise InvalidField(f"{field} is {value!r}, before 1970, which no record can hold")
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,174 @@
+"""OCSP over HTTP: bytes in, the chain asked, exactly one OCSP answer out, whatever comes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
+
+from responder import log, metrics
+from responder.errors import MalformedRequest, ResponderError
+from responder.interfaces import Clock, ResponseSource
+from responder.pki import (
+    Answer,
+    CertID,
+    CertIDVariant,
+    Issuers,
+    OCSPRequest,
+    epoch_seconds,
+    parse_ocsp_request,
+)
+from responder.web.caching import NO_STORE, cache_headers, cached_response
+from responder.web.routing import RawRoute
+
+_log = log.get("web.ocsp")
+
+MEDIA_TYPE = "application/ocsp-response"
+"""Bare: several clients refuse parameters."""
+
+MAX_BODY_BYTES = 16_384
+MAX_TARGET_BYTES = 8_192
+
+_OCSP_METHODS = ("GET", "HEAD", "POST")
+_WELL_KNOWN = rb"/\.well-known/pki/ocsp"
+
+
+class OCSPEndpoint:
+    """Answers GET and POST. The HTTP status is always 200: clients drop the body otherwise (design §7)."""
+
+    def __init__(self, source: ResponseSource, *, issuers: Issuers, clock: Clock) -> None:
+        self._source = source
+        self._issuers = issuers
+        self._clock = clock
+
+    def routes(self) -> list[BaseRoute]:
+        """The paths of design §7; the last one takes whatever no other route took."""
+        return [
+            RawRoute(rb"/", self._root, methods=_OCSP_METHODS),
+            RawRoute(
+                _WELL_KNOWN + rb"/(?P<issuer>[a-z0-9-]+)/(?P<serial>[0-9a-fA-F]+)",
+                self._by_serial,
+                methods=("GET", "HEAD"),
+            ),
+            RawRoute(
+                rb"(?:" + _WELL_KNOWN + rb"(?=/|$)|/ocsp(?=/|$)|)(?P<base64>.*)",
+                self._rfc,
+                methods=_OCSP_METHODS,
+            ),
+        ]
+
+    async def _root(self, request: Request, match: re.Match[bytes]) -> Response:
+        if request.method == "POST":
+            return await self._rfc(request, match)
+        return PlainTextResponse("certstatus: OCSP by GET and POST, CRLs below /crl/.\n")
+
+    async def _rfc(self, request: Request, match: re.Match[bytes]) -> Response:
+        """RFC 6960 appendix A.1: the DER request as the body, or base64 in the path."""
+        try:
+            if request.method == "POST":
+                der = await _read_body(request)
+            else:
+                der = decode_get(match["base64"])
+            ocsp_request = parse_ocsp_request(der)
+        except ResponderError as error:
+            return self._error(request, error)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return await self._answer(request, ocsp_request)
+
+    async def _by_serial(self, request: Request, match: re.Match[bytes]) -> Response:
+        """`/{issuer}/{serial_hex}`, for people with curl; the RFC's form can't look like this (it begins with M)."""
+        issuer = self._issuers.get(match["issuer"].decode())
+        if issuer is None:
+            return PlainTextResponse("No such issuer.\n", status_code=404, headers=NO_STORE)
+        variant = issuer.policy.variants[0]
+        name_hash, key_hash = issuer.cert_id_hashes[variant - 1]
+        cert_id = CertID(CertIDVariant(variant), name_hash, key_hash, int(match["serial"], 16))
+        return await self._answer(request, OCSPRequest((cert_id,)))
+
+    async def _answer(self, request: Request, ocsp_request: OCSPRequest) -> Response:
+        for cert_id in ocsp_request.cert_ids:
+            metrics.CERT_ID_HASHES.inc(cert_id.variant.hash_name)
+        if ocsp_request.nonce is not None:
+            metrics.NONCE_REQUESTS.inc()
+        if ocsp_request.is_signed:
+            metrics.SIGNED_REQUESTS.inc()
+        try:
+            answer = await self._source.respond(ocsp_request)
+            body = answer.render()
+        except ResponderError as error:
+            return self._error(request, error)
+        except Exception as error:  # a bug: the asker gets internalError, the operator the traceback
+            _log.exception("unexpected_error", error=repr(error))
+            return self._error(request, ResponderError("internal error"))
+        return self._success(request, answer, body)
+
+    def _success(self, request: Request, answer: Answer, body: bytes) -> Response:
+        now = self._clock.now()
+        statuses = answer.cert_statuses
+        result = statuses[0].name.lower() if len(statuses) == 1 else "several"
+        metrics.REQUESTS.inc(_method(request), result)
+        metrics.ANSWERS.inc(answer.source)
+        metrics.RESPONSE_AGE.observe(max(0, epoch_seconds(now) - epoch_seconds(answer.this_update)))
+        if not answer.cacheable:
+            return Response(body, headers={"Content-Type": MEDIA_TYPE, **NO_STORE})
+        headers = cache_headers(
+            hashlib.sha256(body).hexdigest(),
+            this_update=answer.this_update,
+            next_update=answer.next_update,
+            fresh_until=answer.refresh_at,
+            max_age=answer.max_age,
+            now=now,
+        )
+        return cached_response(request, body, MEDIA_TYPE, headers, answer.this_update)
+
+    def _error(self, request: Request, error: ResponderError) -> Response:
+        """Exactly five octets, unsigned, never cached (6960-02, 9919-09)."""
+        metrics.REQUESTS.inc(_method(request), error.label)
+        if error.ocsp_status in {2, 3}:
+            _log.warning("ocsp_error", result=error.label, error=str(error))
+        return Response(error_response(error.ocsp_status), headers={"Content-Type": MEDIA_TYPE, **NO_STORE})
+
+
+def error_response(ocsp_status: int) -> bytes:
+    """OCSPResponse with a responseStatus alone. Source: RFC 6960 §4.2.1."""
+    return bytes([0x30, 0x03, 0x0A, 0x01, ocsp_status])
+
+
+def decode_get(path: bytes) -> bytes:
+    """The DER request of a GET path, as tolerant as real clients need (9919-07, standards §2.2).
+
+    `path` is raw: percent escapes are decoded once; a space stands for the `+` that someone decoded; slashes before
+    the base64 come from an AIA ending in one and are dropped; padding may be missing.
+
+    Raises:
+        MalformedRequest: too long, or not base64 of anything.
+    """
+    if len(path) > MAX_TARGET_BYTES:
+        raise MalformedRequest(f"the request target is longer than {MAX_TARGET_BYTES} bytes")
+    text = unquote_to_bytes(path).lstrip(b"/").replace(b" ", b"+")
+    if not text:
+        raise MalformedRequest("no request after the path")
+    try:
+        return base64.b64decode(text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4), validate=True)
+    except binascii.Error as error:
+        raise MalformedRequest(f"the path isn't base64: {error}") from error
+
+
+async def _read_body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise MalformedRequest(f"the body is longer than {MAX_BODY_BYTES} bytes")
+    return body
+
+
+def _method(request: Request) -> str:
+    return request.method.lower() if request.method in {"GET", "POST"} else "other"

@@ -1,0 +1,152 @@
+"""Working in-memory stores with a switch to fail before or after the effect, and a source that counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
+from responder.interfaces import Clock, Kept, Pending, StatusChange
+from responder.pki import (
+    Certificate,
+    CertificateStatus,
+    CertStatus,
+    Records,
+    StatusVersion,
+)
+
+
+@dataclass
+class MemoryRecords:
+    """A `RecordStore` in a dict. `fail` is "before", "after" (the effect happens, the caller isn't told), or ""."""
+
+    kept: dict[Certificate, Records] = field(default_factory=dict)
+    fail: str = ""
+    puts: int = 0
+    before_put: Callable[[], None] | None = None
+    after_put: Callable[[], None] | None = None
+
+    async def get(self, certificate: Certificate) -> Records | None:
+        await asyncio.sleep(0)
+        if self.fail:
+            raise StoreUnavailable("the store is down")
+        return self.kept.get(certificate)
+
+    async def put(self, certificate: Certificate, records: Records) -> Kept:
+        await asyncio.sleep(0)
+        if self.fail == "before":
+            raise StoreUnavailable("the store is down")
+        if self.before_put is not None:
+            self.before_put()
+        self.puts += 1
+        held = self.kept.get(certificate)
+        if held is None or StatusVersion.of(held) < StatusVersion.of(records) or held.is_tombstone:
+            if held is None or StatusVersion.of(held) <= StatusVersion.of(records):
+                self.kept[certificate] = records
+        now_kept = self.kept[certificate]
+        if self.after_put is not None:
+            self.after_put()
+        if self.fail == "after":
+            raise StoreUnavailable("the answer was lost")
+        return Kept(StatusVersion.of(now_kept), CertStatus(now_kept.cert_status))
+
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept]:
+        return [await self.put(certificate, records) for certificate, records in batch]
+
+
+@dataclass
+class MemoryStatuses:
+    """The authority in a dict: `StatusSource` and `RevocationStore`. Versions rise by one a change."""
+
+    clock: Clock
+    rows: dict[Certificate, CertificateStatus] = field(default_factory=dict)
+    open: list[Pending] = field(default_factory=list)
+    number: int = 0
+    reads: int = 0
+    down: bool = False
+    before_read_returns: Callable[[], None] | None = None
+
+    def add(
+        self, certificate: Certificate, *, not_before: datetime | None = None, not_after: datetime | None = None
+    ) -> CertificateStatus:
+        status = CertificateStatus(
+            certificate, CertStatus.GOOD, self._next_version(), not_before=not_before, not_after=not_after
+        )
+        self._store(status)
+        return status
+
+    def set(self, certificate: Certificate, change: StatusChange) -> CertificateStatus:
+        status = replace(
+            self.rows[certificate],
+            cert_status=CertStatus.GOOD if change.revoked_info is None else CertStatus.REVOKED,
+            revoked_info=change.revoked_info,
+            version=self._next_version(),
+        )
+        self._store(status)
+        return status
+
+    async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
+        if self.down:
+            raise StatusUnavailable("the database is down")
+        self.reads += 1
+        found = [
+            None if row is None else replace(row, version=replace(row.version, as_of=self.clock.now()))
+            for row in map(self.rows.get, certificates)
+        ]
+        await asyncio.sleep(0)
+        if self.before_read_returns is not None:
+            self.before_read_returns()
+        return found
+
+    async def change(
+        self,
+        certificate: Certificate,
+        decide: Callable[[CertificateStatus], StatusChange | None],
+        *,
+        actor: str,
+    ) -> CertificateStatus:
+        if self.down:
+            raise StatusUnavailable("the database is down")
+        status = self.rows.get(certificate)
+        if status is None:
+            raise RevocationRefused(404, "no such certificate", "it was never registered")
+        change = decide(status)
+        if change is not None:
+            self.set(certificate, change)
+        (now,) = await self.status_of([certificate])
+        assert now is not None
+        return now
+
+    async def pending(self, limit: int) -> list[Pending]:
+        return self.open[:limit]
+
+    async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
+        covered = {
+            (change.certificate, change.outbox_id)
+            for change, status in zip(pending, kept, strict=True)
+            if status is None or status.version >= replace(change.version, as_of=status.version.as_of)
+        }
+        self.open = [change for change in self.open if (change.certificate, change.outbox_id) not in covered]
+
+    def _next_version(self) -> StatusVersion:
+        self.number += 1
+        return StatusVersion(1, self.number, self.clock.now())
+
+    def _store(self, status: CertificateStatus) -> None:
+        self.rows[status.certificate] = status
+        self.open.append(Pending(self.number, status.certificate, status.version))
+
+
+class FakeClock:
+    """A clock that stands still until told."""
+
+    def __init__(self, now: datetime = datetime(2026, 6, 1, 12, tzinfo=UTC)) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by

@@ -1,0 +1,175 @@
+"""What may become of a status, and when a revocation is certain."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from responder.errors import RevocationRefused
+from responder.interfaces import StatusChange
+from responder.ocsp.revoke import RevocationRequest, Revoker, decide
+from responder.pki import (
+    Certificate,
+    CertificateStatus,
+    CertStatus,
+    CRLReason,
+    Issuer,
+    RevokedInfo,
+    StatusVersion,
+    tombstone_for,
+)
+from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+EARLIER = NOW - timedelta(days=3)
+YET_EARLIER = NOW - timedelta(days=9)
+
+
+def status(certificate: Certificate, revoked_info: RevokedInfo | None) -> CertificateStatus:
+    state = CertStatus.GOOD if revoked_info is None else CertStatus.REVOKED
+    return CertificateStatus(certificate, state, StatusVersion(1, 5, NOW), revoked_info)
+
+
+Hold = RevokedInfo(EARLIER, CRLReason.certificateHold)
+Superseded = RevokedInfo(EARLIER, CRLReason.superseded)
+Compromise = RevokedInfo(EARLIER, CRLReason.keyCompromise)
+
+ALLOWED = {
+    "good is revoked now": (
+        None,
+        RevocationRequest(CRLReason.superseded),
+        StatusChange(RevokedInfo(NOW, CRLReason.superseded)),
+    ),
+    "good is revoked since a given moment": (
+        None,
+        RevocationRequest(CRLReason.keyCompromise, EARLIER, YET_EARLIER),
+        StatusChange(RevokedInfo(EARLIER, CRLReason.keyCompromise, YET_EARLIER)),
+    ),
+    "unspecified is no reason": (
+        None,
+        RevocationRequest(CRLReason.unspecified),
+        StatusChange(RevokedInfo(NOW, None)),
+    ),
+    "a repeat changes nothing": (Superseded, RevocationRequest(CRLReason.superseded), None),
+    "a repeat with the same date changes nothing": (
+        Superseded,
+        RevocationRequest(CRLReason.superseded, EARLIER),
+        None,
+    ),
+    "an earlier date": (
+        Superseded,
+        RevocationRequest(CRLReason.superseded, YET_EARLIER),
+        StatusChange(RevokedInfo(YET_EARLIER, CRLReason.superseded)),
+    ),
+    "an upgrade to keyCompromise keeps the date": (
+        Superseded,
+        RevocationRequest(CRLReason.keyCompromise),
+        StatusChange(RevokedInfo(EARLIER, CRLReason.keyCompromise)),
+    ),
+    "an upgrade with an earlier date": (
+        Superseded,
+        RevocationRequest(CRLReason.keyCompromise, YET_EARLIER),
+        StatusChange(RevokedInfo(YET_EARLIER, CRLReason.keyCompromise)),
+    ),
+    "an invalidity date comes later": (
+        Compromise,
+        RevocationRequest(CRLReason.keyCompromise, invalidity_date=YET_EARLIER),
+        StatusChange(RevokedInfo(EARLIER, CRLReason.keyCompromise, YET_EARLIER)),
+    ),
+    "hold becomes a revocation": (
+        Hold,
+        RevocationRequest(CRLReason.superseded),
+        StatusChange(RevokedInfo(EARLIER, CRLReason.superseded)),
+    ),
+    "hold is held again": (Hold, RevocationRequest(CRLReason.certificateHold), None),
+    "hold is released": (Hold, RevocationRequest(CRLReason.removeFromCRL), StatusChange(None)),
+    "good is released": (None, RevocationRequest(CRLReason.removeFromCRL), None),
+}
+
+REFUSED = {
+    "another reason": (Superseded, RevocationRequest(CRLReason.cessationOfOperation), 409),
+    "keyCompromise is not downgraded": (Compromise, RevocationRequest(CRLReason.superseded), 409),
+    "a revoked one is not held": (Superseded, RevocationRequest(CRLReason.certificateHold), 409),
+    "a revoked one is not released": (Superseded, RevocationRequest(CRLReason.removeFromCRL), 409),
+    "a later date": (Superseded, RevocationRequest(CRLReason.superseded, EARLIER + timedelta(seconds=1)), 409),
+    "a date in the future": (None, RevocationRequest(CRLReason.superseded, NOW + timedelta(seconds=1)), 422),
+    "an invalidity date in the future": (
+        None,
+        RevocationRequest(CRLReason.keyCompromise, None, NOW + timedelta(seconds=1)),
+        422,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_a_change_that_is_allowed(case: str, issuer: Issuer) -> None:
+    before, request, expected = ALLOWED[case]
+    assert decide(request, NOW)(status(Certificate(issuer, 7), before)) == expected
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_change_that_is_refused(case: str, issuer: Issuer) -> None:
+    before, request, http_status = REFUSED[case]
+    with pytest.raises(RevocationRefused) as refusal:
+        decide(request, NOW)(status(Certificate(issuer, 7), before))
+    assert refusal.value.http_status == http_status
+
+
+@pytest.fixture
+def statuses(clock: FakeClock) -> MemoryStatuses:
+    return MemoryStatuses(clock)
+
+
+async def test_a_revocation_is_certain_once_the_store_keeps_it(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    certificate, records = Certificate(issuer, 7), MemoryRecords()
+    statuses.add(certificate)
+    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=1)
+    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert outcome.certain
+    assert outcome.status.cert_status is CertStatus.REVOKED
+    assert records.kept[certificate].is_tombstone
+    assert records.kept[certificate].cert_status == CertStatus.REVOKED
+
+
+async def test_a_revocation_is_not_certain_while_the_store_is_down(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    certificate, records = Certificate(issuer, 7), MemoryRecords(fail="before")
+    statuses.add(certificate)
+    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert not outcome.certain
+    assert statuses.rows[certificate].cert_status is CertStatus.REVOKED, "the change itself is recorded"
+    assert statuses.open, "work will bring it to the store"
+    records.fail = ""
+    again = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert again.certain
+    assert again.status.version.number == outcome.status.version.number, "a repeat changes nothing"
+
+
+async def test_a_lost_confirmation_is_not_certain(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    certificate, records = Certificate(issuer, 7), MemoryRecords(fail="after")
+    statuses.add(certificate)
+    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert not outcome.certain
+
+
+async def test_a_store_that_keeps_good_of_a_higher_version_is_never_certain(
+    issuer: Issuer, statuses: MemoryStatuses
+) -> None:
+    certificate, records = Certificate(issuer, 7), MemoryRecords()
+    statuses.add(certificate)
+    good = CertificateStatus(certificate, CertStatus.GOOD, StatusVersion(9, 9, NOW))
+    records.kept[certificate] = tombstone_for(good)
+    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert not outcome.certain
+
+
+async def test_a_refused_revocation_touches_no_store(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    records = MemoryRecords()
+    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    with pytest.raises(RevocationRefused) as refusal:
+        await revoker.revoke(Certificate(issuer, 7), RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert refusal.value.http_status == 404
+    assert not records.kept

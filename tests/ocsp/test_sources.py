@@ -1,0 +1,325 @@
+"""The chain filter → cached → live on in-memory stores: what is answered, stored, refused."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+from cryptography.x509 import ocsp
+
+from responder.errors import NotAuthoritative, Overloaded, StatusUnavailable
+from responder.interfaces import StatusChange
+from responder.ocsp.cached import CachedSource
+from responder.ocsp.filter import FilterSource
+from responder.ocsp.live import Budget, LiveSource
+from responder.ocsp.revoke import RevocationRequest, Revoker
+from responder.pki import (
+    Answer,
+    Certificate,
+    CertID,
+    CertIDVariant,
+    CertStatus,
+    CRLReason,
+    Issuer,
+    IssuerPolicy,
+    Issuers,
+    NoncePolicy,
+    OCSPRequest,
+    RevokedInfo,
+    UnknownSerial,
+    tombstone_for,
+)
+from responder.signing import NativeSigner, Profiles, Signer, Signers
+from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
+
+SERIAL = 0x1A2B
+
+
+@dataclass
+class Chain:
+    """The chain on doubles, with everything in it at hand."""
+
+    clock: FakeClock
+    issuer: Issuer
+    statuses: MemoryStatuses
+    records: MemoryRecords
+    issuers: Issuers
+    profiles: Profiles
+    signers: Signers
+    live: LiveSource
+    source: FilterSource
+
+    def request(
+        self, *serials: int, variant: CertIDVariant = CertIDVariant.SHA1, nonce: bytes | None = None
+    ) -> OCSPRequest:
+        name_hash, key_hash = self.issuer.cert_id_hashes[(variant & 0x0F) - 1]
+        return OCSPRequest(tuple(CertID(variant, name_hash, key_hash, serial) for serial in serials), nonce)
+
+    async def ask(self, *serials: int, **options: object) -> Answer:
+        return await self.source.respond(self.request(*serials, **options))  # type: ignore[arg-type]
+
+
+def make_chain(clock: FakeClock, issuer: Issuer, signer: Signer, **budget: int) -> Chain:
+    statuses, records = MemoryStatuses(clock), MemoryRecords()
+    issuers, profiles, signers = Issuers([issuer]), Profiles([signer.profile]), Signers([signer])
+    native = NativeSigner(signers, clock, backdate=timedelta(minutes=5))
+    live = LiveSource(
+        statuses,
+        records=native,
+        responses=native,
+        issuers=issuers,
+        profiles=profiles,
+        clock=clock,
+        budget=Budget(max_in_flight=budget.get("max_in_flight", 8), max_waiting=budget.get("max_waiting", 100)),
+    )
+    cached = CachedSource(records, live, issuers=issuers, profiles=profiles, clock=clock, name="redis")
+    source = FilterSource(cached, issuers)
+    return Chain(clock, issuer, statuses, records, issuers, profiles, signers, live, source)
+
+
+@pytest.fixture
+def chain(clock: FakeClock, issuer: Issuer, signer: Signer) -> Chain:
+    made = make_chain(clock, issuer, signer)
+    made.statuses.add(Certificate(issuer, SERIAL))
+    return made
+
+
+def status_in(answer: Answer) -> str:
+    return ocsp.load_der_ocsp_response(answer.render()).certificate_status.name
+
+
+async def test_a_miss_is_signed_live_and_kept_and_the_next_is_a_hit(chain: Chain) -> None:
+    first = await chain.ask(SERIAL)
+    second = await chain.ask(SERIAL)
+    assert (first.source, second.source) == ("live", "redis")
+    assert first.render() == second.render()
+    assert chain.statuses.reads == 1
+    assert status_in(second) == "GOOD"
+
+
+async def test_both_hashes_come_from_one_signing(chain: Chain) -> None:
+    await chain.ask(SERIAL)
+    answer = await chain.ask(SERIAL, variant=CertIDVariant.SHA256)
+    assert answer.source == "redis"
+    assert ocsp.load_der_ocsp_response(answer.render()).hash_algorithm.name == "sha256"
+
+
+async def test_a_variant_that_is_not_pre_signed_is_signed_live_and_not_kept(chain: Chain) -> None:
+    for _ in range(2):
+        answer = await chain.ask(SERIAL, variant=CertIDVariant.SHA512_ABSENT)
+        assert answer.source == "live"
+        assert ocsp.load_der_ocsp_response(answer.render()).hash_algorithm.name == "sha512"
+    assert not chain.records.kept
+
+
+async def test_a_nonce_is_echoed_signed_live_and_never_kept(chain: Chain) -> None:
+    nonce = b"\x04\x10" + bytes(range(16))
+    answer = await chain.ask(SERIAL, nonce=nonce)
+    assert not answer.cacheable
+    assert nonce in answer.render()
+    assert not chain.records.kept
+
+
+async def test_an_ignored_nonce_is_answered_from_the_store(chain: Chain) -> None:
+    policy = IssuerPolicy(nonce=NoncePolicy.ignore)
+    chain.issuers.replace([replace(chain.issuer, policy=policy)])
+    await chain.ask(SERIAL)
+    answer = await chain.ask(SERIAL, nonce=b"\x04\x02ab")
+    assert answer.source == "redis"
+
+
+async def test_a_nonce_beyond_the_budget_gets_the_pre_signed_answer(
+    clock: FakeClock, issuer: Issuer, signer: Signer
+) -> None:
+    chain = make_chain(clock, issuer, signer, max_in_flight=1, max_waiting=0)
+    chain.statuses.add(Certificate(issuer, SERIAL))
+    await chain.ask(SERIAL)
+    hold = asyncio.Event()
+    taken = asyncio.Event()
+
+    async def keep_the_only_place() -> None:
+        async with chain.live._budget.spend():
+            taken.set()
+            await hold.wait()
+
+    task = asyncio.create_task(keep_the_only_place())
+    await taken.wait()
+    answer = await chain.ask(SERIAL, nonce=b"\x04\x02ab")
+    assert answer.source == "redis"
+    with pytest.raises(Overloaded):
+        await chain.ask(SERIAL + 1)
+    hold.set()
+    await task
+
+
+async def test_several_certificates_are_answered_in_order_and_never_kept(chain: Chain) -> None:
+    other = Certificate(chain.issuer, 99)
+    chain.statuses.add(other)
+    chain.statuses.set(other, StatusChange(RevokedInfo(chain.clock.now(), CRLReason.superseded)))
+    answer = await chain.ask(99, 12345, SERIAL)
+    assert answer.cert_statuses == (CertStatus.REVOKED, CertStatus.UNKNOWN, CertStatus.GOOD)
+    singles = list(ocsp.load_der_ocsp_response(answer.render()).responses)
+    assert [single.serial_number for single in singles] == [99, 12345, SERIAL]
+    assert not chain.records.kept
+
+
+async def test_a_serial_never_seen_is_unauthorized_and_costs_no_signature(chain: Chain) -> None:
+    chain.signers.replace([])  # signing would fail
+    with pytest.raises(NotAuthoritative):
+        await chain.ask(404)
+    with pytest.raises(NotAuthoritative):
+        await chain.ask(404, 405)
+
+
+async def test_a_serial_never_seen_is_unknown_where_the_issuer_says_so(chain: Chain) -> None:
+    policy = IssuerPolicy(unknown_serial=UnknownSerial.unknown)
+    chain.issuers.replace([replace(chain.issuer, policy=policy)])
+    answer = await chain.ask(404)
+    assert status_in(answer) == "UNKNOWN"
+    assert not answer.cacheable
+    assert not chain.records.kept
+
+
+async def test_an_issuer_that_is_not_ours_is_unauthorized(chain: Chain) -> None:
+    foreign = CertID(CertIDVariant.SHA1, bytes(20), bytes(20), SERIAL)
+    with pytest.raises(NotAuthoritative):
+        await chain.source.respond(OCSPRequest((foreign,)))
+    with pytest.raises(NotAuthoritative):
+        await chain.source.respond(OCSPRequest((*chain.request(SERIAL).cert_ids, foreign)))
+    with pytest.raises(NotAuthoritative):
+        await chain.source.respond(OCSPRequest((replace(foreign, variant=CertIDVariant.UNKNOWN),)))
+
+
+@pytest.mark.parametrize("fail", ["before", "after"])
+async def test_a_store_that_is_down_is_a_miss(chain: Chain, fail: str) -> None:
+    chain.records.fail = fail
+    answer = await chain.ask(SERIAL)
+    assert answer.source == "live"
+    assert status_in(answer) == "GOOD"
+
+
+async def test_a_database_that_is_down_leaves_cached_answers_and_makes_the_rest_try_later(chain: Chain) -> None:
+    await chain.ask(SERIAL)
+    chain.statuses.down = True
+    assert (await chain.ask(SERIAL)).source == "redis"
+    with pytest.raises(StatusUnavailable):
+        await chain.ask(99)
+    with pytest.raises(StatusUnavailable):
+        await chain.ask(SERIAL, nonce=b"\x04\x02ab")
+
+
+async def test_an_answer_past_its_next_update_is_never_sent(chain: Chain) -> None:
+    first = await chain.ask(SERIAL)
+    chain.clock.advance(first.next_update - chain.clock.now())
+    assert (await chain.ask(SERIAL)).source == "live"
+    chain.clock.advance(timedelta(days=10))
+    chain.statuses.down = True
+    with pytest.raises(StatusUnavailable):
+        await chain.ask(SERIAL)
+
+
+async def test_an_answer_that_is_due_is_sent_and_refreshed_behind(chain: Chain) -> None:
+    first = await chain.ask(SERIAL)
+    chain.clock.advance(first.refresh_at - chain.clock.now())
+    stale = await chain.ask(SERIAL)
+    assert stale.render() == first.render()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    fresh = await chain.ask(SERIAL)
+    assert fresh.source == "redis"
+    assert fresh.this_update > first.this_update
+
+
+async def test_records_of_a_retired_profile_are_a_miss(chain: Chain) -> None:
+    await chain.ask(SERIAL)
+    chain.profiles.replace([])
+    with pytest.raises(StatusUnavailable):
+        await chain.ask(SERIAL)
+
+
+async def test_many_requests_for_one_certificate_cost_one_read_and_one_put(chain: Chain) -> None:
+    answers = await asyncio.gather(*(chain.ask(SERIAL) for _ in range(50)))
+    assert chain.statuses.reads == 1
+    assert chain.records.puts == 1
+    assert len({answer.render() for answer in answers}) == 1
+
+
+async def test_a_slow_signer_does_not_bring_good_back(chain: Chain) -> None:
+    """Incident I-17: the status is read, then revoked and confirmed, then the old `good` is put."""
+    certificate = Certificate(chain.issuer, SERIAL)
+
+    def revoke_meanwhile() -> None:
+        chain.statuses.before_read_returns = None
+        changed = chain.statuses.set(certificate, StatusChange(RevokedInfo(chain.clock.now(), CRLReason.keyCompromise)))
+        chain.records.kept[certificate] = tombstone_for(changed)
+
+    chain.statuses.before_read_returns = revoke_meanwhile
+    answer = await chain.ask(SERIAL)
+    assert status_in(answer) == "REVOKED", "even the asker who started it gets the newer status"
+    assert status_in(await chain.ask(SERIAL)) == "REVOKED"
+    assert chain.records.kept[certificate].cert_status == CertStatus.REVOKED
+
+
+async def test_a_request_after_the_confirmation_is_not_answered_by_an_older_flight(
+    clock: FakeClock, issuer: Issuer, signer: Signer
+) -> None:
+    """The flight's put was confirmed before the revocation, but its reply is still on the way."""
+    chain = make_chain(clock, issuer, signer)
+    certificate = Certificate(issuer, SERIAL)
+    chain.statuses.add(certificate)
+    reply = asyncio.Event()
+
+    class SlowReply(MemoryRecords):
+        async def put(self, certificate, records):  # type: ignore[no-untyped-def]
+            kept = await super().put(certificate, records)
+            if not records.is_tombstone:
+                await reply.wait()
+            return kept
+
+    records = SlowReply()
+    cached = CachedSource(
+        records, chain.live, issuers=chain.issuers, profiles=chain.profiles, clock=clock, name="redis"
+    )
+    early = asyncio.create_task(cached.respond(chain.request(SERIAL)))
+    while not records.puts:
+        await asyncio.sleep(0)
+    revoker = Revoker(chain.statuses, records, clock=clock, wait_seconds=1)
+    clock.advance(timedelta(seconds=1))
+    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    assert outcome.certain
+    late = asyncio.create_task(cached.respond(chain.request(SERIAL)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    reply.set()
+    assert status_in(await late) == "REVOKED"
+    await early
+
+
+async def test_a_certificate_outside_its_validity_is_unauthorized(chain: Chain) -> None:
+    now = chain.clock.now()
+    for serial, not_before, not_after in (
+        (1, None, now - timedelta(seconds=1)),
+        (2, now + timedelta(seconds=1), None),
+    ):
+        chain.statuses.add(Certificate(chain.issuer, serial), not_before=not_before, not_after=not_after)
+        with pytest.raises(NotAuthoritative):
+            await chain.ask(serial)
+
+
+async def test_nothing_is_signed_when_the_clocks_differ_by_more_than_a_minute(chain: Chain) -> None:
+    for difference in (timedelta(seconds=61), timedelta(seconds=-61)):
+        chain.statuses.clock = FakeClock(chain.clock.now() + difference)
+        with pytest.raises(StatusUnavailable, match="clock"):
+            await chain.ask(SERIAL)
+    chain.statuses.clock = FakeClock(chain.clock.now() - timedelta(seconds=60))
+    assert status_in(await chain.ask(SERIAL)) == "GOOD"
+
+
+async def test_next_update_never_outlives_the_signer(clock: FakeClock, issuer: Issuer, signer: Signer) -> None:
+    ending = replace(signer, not_after=clock.now() + timedelta(hours=10))
+    chain = make_chain(clock, issuer, ending)
+    chain.statuses.add(Certificate(issuer, SERIAL))
+    answer = await chain.ask(SERIAL)
+    assert answer.next_update == ending.not_after
