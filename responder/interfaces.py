@@ -203,11 +203,12 @@ class CRLSigner(Protocol):
 class RevokedSnapshot:
     """What is revoked at one moment: `entries` sorted by serial octets, to be read once, within the `async with`.
 
-    `as_of` is not later than the snapshot; `status_number` is the highest change of this issuer that it has seen.
+    `as_of` is not later than the snapshot. `snapshot` names it, so that changes it hasn't seen can be told from those
+    it has: changes commit out of the order of their numbers and times.
     """
 
     as_of: datetime
-    status_number: int
+    snapshot: str
     entries: AsyncIterator[RevokedCertificate]
 
 
@@ -233,9 +234,30 @@ class CRLStore(Protocol):
     async def next_number(self, issuer: Issuer, scope: str) -> int:
         """A CRL number never given before for this issuer and scope, higher than all before (5280-05)."""
 
-    async def put(self, crl: CRL, *, status_number: int) -> None:
-        """Publish, remembering the highest status change that it has seen.
+    async def put(self, crl: CRL, *, snapshot: str) -> None:
+        """Publish, remembering which `RevokedSnapshot.snapshot` it was made from.
 
         Raises:
             CRLError: its number isn't higher than the last one's.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedStatus:
+    """One certificate as another CA's list has it."""
+
+    serial_number: int
+    revoked_info: RevokedInfo | None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate to register: what was issued, and what is known of it."""
+
+    serial_number: int
+    revoked_info: RevokedInfo | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    certificate_sha256: bytes | None = None

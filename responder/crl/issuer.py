@@ -74,7 +74,7 @@ class CRLIssuer:
         )
         removed = check_crl(crl, issuer=issuer, entries=entries, previous=previous)
         await self._explain(issuer, removed, previous)
-        await self._store.put(crl, status_number=snapshot.status_number)
+        await self._store.put(crl, snapshot=snapshot.snapshot)
         metrics.CRL_PUBLISHED.inc()
         _log.info(
             "crl_published",

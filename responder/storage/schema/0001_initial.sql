@@ -124,8 +124,8 @@ CREATE TABLE crls (
     der bytea NOT NULL,
     this_update timestamptz NOT NULL,
     next_update timestamptz NOT NULL,
-    -- The highest status number that this CRL has seen.
-    status_number bigint NOT NULL,
+    -- What it was made from: changes commit out of the order of their numbers.
+    snapshot pg_snapshot NOT NULL,
     published_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (issuer_id, scope, crl_number)
 );

@@ -1,0 +1,232 @@
+"""Counters, summed over the processes of a host.
+
+A segment of shared memory has a lane of 64-bit words for each process, so counting is one addition without a lock, a
+restarted process goes on where its lane stands, and `/metrics` is the sum over the lanes. Every metric is declared on
+this page, with all the values that its labels may have.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from responder import __version__
+
+_WORD = 8
+_LANE_WORDS = 1024
+_NANOSECONDS = 1_000_000_000
+
+HEARTBEAT = 0
+"""The word of a lane in which its process says that it is alive: CLOCK_MONOTONIC in nanoseconds."""
+
+Lane = memoryview
+
+
+class Segment:
+    """The lanes of one host, in an anonymous file that forked processes share."""
+
+    def __init__(self, fd: int, lanes: int) -> None:
+        self.lanes = lanes
+        self._map = mmap.mmap(fd, lanes * _LANE_WORDS * _WORD)
+        self._words = memoryview(self._map).cast("Q")
+
+    @classmethod
+    def create(cls, lanes: int) -> Segment:
+        """Make one with all counters at zero; processes forked afterwards share it."""
+        fd = os.memfd_create("certstatus-metrics", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, lanes * _LANE_WORDS * _WORD)
+            return cls(fd, lanes)
+        finally:
+            os.close(fd)  # the mapping keeps the memory
+
+    def lane(self, index: int) -> Lane:
+        """The words of one process."""
+        if not 0 <= index < self.lanes:
+            raise IndexError(f"lane {index} of {self.lanes}")
+        return self._words[index * _LANE_WORDS : (index + 1) * _LANE_WORDS]
+
+    def total(self, word: int) -> int:
+        """The sum of one word over all lanes."""
+        return sum(self._words[word :: _LANE_WORDS])
+
+
+_lane: Lane = memoryview(bytearray(_LANE_WORDS * _WORD)).cast("Q")
+_next_word = itertools.count(HEARTBEAT + 1)
+
+
+def attach(lane: Lane) -> None:
+    """Count into this lane from now on; before that a private one is used."""
+    global _lane
+    _lane = lane
+
+
+def _take_words(count: int) -> int:
+    first = next(_next_word)
+    for _ in range(count - 1):
+        last = next(_next_word)
+        assert last < _LANE_WORDS, "more words than a lane has"
+    return first
+
+
+class Counter:
+    """A counter with a word for each combination of its labels' values. Another value is a KeyError: a bug."""
+
+    def __init__(self, name: str, help_text: str, **labels: Sequence[str]) -> None:
+        self.name = name
+        self._help = help_text
+        self._labels = tuple(labels)
+        combinations = list(itertools.product(*labels.values()))
+        first = _take_words(len(combinations))
+        self._words = {values: first + index for index, values in enumerate(combinations)}
+        METRICS.append(self)
+
+    def inc(self, *values: str, amount: int = 1) -> None:
+        """Count in this process's lane."""
+        _lane[self._words[values]] += amount
+
+    def value(self, *values: str) -> int:
+        """What this process has counted."""
+        return _lane[self._words[values]]
+
+    def family(self, segment: Segment) -> Metric:
+        """The sums, for Prometheus; combinations never seen are left out where there are labels."""
+        family = CounterMetricFamily(self.name.removesuffix("_total"), self._help, labels=self._labels)
+        for values, word in self._words.items():
+            total = segment.total(word)
+            if total or not self._labels:
+                family.add_metric(values, total)
+        return family
+
+
+class Histogram:
+    """Observations in buckets, with one optional label. Sums are kept in nanoseconds of the unit."""
+
+    def __init__(self, name: str, help_text: str, bounds: Sequence[float], **labels: Sequence[str]) -> None:
+        self.name = name
+        self._help = help_text
+        self._bounds = tuple(bounds)
+        self._labels = tuple(labels)
+        combinations = list(itertools.product(*labels.values()))
+        width = len(bounds) + 2  # a bucket each, one beyond, the sum
+        first = _take_words(width * len(combinations))
+        self._words = {values: first + index * width for index, values in enumerate(combinations)}
+        METRICS.append(self)
+
+    def observe(self, value: float, *values: str, count: int = 1) -> None:
+        """Count `count` observations of this value."""
+        first = self._words[values]
+        bucket = next((index for index, bound in enumerate(self._bounds) if value <= bound), len(self._bounds))
+        _lane[first + bucket] += count
+        _lane[first + len(self._bounds) + 1] += int(value * count * _NANOSECONDS)
+
+    def family(self, segment: Segment) -> Metric:
+        """The sums, for Prometheus."""
+        family = HistogramMetricFamily(self.name, self._help, labels=self._labels)
+        for values, first in self._words.items():
+            counts = [segment.total(first + index) for index in range(len(self._bounds) + 1)]
+            if self._labels and not any(counts):
+                continue
+            cumulative = list(itertools.accumulate(counts))
+            bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+            total = segment.total(first + len(self._bounds) + 1) / _NANOSECONDS
+            family.add_metric(values, list(zip(bounds, cumulative, strict=True)), total)
+        return family
+
+
+METRICS: list[Counter | Histogram] = []
+
+_RESULTS = (
+    "good", "revoked", "unknown", "several", "malformed", "unauthorized", "overloaded", "status_unavailable",
+    "internal_error", "signing_failed", "stale",
+)  # fmt: skip
+_KEYS = ("ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other")
+_DAY = 86400
+
+REQUESTS = Counter(
+    "ocsp_requests_total", "OCSP requests answered.", method=("get", "post", "other"), result=_RESULTS
+)
+ANSWERS = Counter("ocsp_answers_total", "Successful answers, by where they came from.", source=("redis", "live"))
+CERT_ID_HASHES = Counter(
+    "ocsp_cert_id_hash_total",
+    "CertIDs asked, by hash algorithm (9919-01).",
+    hash=("sha1", "sha256", "sha384", "sha512", "unknown"),
+)
+NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
+SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature, which is ignored.")
+RESPONSE_AGE = Histogram(
+    "ocsp_response_age_seconds",
+    "Time since this_update of what was answered (incident I-2).",
+    (60, 300, 900, 3600, 6 * 3600, 12 * 3600, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY),
+)
+SIGNATURES = Counter("ocsp_signatures_total", "Signatures made.", key=_KEYS)
+SIGN_SECONDS = Histogram(
+    "ocsp_sign_seconds",
+    "Time per signature, waiting for a thread included.",
+    (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1),
+    key=_KEYS,
+)
+STORE_FAILURES = Counter(
+    "store_failures_total", "Calls that a store failed, or didn't answer in time.", store=("redis",), operation=("get", "put")
+)
+CRL_REQUESTS = Counter("crl_requests_total", "CRLs asked for.", result=("ok", "not_modified", "not_found"))
+CRL_PUBLISHED = Counter("crl_published_total", "CRLs published.")
+CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a check failed, or a dependency.")
+REVOCATIONS = Counter(
+    "revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused")
+)
+OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes brought to the record store.")
+PRESIGNED = Counter("presigned_total", "Certificates signed in their turn.")
+PROCESS_RESTARTS = Counter("process_restarts_total", "Processes that the supervisor started again.")
+
+
+def observe_signatures(key: str, count: int, seconds: float) -> None:
+    """`count` signatures with a key of this name took `seconds` together."""
+    SIGNATURES.inc(key, amount=count)
+    SIGN_SECONDS.observe(seconds / count, key, count=count)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A value read when asked, rather than counted."""
+
+    name: str
+    help_text: str
+    labels: dict[str, str]
+    value: float
+
+
+class SegmentCollector(Collector):
+    """Everything declared here, summed over a segment's lanes, and some gauges."""
+
+    def __init__(self, segment: Segment, gauges: Iterable[Gauge] = ()) -> None:
+        self._segment = segment
+        self._gauges = list(gauges)
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client's `Collector`."""
+        build = GaugeMetricFamily("certstatus_build_info", "What is running.", labels=("version",))
+        build.add_metric((__version__,), 1)
+        yield build
+        for metric in METRICS:
+            yield metric.family(self._segment)
+        for name, group in itertools.groupby(self._gauges, key=lambda gauge: gauge.name):
+            gauges = list(group)
+            family = GaugeMetricFamily(name, gauges[0].help_text, labels=tuple(gauges[0].labels))
+            for gauge in gauges:
+                family.add_metric(tuple(gauge.labels.values()), gauge.value)
+            yield family
+
+
+def render(segment: Segment, gauges: Iterable[Gauge] = ()) -> bytes:
+    """The text that Prometheus scrapes."""
+    registry = CollectorRegistry()
+    registry.register(SegmentCollector(segment, gauges))
+    return generate_latest(registry)

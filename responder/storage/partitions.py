@@ -1,0 +1,95 @@
+"""Which slices of an issuer's serials are due to be signed again, and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from responder.pki import Certificate, CertificateStatus, Issuer, decode_serial
+from responder.storage.postgres import acquired
+from responder.storage.statuses import _COLUMNS, status_from
+
+
+class PostgresPartitions:
+    """Implements `ocsp.presign.PartitionStore`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, owner: str, *, limit: int, lease_seconds: int) -> tuple[str, list[int]] | None:
+        """See `PartitionStore.claim`; the longest due first, of whichever issuer that is."""
+        async with acquired(self._pool) as connection, connection.transaction():
+            rows = await connection.fetch(
+                """
+                SELECT issuer_id, partition FROM partitions
+                WHERE due_at <= now() AND (leased_until IS NULL OR leased_until <= now())
+                ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+                """,
+                limit,
+            )
+            if not rows:
+                return None
+            issuer_id: str = rows[0]["issuer_id"]
+            claimed = [row["partition"] for row in rows if row["issuer_id"] == issuer_id]
+            await connection.execute(
+                "UPDATE partitions SET leased_by = $3, leased_until = now() + $4::interval "
+                "WHERE issuer_id = $1 AND partition = ANY($2::smallint[])",
+                issuer_id,
+                claimed,
+                owner,
+                timedelta(seconds=lease_seconds),
+            )
+        return issuer_id, claimed
+
+    async def statuses(
+        self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
+    ) -> AsyncIterator[list[CertificateStatus]]:
+        """See `PartitionStore.statuses`; each chunk is one statement with its own as_of, found by key."""
+        after = b""
+        while True:
+            async with acquired(self._pool) as connection:
+                rows = await connection.fetch(
+                    f"""
+                    SELECT serial, {_COLUMNS}, now() AS as_of FROM certificates c
+                    WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND serial > $3
+                        AND (not_before IS NULL OR not_before <= now()) AND (not_after IS NULL OR not_after >= now())
+                    ORDER BY serial LIMIT $4
+                    """,  # noqa: S608 - constants
+                    issuer.id,
+                    list(partitions),
+                    after,
+                    chunk,
+                )
+            if rows:
+                yield [status_from(Certificate(issuer, decode_serial(row["serial"])), row) for row in rows]
+                after = rows[-1]["serial"]
+            if len(rows) < chunk:
+                return
+
+    async def finished(self, issuer_id: str, due_at: dict[int, datetime], *, owner: str) -> None:
+        """See `PartitionStore.finished`; a slice whose lease went to another is left to that one."""
+        async with acquired(self._pool) as connection:
+            await connection.execute(
+                """
+                UPDATE partitions p SET due_at = next.due_at, leased_by = NULL, leased_until = NULL
+                FROM unnest($2::smallint[], $3::timestamptz[]) AS next (partition, due_at)
+                WHERE p.issuer_id = $1 AND p.partition = next.partition AND p.leased_by = $4
+                """,
+                issuer_id,
+                list(due_at),
+                list(due_at.values()),
+                owner,
+            )
+
+    async def make_due(self, issuer_id: str) -> None:
+        """Have everything of an issuer signed again now."""
+        async with acquired(self._pool) as connection:
+            await connection.execute("UPDATE partitions SET due_at = now() WHERE issuer_id = $1", issuer_id)
+
+    async def lag(self) -> timedelta:
+        """How long the slice that waits longest has been due; zero when none is."""
+        async with acquired(self._pool) as connection:
+            oldest = await connection.fetchval("SELECT now() - min(due_at) FROM partitions WHERE due_at <= now()")
+        return oldest or timedelta(0)

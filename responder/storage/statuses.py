@@ -1,0 +1,244 @@
+"""Statuses in Postgres: reading them with their version, changing them, and the outbox of changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from responder.errors import RevocationRefused
+from responder.interfaces import Pending, RevokedSnapshot, StatusChange
+from responder.pki import (
+    Certificate,
+    CertificateStatus,
+    CertStatus,
+    CRLReason,
+    Issuer,
+    Issuers,
+    RevokedCertificate,
+    RevokedInfo,
+    StatusVersion,
+    decode_serial,
+)
+from responder.storage.postgres import Connection, Row, acquired
+
+_COLUMNS = "c.revoked, c.revoked_at, c.reason, c.invalidity_date, c.not_before, c.not_after, c.epoch, c.number"
+
+# now() is the start of the transaction, here of the statement: never later than the snapshot that the row is read in.
+_STATUS_OF = f"""
+SELECT {_COLUMNS}, now() AS as_of
+FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS asked (issuer_id, serial, position)
+LEFT JOIN certificates c ON c.issuer_id = asked.issuer_id AND c.serial = asked.serial
+ORDER BY asked.position
+"""
+
+LONGEST_VALIDITY = timedelta(days=7)
+"""No answer lives longer; closed changes are kept for it, since floors are rebuilt from them."""
+
+
+class PostgresStatuses:
+    """Implements `StatusSource`, `RevocationStore` and `RevokedSource`."""
+
+    def __init__(self, pool: asyncpg.Pool, issuers: Issuers) -> None:
+        self._pool = pool
+        self._issuers = issuers
+
+    async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
+        """See `StatusSource.status_of`; one statement for all."""
+        async with acquired(self._pool) as connection:
+            return await _read(connection, certificates)
+
+    async def change(
+        self,
+        certificate: Certificate,
+        decide: Callable[[CertificateStatus], StatusChange | None],
+        *,
+        actor: str,
+    ) -> CertificateStatus:
+        """See `RevocationStore.change`."""
+        issuer_id, serial = certificate.issuer.id, certificate.serial
+        async with acquired(self._pool) as connection:
+            async with connection.transaction():
+                row = await connection.fetchrow(
+                    f"SELECT {_COLUMNS}, now() AS as_of FROM certificates c "  # noqa: S608 - constants
+                    "WHERE issuer_id = $1 AND serial = $2 FOR UPDATE",
+                    issuer_id,
+                    serial,
+                )
+                if row is None:
+                    raise _unknown(certificate)
+                before = status_from(certificate, row)
+                change = decide(before)
+                if change is not None:
+                    await _write(connection, certificate, change.revoked_info)
+                    await connection.execute(
+                        "INSERT INTO audit_log (actor, action, issuer_id, serial, detail) VALUES ($1, $2, $3, $4, $5)",
+                        actor[:200],
+                        "release" if change.revoked_info is None else "revoke",
+                        issuer_id,
+                        serial,
+                        {"before": _describe(before.revoked_info), "after": _describe(change.revoked_info)},
+                    )
+            # After the commit, so that version and as_of are what any later reader sees.
+            (status,) = await _read(connection, [certificate])
+        if status is None:
+            raise _unknown(certificate)
+        return status
+
+    async def pending(self, limit: int) -> list[Pending]:
+        """See `RevocationStore.pending`. Two relays may take the same rows: doing a change twice is harmless."""
+        async with acquired(self._pool) as connection:
+            rows = await connection.fetch(
+                """
+                SELECT DISTINCT ON (issuer_id, serial) id, issuer_id, serial, epoch, number, now() AS as_of
+                FROM (SELECT * FROM outbox WHERE closed_at IS NULL ORDER BY id LIMIT $1) AS oldest
+                ORDER BY issuer_id, serial, epoch DESC, number DESC
+                """,
+                limit,
+            )
+            pending = []
+            orphans = []
+            for row in rows:
+                issuer = self._issuers.get(row["issuer_id"])
+                if issuer is None:
+                    orphans.append(row["issuer_id"])
+                    continue
+                version = StatusVersion(row["epoch"], row["number"], row["as_of"])
+                certificate = Certificate(issuer, decode_serial(row["serial"]))
+                pending.append(Pending(row["id"], certificate, version))
+            if orphans:
+                # Only those whose issuer is gone for good: one added a moment ago is merely not known here yet.
+                await connection.execute(
+                    "DELETE FROM outbox o WHERE closed_at IS NULL AND issuer_id = ANY($1::text[]) "
+                    "AND NOT EXISTS (SELECT FROM issuers i WHERE i.id = o.issuer_id)",
+                    orphans,
+                )
+        return pending
+
+    async def pending_count(self) -> int:
+        """How many changes wait for their records."""
+        async with acquired(self._pool) as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM outbox WHERE closed_at IS NULL"))
+
+    async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
+        """See `RevocationStore.done`. A newer change of the same certificate stays open."""
+        versions = [
+            change.version if status is None else status.version for change, status in zip(pending, kept, strict=True)
+        ]
+        arguments = (
+            [change.certificate.issuer.id for change in pending],
+            [change.certificate.serial for change in pending],
+            [version.epoch for version in versions],
+            [version.number for version in versions],
+        )
+        covered = """
+            FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bigint[]) AS kept (issuer_id, serial, epoch, number)
+            WHERE o.closed_at IS NULL AND o.issuer_id = kept.issuer_id AND o.serial = kept.serial
+                AND (o.epoch, o.number) <= (kept.epoch, kept.number)
+        """
+        async with acquired(self._pool) as connection, connection.transaction():
+            # A certificate that was merely issued has no older answer to guard against.
+            await connection.execute(
+                "DELETE FROM outbox o USING" + covered.replace("FROM", "", 1) + " AND o.kind = 'issued'", *arguments
+            )
+            await connection.execute("UPDATE outbox o SET closed_at = now()" + covered, *arguments)
+
+    async def sweep(self) -> None:
+        """Forget closed changes that no living answer can be older than."""
+        async with acquired(self._pool) as connection:
+            await connection.execute(
+                "DELETE FROM outbox WHERE closed_at IS NOT NULL AND created_at < now() - $1::interval",
+                LONGEST_VALIDITY + timedelta(days=1),
+            )
+
+    @asynccontextmanager
+    async def revoked_snapshot(
+        self, issuer: Issuer, *, not_expired_at: datetime | None
+    ) -> AsyncIterator[RevokedSnapshot]:
+        """See `RevokedSource.revoked_snapshot`; streamed from a cursor in one transaction."""
+        async with (
+            acquired(self._pool) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            # The first statement takes the snapshot; now() is before it.
+            row = await connection.fetchrow(
+                "SELECT now() AS as_of, pg_current_snapshot()::text AS snapshot"
+            )
+            yield RevokedSnapshot(row["as_of"], row["snapshot"], _entries(connection, issuer, not_expired_at))
+
+
+async def _entries(
+    connection: Connection, issuer: Issuer, not_expired_at: datetime | None
+) -> AsyncIterator[RevokedCertificate]:
+    query = (
+        "SELECT serial, revoked_at, reason, invalidity_date FROM certificates WHERE issuer_id = $1 AND revoked "
+        "AND ($2::timestamptz IS NULL OR not_after IS NULL OR not_after >= $2) ORDER BY serial"
+    )
+    async for row in connection.cursor(query, issuer.id, not_expired_at, prefetch=1000):
+        yield RevokedCertificate(row["serial"], _revoked_info(row))
+
+
+async def _read(connection: Connection, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
+    rows = await connection.fetch(
+        _STATUS_OF,
+        [certificate.issuer.id for certificate in certificates],
+        [certificate.serial for certificate in certificates],
+    )
+    return [
+        None if row["number"] is None else status_from(certificate, row)
+        for certificate, row in zip(certificates, rows, strict=True)
+    ]
+
+
+async def _write(connection: Connection, certificate: Certificate, info: RevokedInfo | None) -> None:
+    await connection.execute(
+        "UPDATE certificates SET revoked = $3, revoked_at = $4, reason = $5, invalidity_date = $6 "
+        "WHERE issuer_id = $1 AND serial = $2",
+        certificate.issuer.id,
+        certificate.serial,
+        info is not None,
+        None if info is None else info.revocation_time,
+        None if info is None or info.revocation_reason is None else int(info.revocation_reason),
+        None if info is None else info.invalidity_date,
+    )
+
+
+def status_from(certificate: Certificate, row: Row) -> CertificateStatus:
+    """The status that a row with `_COLUMNS` and `as_of` says."""
+    info = _revoked_info(row) if row["revoked"] else None
+    return CertificateStatus(
+        certificate,
+        CertStatus.GOOD if info is None else CertStatus.REVOKED,
+        StatusVersion(row["epoch"], row["number"], row["as_of"]),
+        info,
+        row["not_before"],
+        row["not_after"],
+    )
+
+
+def _revoked_info(row: Row) -> RevokedInfo:
+    reason = None if row["reason"] is None else CRLReason(row["reason"])
+    return RevokedInfo(row["revoked_at"], reason, row["invalidity_date"])
+
+
+def _describe(info: RevokedInfo | None) -> dict[str, str | None]:
+    if info is None:
+        return {"status": "good"}
+    reason, invalidity = info.revocation_reason, info.invalidity_date
+    return {
+        "status": "revoked",
+        "revoked_at": info.revocation_time.isoformat(),
+        "reason": None if reason is None else reason.name,
+        "invalidity_date": None if invalidity is None else invalidity.isoformat(),
+    }
+
+
+def _unknown(certificate: Certificate) -> RevocationRefused:
+    return RevocationRefused(
+        404,
+        "no such certificate",
+        f"issuer {certificate.issuer.id} has no certificate with serial {certificate.serial_number:#x} here; "
+        "check the serial, or register the certificate first (certstatus import)",
+    )

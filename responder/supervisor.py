@@ -1,0 +1,396 @@
+"""Keeps a host's processes alive. Hypercorn's own master ends everything when one worker crashes, so it isn't used.
+
+The parent is synchronous and has one thread, so that it may fork at any time. It holds the listening sockets: a
+process that is started again gets the same one back, with the connections that wait in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from responder import log, metrics
+from responder.embedded import set_death_signal
+from responder.errors import ConfigError
+
+_log = log.get("supervisor")
+
+SILENCE_SECONDS = 5.0
+"""A process that hasn't said for so long that it is alive is killed."""
+
+START_SECONDS = 60.0
+"""How long a process may take until it is ready."""
+
+MAX_FAILED_STARTS = 5
+"""So many deaths of a process before it was ever ready, one after another, end everything: it can't live."""
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LAST_PAUSE_SECONDS = 10.0
+_HEALTHY_SECONDS = 30.0
+_TICK_SECONDS = 0.5
+_NANOSECONDS = 1_000_000_000
+
+
+class ChildContext:
+    """What a child process has of its parent."""
+
+    def __init__(self, name: str, sockets: tuple[socket.socket, ...], lane: metrics.Lane, ready_fd: int) -> None:
+        self.name = name
+        self.sockets = sockets
+        self._lane = lane
+        self._ready_fd = ready_fd
+
+    def ready(self) -> None:
+        """Tell the supervisor that it answers from now on; again is harmless."""
+        self.beat()
+        if self._ready_fd >= 0:
+            os.write(self._ready_fd, b"r")
+            os.close(self._ready_fd)
+            self._ready_fd = -1
+
+    def beat(self) -> None:
+        """Tell the supervisor that it is alive; to be called at least once a second."""
+        self._lane[metrics.HEARTBEAT] = time.monotonic_ns()
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to keep: `run` is called in it and returns its exit code."""
+
+    name: str
+    run: Callable[[ChildContext], int]
+    sockets: tuple[socket.socket, ...] = ()
+    heartbeat: bool = True
+
+
+@dataclass
+class _Slot:
+    """A place that a child lives in; its lane of the counters stays when the process is replaced."""
+
+    spec: Child
+    lane: int
+    pid: int = 0
+    ready_fd: int = -1
+    is_ready: bool = False
+    started_at: float = 0.0
+    start_at: float | None = 0.0  # when to start it next; None while it runs
+    failed_starts: int = 0
+    pause: float = _FIRST_PAUSE_SECONDS
+    stopping_since: float | None = None
+
+
+@dataclass
+class Supervisor:
+    """Starts children, watches them, and ends them in an orderly way.
+
+    Attributes:
+        children: in the order they are started; each has the lane of the segment of its place.
+        grace_seconds: from SIGTERM to SIGKILL.
+        on_reload: called on SIGHUP; returns the children to have from now on (as many, with the same names), or
+            raises ConfigError, and then everything stays as it is.
+        watch: each is asked every half second, and returns a sentence when something vital has ended.
+    """
+
+    children: Sequence[Child]
+    segment: metrics.Segment
+    grace_seconds: float = 10.0
+    on_reload: Callable[[], Sequence[Child]] | None = None
+    watch: Sequence[Callable[[], str | None]] = ()
+    _slots: list[_Slot] = field(default_factory=list)
+    _to_replace: list[_Slot] = field(default_factory=list)
+    _signals: set[int] = field(default_factory=set)
+
+    def run(self, until: Child | None = None, on_ready: Callable[[], None] | None = None) -> int:
+        """Keep the children until SIGTERM or SIGINT.
+
+        Args:
+            until: started once all others are ready; when it ends, everything does, with its exit code.
+            on_ready: called once, when all are ready.
+
+        Returns:
+            0 after an orderly end, 1 when a child can't live or something vital has ended, or `until`'s exit code.
+        """
+        self._slots = [_Slot(child, lane) for lane, child in enumerate(self.children)]
+        last = _Slot(until, len(self._slots), start_at=None) if until is not None else None
+        announced = False
+        with self._signal_pipe() as wakeup:
+            try:
+                while True:
+                    self._wait(wakeup)
+                    if self._signals & {signal.SIGTERM, signal.SIGINT}:
+                        return 0
+                    if signal.SIGHUP in self._signals:
+                        self._reload()
+                    self._signals.clear()
+                    if last is not None and last.pid and (code := _reap(last)) is not None:
+                        return code
+                    if self._reap_and_check() or self._something_ended():
+                        return 1
+                    self._start_due()
+                    if not announced and all(slot.is_ready for slot in self._slots):
+                        announced = True
+                        _notify("READY=1")
+                        if on_ready is not None:
+                            on_ready()
+                        if last is not None:
+                            self._start(last)
+                    self._replace_next()
+            finally:
+                _notify("STOPPING=1")
+                self._stop_all([*self._slots, *([last] if last is not None else [])])
+
+    # --- one child ---
+
+    def _start(self, slot: _Slot) -> None:
+        read_end, write_end = os.pipe()
+        parent = os.getpid()
+        lane = self.segment.lane(min(slot.lane, self.segment.lanes - 1))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.close(read_end)
+                code = self._be(slot.spec, lane, write_end, parent)
+            except BaseException:  # the child ends here whatever happens, and never in the parent's code
+                traceback.print_exc()
+            finally:
+                with contextlib.suppress(Exception):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                os._exit(code)
+        os.close(write_end)
+        os.set_blocking(read_end, False)
+        slot.pid, slot.ready_fd, slot.is_ready = pid, read_end, False
+        slot.started_at, slot.start_at, slot.stopping_since = time.monotonic(), None, None
+
+    def _be(self, spec: Child, lane: metrics.Lane, ready_fd: int, parent: int) -> int:
+        """The life of a child process."""
+        signal.set_wakeup_fd(-1)
+        # Ctrl-C reaches the whole group: the parent says when to stop.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        set_death_signal(parent)
+        _name_process(spec.name)
+        for slot in self._slots:
+            if slot.spec is not spec:
+                for other in slot.spec.sockets:
+                    other.close()
+            if slot.ready_fd >= 0:
+                os.close(slot.ready_fd)
+        metrics.attach(lane)
+        context = ChildContext(spec.name, spec.sockets, lane, ready_fd)
+        return spec.run(context)
+
+    def _reap_and_check(self) -> bool:
+        """Notice what ended, kill what hangs, plan what starts again; True when a child can't live."""
+        now = time.monotonic()
+        for slot in self._slots:
+            if not slot.pid:
+                continue
+            if not slot.is_ready and slot.ready_fd >= 0:
+                slot.is_ready = _read_ready(slot)
+            code = _reap(slot)
+            if code is None:
+                self._kill_if_hanging(slot, now)
+                continue
+            if slot.stopping_since is not None:  # asked to, to be replaced
+                slot.start_at = now
+                continue
+            metrics.PROCESS_RESTARTS.inc()
+            slot.failed_starts = 0 if slot.is_ready else slot.failed_starts + 1
+            _log.error("process_ended", process=slot.spec.name, exit_code=code, failed_starts=slot.failed_starts)
+            if slot.failed_starts >= MAX_FAILED_STARTS:
+                _log.error("process_cannot_live", process=slot.spec.name)
+                return True
+            if now - slot.started_at > _HEALTHY_SECONDS:
+                slot.pause = _FIRST_PAUSE_SECONDS
+            slot.start_at = now + slot.pause
+            slot.pause = min(2 * slot.pause, _LAST_PAUSE_SECONDS)
+        return False
+
+    def _kill_if_hanging(self, slot: _Slot, now: float) -> None:
+        if slot.stopping_since is not None:
+            if now - slot.stopping_since > self.grace_seconds:
+                _kill(slot, signal.SIGKILL)
+            return
+        if not slot.is_ready:
+            if now - slot.started_at > START_SECONDS:
+                _log.error("process_never_ready", process=slot.spec.name)
+                _kill(slot, signal.SIGKILL)
+            return
+        last_beat = self.segment.lane(slot.lane)[metrics.HEARTBEAT] / _NANOSECONDS
+        if slot.spec.heartbeat and now - last_beat > SILENCE_SECONDS:
+            _log.error("process_silent", process=slot.spec.name)
+            _kill(slot, signal.SIGKILL)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.start_at is not None and slot.start_at <= now:
+                self._start(slot)
+
+    # --- all of them ---
+
+    def _something_ended(self) -> bool:
+        for check in self.watch:
+            sentence = check()
+            if sentence is not None:
+                _log.error("cannot_go_on", reason=sentence)
+                return True
+        return False
+
+    def _reload(self) -> None:
+        if self.on_reload is None:
+            return
+        _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            specs = {child.name: child for child in self.on_reload()}
+        except ConfigError as error:
+            for fault in error.faults:
+                _log.error("configuration_refused", fault=fault)
+            _notify("READY=1")
+            return
+        for slot in self._slots:
+            slot.spec = specs[slot.spec.name]
+        self._to_replace = list(self._slots)
+        _log.info("configuration_reloaded")
+
+    def _replace_next(self) -> None:
+        """One process after another: the next only when all are ready again."""
+        if not self._to_replace or not all(slot.is_ready for slot in self._slots):
+            return
+        slot = self._to_replace.pop(0)
+        slot.is_ready = False
+        slot.stopping_since = time.monotonic()
+        _kill(slot, signal.SIGTERM)
+        if not self._to_replace:
+            _notify("READY=1")
+
+    def _stop_all(self, slots: Sequence[_Slot]) -> None:
+        for slot in slots:
+            _kill(slot, signal.SIGTERM)
+        deadline = time.monotonic() + self.grace_seconds
+        while any(slot.pid for slot in slots) and time.monotonic() < deadline:
+            for slot in slots:
+                _reap(slot)
+            time.sleep(0.02)
+        for slot in slots:
+            if slot.pid:
+                _log.warning("process_killed", process=slot.spec.name, reason="didn't end in time")
+                _kill(slot, signal.SIGKILL)
+                os.waitpid(slot.pid, 0)
+                slot.pid = 0
+
+    # --- waiting ---
+
+    @contextlib.contextmanager
+    def _signal_pipe(self) -> Iterator[int]:
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        os.set_blocking(write_end, False)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        try:
+            yield read_end
+        finally:
+            # A second Ctrl-C while stopping changes nothing.
+            signal.set_wakeup_fd(previous)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(read_end)
+            os.close(write_end)
+
+    def _wait(self, wakeup: int) -> None:
+        """Until a signal came, a child became ready, or half a second has passed."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(wakeup, selectors.EVENT_READ)
+            for slot in self._slots:
+                if slot.ready_fd >= 0:
+                    selector.register(slot.ready_fd, selectors.EVENT_READ)
+            due = [slot.start_at - time.monotonic() for slot in self._slots if slot.start_at is not None]
+            selector.select(max(0.0, min([_TICK_SECONDS, *due])))
+        with contextlib.suppress(BlockingIOError):
+            self._signals.update(os.read(wakeup, 4096))
+
+
+def _read_ready(slot: _Slot) -> bool:
+    """Whether the child has said that it is ready; the pipe is closed with that, or with its end."""
+    try:
+        said = os.read(slot.ready_fd, 1)
+    except BlockingIOError:
+        return False
+    os.close(slot.ready_fd)
+    slot.ready_fd = -1
+    return said == b"r"
+
+
+def _reap(slot: _Slot) -> int | None:
+    """The exit code (negative for a signal) when the process has ended; only this one is waited for."""
+    if not slot.pid:
+        return None
+    pid, status = os.waitpid(slot.pid, os.WNOHANG)
+    if pid == 0:
+        return None
+    slot.pid = 0
+    if slot.ready_fd >= 0:
+        os.close(slot.ready_fd)
+        slot.ready_fd = -1
+    slot_was_ready = slot.is_ready
+    slot.is_ready = slot_was_ready and slot.stopping_since is None
+    return os.waitstatus_to_exitcode(status)
+
+
+def _kill(slot: _Slot, number: int) -> None:
+    if slot.pid:
+        os.kill(slot.pid, number)  # not reaped yet, so the id is still its own
+
+
+def _name_process(name: str) -> None:
+    """For ps and top; at most 15 bytes."""
+    pr_set_name = 15
+    ctypes.CDLL(None).prctl(pr_set_name, f"{name}".encode()[:15], 0, 0, 0)
+
+
+def _notify(state: str) -> None:
+    """Tell the service manager, where there is one (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+        notifier.sendto(state.encode(), address)
+
+
+def open_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    """A bound and listening socket.
+
+    Raises:
+        OSError: the address can't be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
