@@ -45,13 +45,11 @@ def compiles_with_libcrypto() -> bool:
         source = Path(folder) / "probe.c"
         source.write_text("#include <Python.h>\n#include <openssl/evp.h>\nint main(void) { return 0; }\n")
         include = f"-I{sysconfig.get_path('include')}"
-        done = subprocess.run(
-            [*compiler, include, "-fsyntax-only", str(source)], capture_output=True, check=False
-        )
+        done = subprocess.run([*compiler, include, "-fsyntax-only", str(source)], capture_output=True, check=False)
         return done.returncode == 0
 
 
-class BuildExt(build_ext):
+class BuildExt(build_ext):  # type: ignore[misc]  # setuptools has no types
     """Says in one sentence what is missing, before the compiler says it in a hundred."""
 
     def run(self) -> None:
@@ -79,7 +77,7 @@ def extensions() -> list[Extension]:
         )
         for name in MODULES
     ]
-    return cythonize(  # type: ignore[no-any-return]
+    return cythonize(  # type: ignore[no-any-return,no-untyped-call]
         modules,
         include_path=[str(CIMPORT)],
         build_dir="build/c",
@@ -100,4 +98,6 @@ if __name__ == "__main__":
     os.chdir(ROOT)
     prepare_sources()
     os.environ.setdefault("MAX_JOBS", str(os.cpu_count() or 1))
-    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt}, options={"build_ext": {"parallel": os.cpu_count()}})
+    setup(
+        ext_modules=extensions(), cmdclass={"build_ext": BuildExt}, options={"build_ext": {"parallel": os.cpu_count()}}
+    )

@@ -39,7 +39,7 @@ from responder.pki import Issuers
 from responder.signing import KeyRing, NativeCRLSigner, NativeSigner, Profiles, Signer, Signers, make_signer
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
-from responder.storage.issuers import PostgresIssuers
+from responder.storage.issuers import PostgresIssuers, ResponderCertificate
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import Listener, connect
 from responder.storage.redis import RedisRecords
@@ -535,7 +535,7 @@ def _signed_here(stores: Stores, signer: NativeCRLSigner) -> frozenset[str]:
 async def renew_responder_certificates(stores: Stores, ca_keys: KeyRing) -> int:
     """Issue a new certificate for each responder key whose newest one ends soon; how many."""
     now = SystemClock().now()
-    newest = {}
+    newest: dict[tuple[str, bytes], ResponderCertificate] = {}
     for row in await stores.issuer_store.responder_certificates():
         held = newest.get((row.issuer_id, row.public_key))
         if held is None or held.not_after < row.not_after:

@@ -101,7 +101,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=prepare,  # noqa: PLW1509
+                preexec_fn=prepare,
                 # Ctrl-C goes to the terminal's group: the parent ends its servers itself, in order.
                 start_new_session=True,
                 cwd="/",
@@ -205,16 +205,14 @@ class EmbeddedPostgres(_Server):
         self._launch([str(binaries / "postgres"), "-D", str(self._data), *options], become)
         self._await(self._accepts)
 
-    def _initialize(
-        self, binaries: Path, become: Callable[[], None] | None, owner: tuple[int, int] | None
-    ) -> None:
+    def _initialize(self, binaries: Path, become: Callable[[], None] | None, owner: tuple[int, int] | None) -> None:
         shutil.rmtree(self._data, ignore_errors=True)  # half made by a killed start
         self._data.mkdir(mode=0o700)
         if owner is not None:
             os.chown(self._data, *owner)
         command = [str(binaries / "initdb"), "-D", str(self._data), "-U", "certstatus", "--auth=trust"]
         command += ["--encoding=UTF8", "--locale=C"] + ([] if self._durable else ["--no-sync"])
-        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=become, cwd="/", check=False)  # noqa: PLW1509
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=become, cwd="/", check=False)
         if done.returncode:
             shutil.rmtree(self._data, ignore_errors=True)
             raise StoreUnavailable(f"initdb failed: {(done.stdout + done.stderr).strip()[-2000:]}")
@@ -308,7 +306,7 @@ def _as_nobody(directory: Path, binaries: Path) -> tuple[Callable[[], None], tup
         os.setuid(nobody.pw_uid)
 
     for folder in (directory, binaries):
-        reachable = subprocess.run(["test", "-x", str(folder)], preexec_fn=become, check=False)  # noqa: PLW1509
+        reachable = subprocess.run(["test", "-x", str(folder)], preexec_fn=become, check=False)
         if reachable.returncode:
             raise ConfigError(
                 f"PostgreSQL refuses to run as root and would run as {_NOBODY}, who can't reach {folder}; run as "

@@ -39,5 +39,5 @@ def configure(*, level: str = "info", format: str = "json") -> None:  # noqa: A0
 
 
 def get(name: str) -> Any:
-    """The logger of one module; `name` becomes the stable key `logger`."""
-    return structlog.get_logger(logger=name)
+    """The logger of one module; `name` becomes the stable key `component`."""
+    return structlog.get_logger(component=name)

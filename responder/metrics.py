@@ -55,7 +55,7 @@ class Segment:
 
     def total(self, word: int) -> int:
         """The sum of one word over all lanes."""
-        return sum(self._words[word :: _LANE_WORDS])
+        return sum(self._words[word::_LANE_WORDS])
 
 
 _lane: Lane = memoryview(bytearray(_LANE_WORDS * _WORD)).cast("Q")
@@ -150,9 +150,7 @@ _RESULTS = (
 _KEYS = ("ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other")
 _DAY = 86400
 
-REQUESTS = Counter(
-    "ocsp_requests_total", "OCSP requests answered.", method=("get", "post", "other"), result=_RESULTS
-)
+REQUESTS = Counter("ocsp_requests_total", "OCSP requests answered.", method=("get", "post", "other"), result=_RESULTS)
 ANSWERS = Counter("ocsp_answers_total", "Successful answers, by where they came from.", source=("redis", "live"))
 CERT_ID_HASHES = Counter(
     "ocsp_cert_id_hash_total",
@@ -174,14 +172,15 @@ SIGN_SECONDS = Histogram(
     key=_KEYS,
 )
 STORE_FAILURES = Counter(
-    "store_failures_total", "Calls that a store failed, or didn't answer in time.", store=("redis",), operation=("get", "put")
+    "store_failures_total",
+    "Calls that a store failed, or didn't answer in time.",
+    store=("redis",),
+    operation=("get", "put"),
 )
 CRL_REQUESTS = Counter("crl_requests_total", "CRLs asked for.", result=("ok", "not_modified", "not_found"))
 CRL_PUBLISHED = Counter("crl_published_total", "CRLs published.")
 CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a check failed, or a dependency.")
-REVOCATIONS = Counter(
-    "revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused")
-)
+REVOCATIONS = Counter("revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused"))
 OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes brought to the record store.")
 PRESIGNED = Counter("presigned_total", "Certificates signed in their turn.")
 PROCESS_RESTARTS = Counter("process_restarts_total", "Processes that the supervisor started again.")

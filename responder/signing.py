@@ -65,7 +65,7 @@ class KeyRing:
         """
         self._keys: dict[bytes, PrivateKey] = {}
         self._paths: dict[bytes, Path] = {}
-        faults = []
+        faults: list[str] = []
         for path in sorted(directory.iterdir()) if directory is not None and directory.is_dir() else ():
             if path.suffix not in {".pem", ".key"} or not path.is_file():
                 continue
@@ -142,7 +142,7 @@ def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
 
     Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8.
     """
-    faults = []
+    faults: list[str] = []
     _, _, subject, spki, key_bits = parse_certificate(certificate)
     parsed = x509.load_der_x509_certificate(certificate)
     where = f"responder certificate of issuer {issuer.id} (serial 0x{parsed.serial_number:x})"

@@ -42,9 +42,9 @@ class MemoryRecords:
             self.before_put()
         self.puts += 1
         held = self.kept.get(certificate)
-        if held is None or StatusVersion.of(held) < StatusVersion.of(records) or held.is_tombstone:
-            if held is None or StatusVersion.of(held) <= StatusVersion.of(records):
-                self.kept[certificate] = records
+        ours, theirs = StatusVersion.of(records), None if held is None else StatusVersion.of(held)
+        if held is None or theirs is None or theirs < ours or (theirs == ours and held.is_tombstone):
+            self.kept[certificate] = records
         now_kept = self.kept[certificate]
         if self.after_put is not None:
             self.after_put()

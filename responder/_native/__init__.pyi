@@ -5,7 +5,24 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 """
 
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Final, Never, final
+
+__all__ = [
+    "MAX_CERT_IDS",
+    "MAX_REQUEST_BYTES",
+    "CRLBuilder",
+    "PrivateKey",
+    "Records",
+    "SigningProfile",
+    "decode_records",
+    "encode_profile",
+    "load_private_key",
+    "load_profile",
+    "parse_certificate",
+    "parse_ocsp_request",
+    "tombstone",
+    "verify",
+]
 
 MAX_REQUEST_BYTES: Final[int]
 """16,384: a longer OCSPRequest is refused before it is looked at."""
@@ -16,7 +33,7 @@ MAX_CERT_IDS: Final[int]
 # CertID variants: 1 SHA-1, 2 SHA-256, 3 SHA-384, 4 SHA-512 with NULL parameters; + 16 with absent parameters;
 # 0 a hash we don't know.
 
-def parse_ocsp_request(der: bytes, /) -> tuple[list[tuple[int, bytes, bytes, bytes]], bytes | None, bool]:
+def parse_ocsp_request(octets: bytes, /) -> tuple[list[tuple[int, bytes, bytes, bytes]], bytes | None, bool]:
     """Read an OCSPRequest strictly; all input must be consumed.
 
     Returns:
@@ -29,7 +46,7 @@ def parse_ocsp_request(der: bytes, /) -> tuple[list[tuple[int, bytes, bytes, byt
     Source: RFC 6960 §4.1.1, §4.4.1; RFC 9654 §2.1.
     """
 
-def parse_certificate(der: bytes, /) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+def parse_certificate(octets: bytes, /) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """The parts of a certificate that OCSP and CRLs are made of, byte for byte as they stand in it.
 
     Returns:
@@ -46,6 +63,7 @@ def parse_certificate(der: bytes, /) -> tuple[bytes, bytes, bytes, bytes, bytes]
 class PrivateKey:
     """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
 
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def public_key(self) -> bytes:
         """DER SubjectPublicKeyInfo."""
@@ -80,6 +98,7 @@ def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: b
 class SigningProfile:
     """All that is the same for a signer's answers, under the hash of it. Immutable. Made by `load_profile`."""
 
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def id(self) -> bytes:
         """The first 16 octets of SHA-256 of `body`."""
@@ -168,6 +187,7 @@ class Records:
     A tombstone has no variants: it says that an older status may no longer be answered, and is a miss.
     """
 
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def encoded(self) -> bytes:
         """What is stored. Octet 0 is the format (1); 1..4 epoch, 5..12 number, 13..20 as_of in microseconds, all

@@ -42,14 +42,14 @@ def check_crl(crl: CRL, *, issuer: Issuer, entries: Sequence[RevokedCertificate]
     _expect(
         faults,
         "CRLNumber",
-        number and (number.critical, number.value.crl_number),  # type: ignore[attr-defined]
+        number and (number.critical, number.value.crl_number),
         (False, crl.crl_number),
     )
     key_identifier = extensions.get(x509.AuthorityKeyIdentifier.oid)
     _expect(
         faults,
         "authorityKeyIdentifier",
-        key_identifier and (key_identifier.critical, key_identifier.value.key_identifier),  # type: ignore[attr-defined]
+        key_identifier and (key_identifier.critical, key_identifier.value.key_identifier),
         (False, issuer.key_identifier),
     )
     if previous is not None:

@@ -111,7 +111,8 @@ class PostgresIssuers:
                 ) from error
             except asyncpg.CheckViolationError as error:
                 raise ConfigError(
-                    f"--id {issuer.id}: an id has 1 to 64 lower-case letters, digits and hyphens ({error.constraint_name})"
+                    f"--id {issuer.id}: an id has 1 to 64 lower-case letters, digits and hyphens "
+                    f"({error.constraint_name})"
                 ) from error
 
     async def remove(self, issuer_id: str) -> None:
@@ -130,7 +131,7 @@ class PostgresIssuers:
             assignments = ", ".join(f"{name} = ${index}" for index, name in enumerate(values, start=2))
             try:
                 updated = await connection.execute(
-                    f"UPDATE issuers SET {assignments} WHERE id = $1",  # noqa: S608 - names from our own table
+                    f"UPDATE issuers SET {assignments} WHERE id = $1",
                     issuer_id,
                     *values.values(),
                 )
@@ -181,7 +182,8 @@ class PostgresIssuers:
         async with acquired(self._pool) as connection, connection.transaction():
             await connection.execute("CREATE TEMP TABLE issued (LIKE certificates) ON COMMIT DROP")
             await connection.execute(
-                "ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, ALTER number DROP NOT NULL"
+                "ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, "
+                "ALTER number DROP NOT NULL"
             )
             columns = (
                 "issuer_id", "serial", "revoked", "revoked_at", "reason", "invalidity_date", "not_before",
@@ -192,7 +194,7 @@ class PostgresIssuers:
             )
             names = ", ".join(columns)
             await connection.execute(
-                f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING"  # noqa: S608
+                f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING"
             )
 
 
@@ -218,9 +220,7 @@ async def _add_responder_certificate(connection: Connection, issuer_id: str, cer
         "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         issuer_id,
         certificate,
-        parsed.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        ),
+        parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
         parsed.not_valid_before_utc,
         parsed.not_valid_after_utc,
     )

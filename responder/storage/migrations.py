@@ -84,6 +84,6 @@ def _missing(applied: dict[int, tuple[str, bytes]], known: list[Migration]) -> l
         if migration.version in applied and applied[migration.version][1] != migration.sha256:
             raise ConfigError(
                 f"schema file {migration.name} was applied with other content than this version has; "
-                "install the version of certstatus that the database was made with, and ask before changing schema files"
+                "install the version of certstatus that the database was made with"
             )
     return [migration for migration in known if migration.version not in applied]

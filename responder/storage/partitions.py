@@ -56,7 +56,7 @@ class PostgresPartitions:
                     WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND serial > $3
                         AND (not_before IS NULL OR not_before <= now()) AND (not_after IS NULL OR not_after >= now())
                     ORDER BY serial LIMIT $4
-                    """,  # noqa: S608 - constants
+                    """,
                     issuer.id,
                     list(partitions),
                     after,

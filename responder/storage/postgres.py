@@ -66,7 +66,7 @@ async def connect(url: str, *, pool_size: int, application_name: str, password: 
         ConfigError: it is too old.
     """
     with translating():
-        pool = await asyncpg.create_pool(
+        return await asyncpg.create_pool(
             url,
             password=password,
             min_size=1,
@@ -76,7 +76,6 @@ async def connect(url: str, *, pool_size: int, application_name: str, password: 
             init=_prepare,
             server_settings={"application_name": application_name, "timezone": "UTC"},
         )
-    return pool
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.backoff import NoBackoff
 from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from responder.errors import StoreUnavailable
@@ -29,10 +29,10 @@ _BATCH = 1000
 
 # One certificate is one key, so this runs on one node of a cluster. The version is compared in halves of 32 bits, as
 # Lua's numbers are exact to 2^53 only; never as strings, whose order depends on the locale.
-# KEYS[1]; ARGV[1] the record, ARGV[2] next_update in seconds since 1970. Returns what is kept now, its first 22 octets.
-_PUT = """
+# KEYS[1]; ARGV[1] the record, ARGV[2] next_update in seconds since 1970. Returns the first 22 octets of what is kept.
+_PUT = f"""
 local function version(value)
-    return {struct.unpack('>I4I4I4I4I4', value, 2)}
+    return {{struct.unpack('>I4I4I4I4I4', value, 2)}}
 end
 local function seconds(v)
     return (v[4] * 4294967296 + v[5]) / 1000000
@@ -40,7 +40,7 @@ end
 local now = tonumber(redis.call('TIME')[1])
 local offered = version(ARGV[1])
 local as_of = seconds(offered)
-if now - as_of > %d or as_of - now > %d then
+if now - as_of > {MAX_DELAY_SECONDS} or as_of - now > {MAX_AHEAD_SECONDS} then
     return redis.error_reply('STALE the status was read ' .. math.floor(now - as_of) .. ' s ago')
 end
 if tonumber(ARGV[2]) <= now then
@@ -50,7 +50,7 @@ local kept = redis.call('GET', KEYS[1])
 if kept and #kept >= 61 and string.byte(kept, 1) == 1 then
     local held = version(kept)
     -- An as_of in the future counts as lowest: its clock was wrong.
-    if seconds(held) - now > %d then held[4] = 0; held[5] = 0 end
+    if seconds(held) - now > {MAX_AHEAD_SECONDS} then held[4] = 0; held[5] = 0 end
     local order = 0
     for i = 1, 5 do
         if held[i] ~= offered[i] then
@@ -65,7 +65,7 @@ if kept and #kept >= 61 and string.byte(kept, 1) == 1 then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
 return string.sub(ARGV[1], 1, 22)
-""" % (MAX_DELAY_SECONDS, MAX_AHEAD_SECONDS, MAX_AHEAD_SECONDS)
+"""
 
 
 class RedisRecords:
@@ -89,7 +89,7 @@ class RedisRecords:
         with _translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 value = await self._redis.get(_key(certificate))
-        if value is None:
+        if not isinstance(value, bytes):  # None; never text, as nothing is decoded
             return None
         try:
             return decode_records(value)
@@ -141,7 +141,7 @@ class RedisRecords:
     async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: str) -> list[bytes]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for certificate, records in batch:
-                pipeline.evalsha(sha, 1, _key(certificate), records.encoded, records.next_update)  # type: ignore[arg-type]
+                pipeline.evalsha(sha, 1, _key(certificate), records.encoded, records.next_update)
             replies: list[bytes] = await pipeline.execute()
         return replies
 

@@ -62,7 +62,7 @@ class PostgresStatuses:
         async with acquired(self._pool) as connection:
             async with connection.transaction():
                 row = await connection.fetchrow(
-                    f"SELECT {_COLUMNS}, now() AS as_of FROM certificates c "  # noqa: S608 - constants
+                    f"SELECT {_COLUMNS}, now() AS as_of FROM certificates c "
                     "WHERE issuer_id = $1 AND serial = $2 FOR UPDATE",
                     issuer_id,
                     serial,
@@ -163,9 +163,8 @@ class PostgresStatuses:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             # The first statement takes the snapshot; now() is before it.
-            row = await connection.fetchrow(
-                "SELECT now() AS as_of, pg_current_snapshot()::text AS snapshot"
-            )
+            row = await connection.fetchrow("SELECT now() AS as_of, pg_current_snapshot()::text AS snapshot")
+            assert row is not None  # it selects no table
             yield RevokedSnapshot(row["as_of"], row["snapshot"], _entries(connection, issuer, not_expired_at))
 
 

@@ -17,9 +17,9 @@ from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.pki import (
     Answer,
-    Certificate,
     CertID,
     CertIDVariant,
+    Certificate,
     CertStatus,
     CRLReason,
     Issuer,
@@ -283,7 +283,7 @@ async def test_a_request_after_the_confirmation_is_not_answered_by_an_older_flig
         records, chain.live, issuers=chain.issuers, profiles=chain.profiles, clock=clock, name="redis"
     )
     early = asyncio.create_task(cached.respond(chain.request(SERIAL)))
-    while not records.puts:
+    while not records.puts:  # noqa: ASYNC110
         await asyncio.sleep(0)
     revoker = Revoker(chain.statuses, records, clock=clock, wait_seconds=1)
     clock.advance(timedelta(seconds=1))
