@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from responder import log, metrics
-from responder.errors import RevocationRefused, StoreUnavailable
+from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
 from responder.interfaces import Clock, RecordStore, RevocationStore, StatusChange
 from responder.pki import (
     Certificate,
@@ -83,15 +83,17 @@ class Revoker:
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while True:
             try:
-                async with asyncio.timeout_at(deadline):
-                    return await self._is_kept(status)
-            except (StoreUnavailable, TimeoutError):
+                return await self._is_kept(status)  # the store bounds its own time
+            except StoreUnavailable:
                 metrics.STORE_FAILURES.inc("redis", "put")
-                if asyncio.get_running_loop().time() + _RETRY_SECONDS >= deadline:
-                    return False
+            if asyncio.get_running_loop().time() + _RETRY_SECONDS >= deadline:
+                return False
             await asyncio.sleep(_RETRY_SECONDS)
-            # The status may be too old for the store by now: `as_of` has to be read again with it.
-            (fresh,) = await self._store.status_of([status.certificate])
+            # The store refuses what was read long ago: `as_of` is read again with the status.
+            try:
+                (fresh,) = await self._store.status_of([status.certificate])
+            except StatusUnavailable:
+                return False  # the change is committed all the same
             if fresh is None:
                 return False
             status = fresh
