@@ -7,11 +7,12 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -57,7 +58,7 @@ def run_demo(options: DemoOptions) -> int:
         require_openssl()
     layout = Layout(options.state_dir.absolute())
     console = Console(stderr=True)
-    with _locked(layout):
+    with _stopped_by_signals(), _locked(layout):
         postgres, valkey = EmbeddedPostgres(layout.root), EmbeddedValkey(layout.root)
         try:
             with console.status("starting Postgres and Valkey"):
@@ -65,9 +66,27 @@ def run_demo(options: DemoOptions) -> int:
                 valkey.start()
             return _run(options, layout, postgres, valkey, console)
         finally:
+            # From here on it ends by itself; another Ctrl-C would only leave things half done.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             _announcement(layout).unlink(missing_ok=True)
             valkey.stop()
             postgres.stop()
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the demo with exit code 0 also before the supervisor listens to them."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise SystemExit(0)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(
