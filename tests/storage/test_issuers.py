@@ -1,0 +1,212 @@
+"""What the operator decides, and lists taken over from other CAs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from responder.errors import ConfigError
+from responder.interfaces import ImportedStatus, IssuedCertificate
+from responder.pki import (
+    CertIDVariant,
+    Certificate,
+    CertStatus,
+    CRLReason,
+    Issuer,
+    Issuers,
+    NoncePolicy,
+    RevokedInfo,
+)
+from responder.signing import Signer
+from responder.storage.imports import ImportReport, PostgresImports
+from responder.storage.issuers import PostgresIssuers
+from responder.storage.postgres import connect
+from responder.storage.statuses import PostgresStatuses
+from tests.makers import ca_of, make_ca, make_responder, make_test_issuer, new_key
+
+THEN = datetime(2026, 5, 1, tzinfo=UTC)
+LATER = THEN + timedelta(days=1)
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    pool = await connect(database, pool_size=3, application_name="test")
+    yield pool
+    await pool.close()
+
+
+async def test_an_issuer_comes_back_as_it_was_added(pool: asyncpg.Pool) -> None:
+    added = make_test_issuer("ca-1", make_ca("ec"), nonce=NoncePolicy.ignore, max_age=timedelta(seconds=7))
+    await PostgresIssuers(pool).add(added)
+    (loaded,) = await PostgresIssuers(pool).load()
+    assert loaded == added
+    assert loaded.policy == added.policy
+    assert loaded.cert_id_hashes == added.cert_id_hashes
+
+
+async def test_one_name_or_one_ca_twice_is_refused(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    for again in (make_test_issuer(issuer.id, make_ca("ec")), make_test_issuer("other-name", ca_of(issuer))):
+        with pytest.raises(ConfigError, match="issuer list"):
+            await issuers.add(again)
+    with pytest.raises(ConfigError, match="lower-case"):
+        await issuers.add(make_test_issuer("Upper Case", make_ca("ec")))
+    assert len(await issuers.load()) == 1
+
+
+async def test_same_name_with_another_key_and_same_key_with_another_name_are_other_issuers(
+    pool: asyncpg.Pool,
+) -> None:
+    """Incident I-7."""
+    key = new_key("ec")
+    three = [
+        make_test_issuer("a", make_ca("ec", "One", key=key)),
+        make_test_issuer("b", make_ca("ec", "Two", key=key)),
+        make_test_issuer("c", make_ca("ec", "One")),
+    ]
+    issuers = PostgresIssuers(pool)
+    for issuer in three:
+        await issuers.add(issuer)
+        await issuers.add_certificates(issuer, [IssuedCertificate(7)])
+    statuses = PostgresStatuses(pool, Issuers(three))
+    await pool.execute("UPDATE certificates SET revoked = true, revoked_at = now() WHERE issuer_id = 'a'")
+    found = await statuses.status_of([Certificate(issuer, 7) for issuer in three])
+    assert [status and status.cert_status for status in found] == [CertStatus.REVOKED, CertStatus.GOOD, CertStatus.GOOD]
+    assert len({hashes for issuer in three for hashes in issuer.cert_id_hashes}) == 12
+
+
+GOOD_SETTINGS = {
+    "nonce": "ignore",
+    "unknown_serial": "unknown",
+    "responder_id_by_name": "true",
+    "validity_seconds": "604799",
+    "refresh_seconds": "3600",
+    "max_age_seconds": "0",
+    "hash_algorithms": "sha256, sha512",
+    "crl_delay_seconds": "5",
+}
+
+
+async def test_policies_are_set_by_name(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    await issuers.set_policy(issuer.id, GOOD_SETTINGS)
+    (loaded,) = await issuers.load()
+    assert loaded.policy.nonce is NoncePolicy.ignore
+    assert loaded.policy.variants == (CertIDVariant.SHA256, CertIDVariant.SHA512)
+    assert loaded.policy.validity == timedelta(seconds=604799)
+
+
+BAD_SETTINGS = {
+    "colour": "red",
+    "nonce": "maybe",
+    "validity_seconds": "604800",
+    "refresh_seconds": "400000",
+    "max_age_seconds": "-1",
+    "crl_validity_seconds": "12 hours",
+    "crl_interval_seconds": "9999999999",
+    "hash_algorithms": "md5",
+    "responder_id_by_name": "yes",
+}
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+async def test_a_bad_setting_names_the_value_and_what_is_possible(
+    pool: asyncpg.Pool, issuer: Issuer, name: str
+) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    with pytest.raises(ConfigError) as refusal:
+        await issuers.set_policy(issuer.id, {name: BAD_SETTINGS[name]})
+    assert name in str(refusal.value)
+    assert (await issuers.load())[0].policy == issuer.policy
+    with pytest.raises(ConfigError, match="no such issuer"):
+        await issuers.set_policy("nobody", {"nonce": "ignore"})
+
+
+async def test_responder_certificates_and_profiles_are_kept_once(
+    pool: asyncpg.Pool, issuer: Issuer, signer: Signer
+) -> None:
+    issuers = PostgresIssuers(pool)
+    delegate = make_responder(ca_of(issuer), new_key("ec"))
+    await issuers.add(issuer, responder_certificate=delegate)
+    await issuers.add_responder_certificate(issuer.id, delegate)
+    assert [row.certificate for row in await issuers.responder_certificates()] == [delegate]
+    for _ in range(2):
+        await issuers.add_profile(issuer.id, signer.profile)
+    assert await issuers.profiles() == [signer.profile]
+    await pool.execute(
+        "INSERT INTO signing_profiles (id, issuer_id, body) VALUES ($1, $2, 'of a later version')", bytes(16), issuer.id
+    )
+    assert await issuers.profiles() == [signer.profile]
+    await pool.execute("UPDATE signing_profiles SET retired_at = now()")
+    assert await issuers.profiles() == []
+
+
+async def test_registering_again_changes_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    await issuers.add_certificates(issuer, [IssuedCertificate(1), IssuedCertificate(2)])
+    await pool.execute("UPDATE certificates SET revoked = true, revoked_at = now() WHERE serial = '\\x01'")
+    before = await pool.fetch("SELECT serial, revoked, number FROM certificates ORDER BY serial")
+    await issuers.add_certificates(issuer, [IssuedCertificate(1), IssuedCertificate(2)])
+    assert await pool.fetch("SELECT serial, revoked, number FROM certificates ORDER BY serial") == before
+
+
+LIST = [
+    ImportedStatus(1, None, not_after=LATER),
+    ImportedStatus(2, RevokedInfo(THEN, CRLReason.superseded)),
+    ImportedStatus(3, RevokedInfo(THEN, CRLReason.keyCompromise, THEN - timedelta(days=1))),
+]
+
+
+async def test_an_import_counts_what_it_does_and_a_dry_run_does_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    await PostgresIssuers(pool).add(issuer)
+    imports = PostgresImports(pool)
+    expected = ImportReport(listed=3, added=3, newly_revoked=0, changed=0, unchanged=0, kept_revoked=0)
+    counted: list[int] = []
+    assert await imports.run(issuer, LIST, dry_run=True, actor="x", progress=counted.append) == expected
+    assert sum(counted) == 3
+    assert await pool.fetchval("SELECT count(*) FROM certificates") == 0
+    assert await pool.fetchval("SELECT count(*) FROM audit_log") == 0
+    assert await imports.run(issuer, LIST, dry_run=False, actor="x") == expected
+    again = await imports.run(issuer, LIST, dry_run=False, actor="x")
+    assert again == ImportReport(listed=3, added=0, newly_revoked=0, changed=0, unchanged=3, kept_revoked=0)
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 3, "what is unchanged isn't announced again"
+    found = await PostgresStatuses(pool, Issuers([issuer])).status_of([Certificate(issuer, n) for n in (1, 2, 3)])
+    assert [status and status.revoked_info for status in found] == [row.revoked_info for row in LIST]
+
+
+async def test_an_import_revokes_and_corrects_but_never_goes_back_to_good(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    await PostgresIssuers(pool).add(issuer)
+    imports = PostgresImports(pool)
+    await imports.run(issuer, LIST, dry_run=False, actor="x")
+    changed = [
+        ImportedStatus(1, RevokedInfo(LATER, CRLReason.superseded), not_after=LATER),  # newly revoked
+        ImportedStatus(2, RevokedInfo(THEN, CRLReason.keyCompromise)),  # another reason
+        ImportedStatus(3, None),  # good in the list
+        ImportedStatus(4, None),  # new
+    ]
+    report = await imports.run(issuer, changed, dry_run=False, actor="x")
+    assert report == ImportReport(listed=4, added=1, newly_revoked=1, changed=1, unchanged=0, kept_revoked=1)
+    found = await PostgresStatuses(pool, Issuers([issuer])).status_of([Certificate(issuer, n) for n in (1, 2, 3, 4)])
+    assert [status and status.cert_status.name for status in found] == ["REVOKED", "REVOKED", "REVOKED", "GOOD"]
+    assert found[1] is not None
+    assert found[1].revoked_info is not None
+    assert found[1].revoked_info.revocation_reason is CRLReason.keyCompromise
+
+
+async def test_a_list_that_breaks_off_changes_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    await PostgresIssuers(pool).add(issuer)
+
+    def rows() -> Iterator[ImportedStatus]:
+        yield from LIST
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        await PostgresImports(pool).run(issuer, rows(), dry_run=False, actor="x")
+    assert await pool.fetchval("SELECT count(*) FROM certificates") == 0

@@ -1,0 +1,33 @@
+"""The schema is applied once, in order, and never silently over something else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from responder.errors import ConfigError
+from responder.storage.migrations import migrate, migrations
+from tests.conftest import execute
+
+
+async def test_a_second_run_does_nothing(empty_database: str) -> None:
+    assert await migrate(empty_database) == [migration.name for migration in migrations()]
+    assert await migrate(empty_database) == []
+
+
+async def test_two_at_once_apply_everything_once(empty_database: str) -> None:
+    applied = await asyncio.gather(migrate(empty_database), migrate(empty_database))
+    assert sorted(name for names in applied for name in names) == [migration.name for migration in migrations()]
+
+
+async def test_a_file_that_changed_after_it_was_applied_is_refused(database: str) -> None:
+    await execute(database, "UPDATE schema_migrations SET sha256 = '\\x00'")
+    with pytest.raises(ConfigError, match="other content"):
+        await migrate(database)
+
+
+async def test_a_database_of_a_later_version_is_refused(database: str) -> None:
+    await execute(database, "INSERT INTO schema_migrations VALUES (9999, '9999_later', '\\x00')")
+    with pytest.raises(ConfigError, match="9999"):
+        await migrate(database)

@@ -1,0 +1,141 @@
+"""Slices are claimed once, come back when a lease ends, and hold what is valid now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from responder.clock import SystemClock
+from responder.embedded import EmbeddedValkey
+from responder.interfaces import IssuedCertificate
+from responder.ocsp.presign import Presigner, Relay, next_turn, turn_period
+from responder.pki import Certificate, CertStatus, Issuer, IssuerPolicy, Issuers
+from responder.signing import NativeSigner, Profiles, Signer, Signers
+from responder.storage.issuers import PostgresIssuers
+from responder.storage.partitions import PostgresPartitions
+from responder.storage.postgres import connect
+from responder.storage.redis import RedisRecords
+from responder.storage.statuses import PostgresStatuses
+
+
+@pytest.fixture
+async def pool(database: str, issuer: Issuer) -> AsyncIterator[asyncpg.Pool]:
+    pool = await connect(database, pool_size=4, application_name="test")
+    await PostgresIssuers(pool).add(issuer)
+    yield pool
+    await pool.close()
+
+
+async def test_nothing_is_due_at_first_and_everything_within_one_refresh(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    partitions = PostgresPartitions(pool)
+    assert await partitions.claim("a", limit=64, lease_seconds=60) is None
+    assert await partitions.lag() == timedelta(0)
+    last = await pool.fetchval("SELECT max(due_at) FROM partitions")
+    assert last <= datetime.now(UTC) + issuer.policy.refresh
+
+
+async def test_two_claimers_share_and_a_lease_that_ended_is_claimed_again(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    partitions = PostgresPartitions(pool)
+    await partitions.make_due(issuer.id)
+    claims = await asyncio.gather(*(partitions.claim(owner, limit=300, lease_seconds=60) for owner in "abcd"))
+    slices = [slice_ for claim in claims if claim for slice_ in claim[1]]
+    assert len(slices) == len(set(slices))
+    while claim := await partitions.claim("e", limit=300, lease_seconds=60):
+        slices += claim[1]
+    assert sorted(slices) == list(range(1024))
+    await pool.execute("UPDATE partitions SET leased_until = now() WHERE partition = 5")
+    assert await partitions.claim("f", limit=300, lease_seconds=60) == (issuer.id, [5])
+    # The first owner comes late and leaves the lease of the other alone.
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await partitions.finished(issuer.id, {5: later}, owner="a")
+    assert await pool.fetchval("SELECT leased_by FROM partitions WHERE partition = 5") == "f"
+    await partitions.finished(issuer.id, {5: later}, owner="f")
+    assert await pool.fetchval("SELECT due_at FROM partitions WHERE partition = 5") == later
+
+
+async def test_chunks_hold_each_valid_certificate_once(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    now = datetime.now(UTC)
+    await PostgresIssuers(pool).add_certificates(
+        issuer,
+        [
+            *(IssuedCertificate(number) for number in range(1, 500)),
+            IssuedCertificate(1000, not_before=now + timedelta(hours=1)),
+            IssuedCertificate(1001, not_after=now - timedelta(hours=1)),
+            IssuedCertificate(1002, not_before=now - timedelta(hours=1), not_after=now + timedelta(hours=1)),
+        ],
+    )
+    chunks = [chunk async for chunk in PostgresPartitions(pool).statuses(issuer, list(range(1024)), chunk=100)]
+    assert [len(chunk) for chunk in chunks] == [100] * 5
+    serials = [status.certificate.serial_number for chunk in chunks for status in chunk]
+    assert sorted(serials) == [*range(1, 500), 1002]
+
+
+def test_the_next_turn_is_after_now_within_one_period_and_in_phase() -> None:
+    policy = IssuerPolicy()
+    period = turn_period(policy)
+    assert timedelta(hours=24) < period < policy.refresh
+    now = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    turns = [next_turn(partition, now, period) for partition in range(1024)]
+    assert all(now < turn <= now + period for turn in turns)
+    assert len({(turn - now) // (period / 16) for turn in turns}) >= 16, "spread over the period"
+    assert next_turn(7, turns[7], period) - turns[7] == period
+
+
+async def test_presigning_fills_the_store_and_the_relay_brings_changes(
+    pool: asyncpg.Pool, issuer: Issuer, valkey: EmbeddedValkey, signer: Signer
+) -> None:
+    issuers, clock = Issuers([issuer]), SystemClock()
+    statuses, partitions = PostgresStatuses(pool, issuers), PostgresPartitions(pool)
+    native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
+    records = RedisRecords(valkey.url, timeout_seconds=2)
+    presigner = Presigner(
+        partitions, issuers=issuers, signer=native, records=records, clock=clock, owner="me", slices=512
+    )
+    await PostgresIssuers(pool).add_certificates(issuer, [IssuedCertificate(number) for number in range(1, 301)])
+    assert not await presigner.once()
+    await partitions.make_due(issuer.id)
+    seen: list[tuple[int, int]] = []
+    while await presigner.once(lambda slices, signed: seen.append((slices, signed))):
+        pass
+    assert sum(slices for slices, _ in seen) == 1024
+    assert sum(signed for _, signed in seen) == 300
+    certificate = Certificate(issuer, 17)
+    held = await records.get(certificate)
+    assert held is not None
+    assert Profiles([signer.profile]).get(held.profile_id) == signer.profile
+
+    relay = Relay(statuses, signer=native, records=records, clock=clock)
+    while await relay.once():
+        pass
+    await pool.execute("UPDATE certificates SET revoked = true, revoked_at = now() WHERE serial = '\\x11'")
+    await pool.execute("DELETE FROM certificates WHERE serial = '\\x12'")
+    assert await relay.once() == 2
+    held = await records.get(certificate)
+    assert held is not None
+    assert held.cert_status == CertStatus.REVOKED
+    assert held.variants == (1, 2)
+    gone = await records.get(Certificate(issuer, 0x12))
+    assert gone is not None
+    assert gone.is_tombstone
+    assert await statuses.pending_count() == 0
+    await records.close()
+
+
+async def test_without_a_signer_the_relay_buries_the_old_answer(
+    pool: asyncpg.Pool, issuer: Issuer, valkey: EmbeddedValkey, signer: Signer
+) -> None:
+    clock = SystemClock()
+    records = RedisRecords(valkey.url, timeout_seconds=2)
+    statuses = PostgresStatuses(pool, Issuers([issuer]))
+    await PostgresIssuers(pool).add_certificates(issuer, [IssuedCertificate(1)])
+    keyless = NativeSigner(Signers(), clock, backdate=timedelta(minutes=5))
+    relay = Relay(statuses, signer=keyless, records=records, clock=clock)
+    assert await relay.once() == 1
+    held = await records.get(Certificate(issuer, 1))
+    assert held is not None
+    assert held.is_tombstone
+    await records.close()

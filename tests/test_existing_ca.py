@@ -1,0 +1,345 @@
+"""README's path for an existing `openssl ca`, command by command, judged by openssl."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+
+from responder.demo.checks import ask_openssl
+from responder.embedded import EmbeddedPostgres, EmbeddedValkey
+from responder.supervisor import open_socket
+
+CA_CONFIG = """
+[ca]
+default_ca = test
+[test]
+dir = .
+database = index.txt
+serial = serial
+crlnumber = crlnumber
+new_certs_dir = certs
+certificate = ca.pem
+private_key = ca.key
+default_md = sha256
+default_days = 30
+default_crl_days = 7
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+[responder]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = OCSPSigning
+noCheck = ignored
+"""
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass
+class CA:
+    """A CA of `openssl ca` in a folder."""
+
+    folder: Path
+
+    def issue(self, name: str, *options: str) -> Path:
+        openssl(self.folder, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
+        openssl(self.folder, "ca", "-batch", "-config", "ca.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem",
+                "-notext", *options)  # fmt: skip
+        return self.folder / f"{name}.pem"
+
+    def revoke(self, name: str, *options: str) -> None:
+        openssl(self.folder, "ca", "-config", "ca.cnf", "-revoke", f"{name}.pem", *options)
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
+    folder = tmp_path_factory.mktemp("ca")
+    (folder / "certs").mkdir()
+    (folder / "index.txt").touch()
+    (folder / "serial").write_text("1000\n")
+    (folder / "crlnumber").write_text("01\n")
+    (folder / "ca.cnf").write_text(CA_CONFIG)
+    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+            "-subj", "/O=Example/CN=Example CA", "-days", "365",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+    (folder / "ca.key").chmod(0o600)
+    made = CA(folder)
+    for name in ("good", "revoked", "held", "later"):
+        made.issue(name)
+    made.revoke("revoked", "-crl_reason", "keyCompromise")
+    made.revoke("held", "-crl_hold", "holdInstructionReject")
+    return made
+
+
+@dataclass
+class Site:
+    """A folder with a configuration, and the command in it."""
+
+    folder: Path
+    url: str
+    admin: str
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "responder", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml")},
+        )
+
+    def succeed(self, *arguments: str) -> str:
+        done = self.command(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def free_port() -> int:
+    with open_socket("127.0.0.1", 0, reuse_port=False) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    postgres, valkey = EmbeddedPostgres(folder, durable=False), EmbeddedValkey(folder, durable=False)
+    postgres.start()
+    valkey.start()
+    (folder / "keys").mkdir(mode=0o700)
+    (folder / "token").touch(mode=0o600)
+    (folder / "token").write_text("a-token-of-enough-characters")
+    public, admin = free_port(), free_port()
+    (folder / "certstatus.toml").write_text(
+        f'[postgres]\nurl = "{postgres.url}"\n[redis]\nurl = "{valkey.url}"\n'
+        f'[serve]\nlisten = "127.0.0.1:{public}"\nworkers = 1\n'
+        f'[admin]\nlisten = "127.0.0.1:{admin}"\ntoken_file = "token"\n[keys]\ndirectory = "keys"\n'
+    )
+    yield Site(folder, f"http://127.0.0.1:{public}", f"http://127.0.0.1:{admin}")
+    valkey.stop()
+    postgres.stop()
+
+
+def wait_until_ready(site: Site, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        assert process.poll() is None, "it ended while starting"
+        try:
+            if httpx.get(f"{site.admin}/readyz", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, "never ready"
+        time.sleep(0.1)
+
+
+def test_the_path_of_the_readme(ca: CA, site: Site) -> None:
+    index = str(ca.folder / "index.txt")
+    assert "fine" in site.succeed("config", "check")
+    assert "0001_initial" in site.succeed("db", "migrate")
+    assert "up to date" in site.succeed("db", "migrate")
+
+    unknown = site.command("import", "openssl-index", index, "--issuer", "example")
+    assert unknown.returncode == 2
+    assert "certstatus issuer add" in unknown.stderr
+
+    added = site.succeed(
+        "issuer", "add", "--id", "example", "--certificate", str(ca.folder / "ca.pem"), "--ca-key",
+        str(ca.folder / "ca.key"),
+    )  # fmt: skip
+    assert "Example CA" in added
+    keys = sorted(path.relative_to(site.folder / "keys") for path in (site.folder / "keys").rglob("*.pem"))
+    assert [str(path) for path in keys] == ["ca/example-ca.pem", "example.pem"]
+    again = site.command(
+        "issuer", "add", "--id", "example", "--certificate", str(ca.folder / "ca.pem"), "--ca-key",
+        str(ca.folder / "ca.key"),
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert sorted((site.folder / "keys").rglob("*.pem")) == [site.folder / "keys" / path for path in keys]
+
+    dry = json.loads(site.succeed("import", "openssl-index", index, "--issuer", "example", "--dry-run", "--json"))
+    assert (dry["dry_run"], dry["added"]) == (True, 4)
+    report = json.loads(site.succeed("import", "openssl-index", index, "--issuer", "example", "--json"))
+    assert (report["listed"], report["added"], report["kept_revoked"]) == (4, 4, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "responder", "run", "-c", str(site.folder / "certstatus.toml")], text=True
+    )
+    try:
+        wait_until_ready(site, process)
+        ask_everything(ca, site)
+        revoke_and_import_again(ca, site, index)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def ask_everything(ca: CA, site: Site) -> None:
+    certificate = str(ca.folder / "ca.pem")
+    for name, status in (("good", "good"), ("revoked", "revoked"), ("held", "revoked"), ("later", "good")):
+        for options in ((), ("-no_nonce",), ("-sha256",)):
+            assert ask_openssl(str(ca.folder / f"{name}.pem"), certificate, f"{site.url}/ocsp", *options) == status
+    never = ca.issue("unregistered")
+    assert ask_openssl(str(never), certificate, f"{site.url}/ocsp") == "unauthorized"
+    crl = fetch_crl(site)
+    reasons = {entry.serial_number: reason_of(entry) for entry in crl}
+    assert sorted(reasons.values()) == ["certificateHold", "keyCompromise"]
+    (site.folder / "published.crl").write_bytes(httpx.get(f"{site.url}/crl/example.crl", trust_env=False).content)
+    done = subprocess.run(
+        [
+            "openssl",
+            "crl",
+            "-inform",
+            "DER",
+            "-in",
+            str(site.folder / "published.crl"),
+            "-CAfile",
+            certificate,
+            "-noout",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "verify OK" in done.stderr + done.stdout
+
+
+def fetch_crl(site: Site) -> x509.CertificateRevocationList:
+    deadline = time.monotonic() + 30
+    while (answer := httpx.get(f"{site.url}/crl/example.crl", trust_env=False)).status_code != 200:
+        assert time.monotonic() < deadline, "no CRL"
+        time.sleep(0.1)
+    return x509.load_der_x509_crl(answer.content)
+
+
+def reason_of(entry: x509.RevokedCertificate) -> str:
+    return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+
+
+def revoke_and_import_again(ca: CA, site: Site, index: str) -> None:
+    certificate = str(ca.folder / "ca.pem")
+    ca.revoke("later", "-crl_reason", "superseded")
+    report = json.loads(site.succeed("import", "openssl-index", index, "--issuer", "example", "--json"))
+    assert (report["added"], report["newly_revoked"], report["unchanged"]) == (1, 1, 3)
+    deadline = time.monotonic() + 30
+    while ask_openssl(str(ca.folder / "later.pem"), certificate, f"{site.url}/ocsp", "-no_nonce") != "revoked":
+        assert time.monotonic() < deadline, "the imported revocation never arrived"
+        time.sleep(0.1)
+    site.succeed(
+        "revoke", "--issuer", "example", "--certificate", str(ca.folder / "good.pem"), "--reason", "superseded"
+    )
+    assert ask_openssl(str(ca.folder / "good.pem"), certificate, f"{site.url}/ocsp", "-no_nonce") == "revoked"
+    site.succeed("issuer", "set", "example", "unknown_serial=unknown", "nonce=ignore")
+    never = ca.issue("never-registered")
+    while ask_openssl(str(never), certificate, f"{site.url}/ocsp") != "unknown":
+        assert time.monotonic() < deadline, "the policy never arrived"
+        time.sleep(0.1)
+    kept = json.loads(site.succeed("import", "openssl-index", index, "--issuer", "example", "--json"))
+    assert kept["kept_revoked"] == 1, "good in the index, revoked here: it stays revoked"
+
+
+def test_a_delegate_given_by_hand(ca: CA, site: Site) -> None:
+    site.succeed("db", "migrate")
+    other = CA(ca.folder)
+    openssl(ca.folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+            "ca2.key", "-out", "ca2.pem", "-subj", "/CN=Second CA", "-days", "365")  # fmt: skip
+    config = ca.folder / "ca2.cnf"
+    config.write_text(CA_CONFIG.replace("ca.pem", "ca2.pem").replace("ca.key", "ca2.key"))
+    openssl(ca.folder, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+            "ocsp.key", "-out", "ocsp.csr", "-subj", "/CN=OCSP")  # fmt: skip
+    openssl(ca.folder, "ca", "-batch", "-config", "ca2.cnf", "-in", "ocsp.csr", "-out", "ocsp.pem", "-notext",
+            "-extensions", "responder")  # fmt: skip
+    (ca.folder / "ocsp.key").chmod(0o600)
+    plain = other.issue("plain", "-config", "ca2.cnf")
+    options = [
+        "--id",
+        "second",
+        "--certificate",
+        str(ca.folder / "ca2.pem"),
+        "--responder-key",
+        str(ca.folder / "ocsp.key"),
+    ]
+    wrong = site.command("issuer", "add", *options, "--responder-certificate", str(plain))
+    assert wrong.returncode == 2
+    assert "isn't the certificate of the key" in wrong.stderr
+    assert not (site.folder / "keys" / "second.pem").exists(), "nothing half-applied"
+    assert "no CRLs" in site.succeed("issuer", "add", *options, "--responder-certificate", str(ca.folder / "ocsp.pem"))
+    assert "second" in site.succeed("issuer", "list")
+
+
+BAD_COMMANDS = {
+    "no certificate there": (
+        ["issuer", "add", "--id", "x", "--certificate", "/nowhere.pem", "--ca-key", "/k"],
+        "/nowhere.pem",
+    ),
+    "half a responder": (["issuer", "add", "--id", "x", "--certificate", "/x", "--responder-key", "/k"], "go together"),
+    "no key at all": (["issuer", "add", "--id", "x", "--certificate", "/x"], "--ca-key"),
+    "no issuer named": (["revoke", "0x1"], "--issuer"),
+    "a decimal serial": (["revoke", "4711", "--issuer", "x"], "hexadecimal"),
+    "an unknown reason": (["revoke", "0x1", "--issuer", "x", "--reason", "bored"], "keyCompromise"),
+    "a list that is not there": (["import", "openssl-index", "/nowhere", "--issuer", "x"], "/nowhere"),
+    "a setting without a value": (["issuer", "set", "x", "nonce"], "NAME=VALUE"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COMMANDS)
+def test_a_bad_command_is_a_sentence_and_exit_code_2(site: Site, case: str) -> None:
+    arguments, word = BAD_COMMANDS[case]
+    done = site.command(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_index_names_its_lines_and_imports_nothing(site: Site, tmp_path: Path) -> None:
+    index = tmp_path / "index.txt"
+    index.write_text("V\t300101000000Z\t\t01\tunknown\t/CN=a\nnonsense\nR\t300101000000Z\tbad\t02\tunknown\t/CN=b\n")
+    done = site.command("import", "openssl-index", str(index), "--issuer", "example")
+    assert done.returncode == 1
+    assert re.search(r"line 2\b", done.stderr)
+    assert re.search(r"line 3\b", done.stderr)
+
+
+def test_an_unreachable_database_is_exit_code_3(site: Site) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "responder", "db", "migrate"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "CERTSTATUS_CONFIG": str(site.folder / "certstatus.toml"),
+            "CERTSTATUS_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/x",
+        },
+    )
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+def test_a_configuration_with_faults_does_not_start(site: Site, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text('[serve]\nlisten = "nowhere"\nworkers = -1\n[colours]\nred = 1\n')
+    for command in (["config", "check", "-c", str(bad)], ["run", "-c", str(bad)]):
+        done = site.command(*command)
+        assert done.returncode == 2
+        for key in ("serve.listen", "serve.workers", "colours"):
+            assert key in done.stderr
