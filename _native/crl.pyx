@@ -1,8 +1,10 @@
 """Encoding and signing CRLs (RFC 5280 §5). Entries are kept as they will stand in the CRL."""
 
+cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
@@ -16,8 +18,6 @@ cdef enum:
     # Headers, version, times, algorithm, CRLNumber and AKI of a CRL, without what is counted one by one.
     SLACK = 512
 
-cdef int64_t MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z
-
 # OBJECT IDENTIFIERs: id-ce-cRLNumber, id-ce-authorityKeyIdentifier, id-ce-cRLReasons, id-ce-invalidityDate
 cdef const unsigned char* CRL_NUMBER = b"\x06\x03\x55\x1d\x14"
 cdef const unsigned char* AUTHORITY_KEY_IDENTIFIER = b"\x06\x03\x55\x1d\x23"
@@ -28,6 +28,7 @@ cdef enum:
     OID_SIZE = 5
 
 
+@cython.final
 cdef class CRLBuilder:
     """Collects the entries of one CRL in encoded form, in the order they are added, then signs it."""
 
@@ -35,12 +36,6 @@ cdef class CRLBuilder:
     cdef size_t _size
     cdef size_t _capacity
     cdef Py_ssize_t _count
-
-    def __cinit__(self):
-        self._entries = NULL
-        self._size = 0
-        self._capacity = 0
-        self._count = 0
 
     def __dealloc__(self):
         free(self._entries)
@@ -55,21 +50,19 @@ cdef class CRLBuilder:
         self, bytes serial not None, object revocation_time, object reason=-1, object invalidity_date=-1, /
     ):
         """Add one revokedCertificates entry."""
-        cdef unsigned char buffer[MAX_ENTRY]
+        cdef unsigned char[MAX_ENTRY] buffer
         cdef Out out = der.writer(buffer, sizeof(buffer))
+        cdef int64_t revoked_at = der.moment("revocation_time", revocation_time)
+        cdef int64_t invalid_from = -1 if invalidity_date == -1 else der.moment("invalidity_date", invalidity_date)
         cdef size_t size
-        if not 1 <= len(serial) <= MAX_SERIAL:
-            raise ValueError(f"a serial has 1 to {MAX_SERIAL} octets")
-        if not 0 <= revocation_time <= MAX_TIME:
-            raise ValueError(f"revocation_time {revocation_time} isn't between the years 1970 and 9999")
+        if len(serial) > MAX_SERIAL or not der.is_minimal_integer(serial, len(serial)):
+            raise ValueError(f"a serial is the content of a minimal INTEGER, 1 to {MAX_SERIAL} octets")
         if not -1 <= reason <= 10 or reason == 7:
             raise ValueError(f"reason {reason} isn't a CRLReason")
-        if not -1 <= invalidity_date <= MAX_TIME:
-            raise ValueError(f"invalidity_date {invalidity_date} isn't between the years 1970 and 9999")
-        put_entry(&out, serial, len(serial), revocation_time, reason, invalidity_date)
-        size = buffer + sizeof(buffer) - out.position
+        put_entry(&out, serial, len(serial), revoked_at, reason, invalid_from)
+        size = der.written(&out, buffer + sizeof(buffer))
         self._reserve(size)
-        der.memcpy(self._entries + self._size, out.position, size)
+        memcpy(self._entries + self._size, out.position, size)
         self._size += size
         self._count += 1
 
@@ -106,10 +99,14 @@ cdef class CRLBuilder:
         cdef Out out
         if not 0 < crl_number < 1 << 159:
             raise ValueError(f"CRL number {crl_number} isn't between 1 and 2^159 - 1")
-        if not 0 <= this_update <= MAX_TIME or not 0 <= next_update <= MAX_TIME:
-            raise ValueError("this_update and next_update must be between the years 1970 and 9999")
-        if not authority_key_identifier or not issuer_name:
-            raise ValueError("the issuer's name and key identifier can't be empty")
+        if der.moment("next_update", next_update) < der.moment("this_update", this_update):
+            raise ValueError(f"next_update {next_update} is before this_update {this_update}")
+        if not der.is_one(issuer_name, len(issuer_name), der.SEQUENCE) or len(issuer_name) == 2:
+            raise ValueError("the issuer's name isn't a DER Name, or is an empty one")
+        if not authority_key_identifier:
+            raise ValueError("the key identifier is empty")
+        if not der.is_extensions(extensions, len(extensions)):
+            raise ValueError("extensions that aren't DER Extension values one after the other")
         number = crl_number.to_bytes(crl_number.bit_length() // 8 + 1, "big")
         capacity = (
             self._size + len(issuer_name) + len(authority_key_identifier) + len(extensions) + len(algorithm) + SLACK
@@ -124,7 +121,7 @@ cdef class CRLBuilder:
             )
             if out.full:
                 raise ValueError("the CRL is longer than was reckoned")
-            tbs_size = buffer + capacity - out.position
+            tbs_size = der.written(&out, buffer + capacity)
             signature = key._sign(out.position, tbs_size)
             return self._wrap(out.position, tbs_size, algorithm, signature)
         finally:
@@ -164,8 +161,8 @@ cdef class CRLBuilder:
 
     cdef bytes _wrap(self, const unsigned char* tbs, size_t tbs_size, bytes algorithm, bytes signature):
         """CertificateList (§5.1.1)."""
-        cdef unsigned char tail[MAX_SIGNATURE + 64]
-        cdef unsigned char head[8]
+        cdef unsigned char[MAX_SIGNATURE + 64] tail
+        cdef unsigned char[8] head
         cdef Out after = der.writer(tail, sizeof(tail))
         cdef Out before = der.writer(head, sizeof(head))
         cdef size_t after_size, before_size
@@ -175,14 +172,14 @@ cdef class CRLBuilder:
         der.put_octet(&after, 0)  # no unused bits
         der.wrap(&after, der.BIT_STRING, tail + sizeof(tail))
         der.put(&after, algorithm, len(algorithm))
-        after_size = tail + sizeof(tail) - after.position
+        after_size = der.written(&after, tail + sizeof(tail))
         der.put_header(&before, der.SEQUENCE, tbs_size + after_size)
-        before_size = head + sizeof(head) - before.position
+        before_size = der.written(&before, head + sizeof(head))
         whole = PyBytes_FromStringAndSize(NULL, before_size + tbs_size + after_size)
         target = <unsigned char*> <char*> whole
-        der.memcpy(target, before.position, before_size)
-        der.memcpy(target + before_size, tbs, tbs_size)
-        der.memcpy(target + before_size + tbs_size, after.position, after_size)
+        memcpy(target, before.position, before_size)
+        memcpy(target + before_size, tbs, tbs_size)
+        memcpy(target + before_size + tbs_size, after.position, after_size)
         return whole
 
 

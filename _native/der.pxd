@@ -34,6 +34,10 @@ ctypedef struct TLV:
     Bytes content
     size_t length
 
+ctypedef struct Span:
+    Bytes data
+    size_t size
+
 ctypedef struct Out:
     unsigned char* start
     unsigned char* position  # the next octet goes before it
@@ -62,7 +66,8 @@ cdef inline bint read_any(In* source, TLV* value) noexcept nogil:
     cdef size_t length
     cdef size_t octets
     cdef size_t index
-    if left < 2 or (source.position[0] & 0x1F) == 0x1F:
+    # Tag number 31 begins the long form, which nothing we read has; tag 0 is reserved.
+    if left < 2 or (source.position[0] & 0x1F) == 0x1F or source.position[0] == 0:
         return False
     length = source.position[1]
     if length >= 0x80:
@@ -100,17 +105,61 @@ cdef inline bint enter(In* source, unsigned char tag, In* inside) noexcept nogil
     return True
 
 
-cdef inline bint is_minimal_integer(const TLV* value) noexcept nogil:
+cdef inline bint is_minimal_integer(Bytes content, size_t length) noexcept nogil:
     """X.690 §8.3.2: at least one octet, and the first nine bits aren't all equal."""
-    if value.length == 0:
+    if length == 0:
         return False
-    if value.length == 1:
+    if length == 1:
         return True
-    if value.content[0] == 0x00:
-        return value.content[1] & 0x80 != 0
-    if value.content[0] == 0xFF:
-        return value.content[1] & 0x80 == 0
+    if content[0] == 0x00:
+        return content[1] & 0x80 != 0
+    if content[0] == 0xFF:
+        return content[1] & 0x80 == 0
     return True
+
+
+cdef inline bint is_oid(const TLV* value) noexcept nogil:
+    """X.690 §8.19: whole subidentifiers, none beginning with 0x80."""
+    cdef size_t index
+    cdef bint begins = True
+    if value.length == 0 or value.content[value.length - 1] & 0x80:
+        return False
+    for index in range(value.length):
+        if begins and value.content[index] == 0x80:
+            return False
+        begins = value.content[index] & 0x80 == 0
+    return True
+
+
+cdef inline bint is_extensions(Bytes data, size_t size) noexcept nogil:
+    """Extension values in DER one after the other, or nothing: what we are given to sign (RFC 5280 §4.1)."""
+    cdef In source = reader(data, size)
+    cdef In extension
+    cdef TLV value
+    while not at_end(&source):
+        if not enter(&source, SEQUENCE, &extension) or not read(&extension, OID, &value) or not is_oid(&value):
+            return False
+        if next_is(&extension, BOOLEAN):
+            if not read_any(&extension, &value) or value.length != 1 or value.content[0] != 0xFF:
+                return False
+        if not read(&extension, OCTET_STRING, &value) or not at_end(&extension):
+            return False
+    return True
+
+
+cdef inline bint is_one(Bytes data, size_t size, unsigned char tag) noexcept nogil:
+    """One value of this tag, and nothing after it."""
+    cdef In source = reader(data, size)
+    cdef TLV value
+    return read(&source, tag, &value) and at_end(&source)
+
+
+cdef inline Span span(bytes octets):
+    """A view into `octets`, for as long as somebody holds them."""
+    cdef Span view
+    view.data = octets
+    view.size = <size_t> len(octets)
+    return view
 
 
 cdef inline Out writer(unsigned char* buffer, size_t size) noexcept nogil:
@@ -127,6 +176,10 @@ cdef inline void put(Out* out, Bytes data, size_t size) noexcept nogil:
         return
     out.position -= size
     memcpy(out.position, data, size)
+
+
+cdef inline void put_span(Out* out, const Span* what) noexcept nogil:
+    put(out, what.data, what.size)
 
 
 cdef inline void put_octet(Out* out, unsigned char octet) noexcept nogil:
@@ -151,9 +204,14 @@ cdef inline void put_value(Out* out, unsigned char tag, Bytes data, size_t size)
     put_header(out, tag, size)
 
 
+cdef inline size_t written(const Out* out, const unsigned char* end) noexcept nogil:
+    """How much has been written since the position was `end`."""
+    return <size_t> (end - <const unsigned char*> out.position)
+
+
 cdef inline void wrap(Out* out, unsigned char tag, const unsigned char* end) noexcept nogil:
     """Put a header before everything written since the position was `end`."""
-    put_header(out, tag, <size_t> (end - <const unsigned char*> out.position))
+    put_header(out, tag, written(out, end))
 
 
 cdef inline void put_digits(Out* out, int value, int count) noexcept nogil:
@@ -207,3 +265,14 @@ cdef inline void put_time(Out* out, int64_t seconds) noexcept nogil:
         put_header(out, UTC_TIME, 13)
     else:
         put_generalized_time(out, seconds)
+
+
+cdef inline int64_t moment(str name, object seconds) except -1:
+    """Seconds since 1970 that both ASN.1 times and our records can say.
+
+    Raises:
+        ValueError: another number.
+    """
+    if not 0 <= seconds <= 253402300799:  # 9999-12-31T23:59:59Z
+        raise ValueError(f"{name} {seconds} isn't between the years 1970 and 9999")
+    return seconds

@@ -6,7 +6,7 @@ from responder._native cimport libcrypto
 cdef str drain_errors():
     """Everything in this thread's queue, oldest first, and leave it empty."""
     cdef unsigned long code
-    cdef char buffer[256]
+    cdef char[256] buffer
     reasons = []
     while True:
         code = libcrypto.ERR_get_error()

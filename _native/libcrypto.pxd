@@ -18,13 +18,12 @@ cdef extern from "openssl/evp.h" nogil:
         pass
     ctypedef struct OSSL_LIB_CTX:
         pass
-    ctypedef struct ENGINE:
-        pass
     ctypedef struct OSSL_PARAM:
         pass
 
     void EVP_PKEY_free(EVP_PKEY* key)
     int EVP_PKEY_is_a(const EVP_PKEY* key, const char* name)
+    const char* EVP_PKEY_get0_type_name(const EVP_PKEY* key)
     int EVP_PKEY_get_bits(const EVP_PKEY* key)
     int EVP_PKEY_get_size(const EVP_PKEY* key)
     int EVP_PKEY_get_group_name(const EVP_PKEY* key, char* name, size_t size, size_t* length)

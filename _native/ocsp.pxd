@@ -1,38 +1,60 @@
-from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+"""Signing profiles, and the one encoder that makes what is signed and renders it. C-level parts need no GIL."""
 
-from responder._native.der cimport Out
-from responder._native.keys cimport PrivateKey
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
+
+from responder._native cimport libcrypto
+from responder._native.der cimport Out, Span
+from responder._native.keys cimport Algorithm, PrivateKey
+from responder._native.records cimport VARIANTS, RecordView, Records
 
 cdef enum:
-    PROFILE_ID = 16
-    CERTIFICATE_TAG = 8
-    VARIANTS = 8
     MAX_PREFIX = 160   # AlgorithmIdentifier and two SHA-512 hashes, with their headers
 
-ctypedef struct RecordView:
-    uint32_t epoch
-    uint64_t number
-    int64_t as_of
+# What is the same for all answers of a signer, as views into the SigningProfile that owns it.
+ctypedef struct Constants:
+    const unsigned char* id
+    const Algorithm* algorithm
+    Span issuer_tag
+    Span signature_algorithm
+    Span responder_id
+    Span extensions          # of the response
+    Span certs               # the whole field with its tag, or nothing
+    size_t size              # how much room they take in a response, with every header
+    unsigned char[VARIANTS][MAX_PREFIX] prefix   # what stands before the serial in a CertID
+    size_t[VARIANTS] prefix_size
+
+# One SingleResponse to be.
+ctypedef struct Single:
+    int index                # of the variant, see index_of
+    Span serial
     int cert_status
-    int reason                      # -1 for none
-    int64_t revocation_time         # -1 for none
+    int64_t revocation_time
+    int reason               # CRLReason; 0 and -1 for none
     int64_t this_update
     int64_t next_update
-    int64_t produced_at
-    const unsigned char* profile_id
-    const unsigned char* certificate_tag
-    const unsigned char* extensions
-    size_t extensions_size
-    int count                       # of variants
-    size_t signature_size
-    const unsigned char* signatures  # count times a variant octet and a signature
+    Span extensions
 
+cdef enum Rendering:
+    RENDERED
+    NO_SUCH_VARIANT
+    OTHER_PROFILE
+    OTHER_CERTIFICATE
+    OTHER_ALGORITHM
+    NO_ROOM
+    NO_DIGEST
 
-cdef class Records:
-    cdef readonly bytes encoded
-    cdef RecordView view
-    cdef const unsigned char* signature_of(self, int variant) noexcept
+# How much room a rendered response may take, at most.
+cdef size_t room_for(const Constants* profile, const RecordView* view, const Span* serial) noexcept nogil
+# Write the whole OCSPResponse of a record, backward from the end of `out`.
+cdef Rendering render_record(
+    const Constants* profile,
+    const RecordView* view,
+    int variant,
+    const Span* serial,
+    libcrypto.EVP_MD_CTX* digester,
+    Out* out,
+) noexcept nogil
 
 
 cdef class SigningProfile:
@@ -43,13 +65,6 @@ cdef class SigningProfile:
     cdef readonly bytes responder_id
     cdef readonly tuple certificates
     cdef bytes extensions
-    cdef bytes certs_field
-    cdef bint is_ecdsa
-    cdef size_t constant_size
-    cdef unsigned char prefix[VARIANTS][MAX_PREFIX]
-    cdef size_t prefix_size[VARIANTS]
-    cdef bytes _render(self, Records records, int variant, const unsigned char* serial, size_t serial_size)
-    cdef void _put_certs_and_signature(
-        self, Out* out, const unsigned char* signature, size_t size, bint as_coordinates
-    )
+    cdef bytes certs
+    cdef Constants constants
     cdef _require(self, PrivateKey key)

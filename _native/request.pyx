@@ -119,7 +119,7 @@ cdef bint parse_cert_id(Parse* parse, In* request, CertIDView* view) noexcept no
         return fail(parse, b"CertID isn't a DER SEQUENCE", request.position)
     if not der.enter(&cert_id, der.SEQUENCE, &algorithm) or not der.read(&algorithm, der.OID, &oid):
         return fail(parse, b"hashAlgorithm isn't an AlgorithmIdentifier", cert_id.position)
-    if not is_oid(&oid):
+    if not der.is_oid(&oid):
         return fail(parse, b"hashAlgorithm has an invalid OBJECT IDENTIFIER", oid.start)
     if not der.at_end(&algorithm):
         has_parameters = True
@@ -143,7 +143,7 @@ cdef bint parse_cert_id(Parse* parse, In* request, CertIDView* view) noexcept no
         return fail(parse, b"issuerKeyHash hasn't the length of its hash", value.start)
     view.issuer_key_hash = value.content
     view.key_size = value.length
-    if not der.read(&cert_id, der.INTEGER, &value) or not der.is_minimal_integer(&value):
+    if not der.read(&cert_id, der.INTEGER, &value) or not der.is_minimal_integer(value.content, value.length):
         return fail(parse, b"serialNumber isn't a minimal INTEGER", cert_id.position)
     view.serial = value.content
     view.serial_size = value.length
@@ -162,19 +162,6 @@ cdef int hash_of(const TLV* oid, size_t* size) noexcept nogil:
         return 1 + oid.content[8]
     size[0] = 0
     return 0
-
-
-cdef bint is_oid(const TLV* oid) noexcept nogil:
-    """X.690 §8.19: whole subidentifiers, none beginning with 0x80."""
-    cdef size_t index
-    cdef bint begins = True
-    if oid.length == 0 or oid.content[oid.length - 1] & 0x80:
-        return False
-    for index in range(oid.length):
-        if begins and oid.content[index] == 0x80:
-            return False
-        begins = oid.content[index] & 0x80 == 0
-    return True
 
 
 cdef bint parse_extensions(Parse* parse, In* source, unsigned char tag, bint of_request) noexcept nogil:
@@ -196,7 +183,7 @@ cdef bint parse_extensions(Parse* parse, In* source, unsigned char tag, bint of_
             return fail(parse, b"more than 32 extensions", extensions.position)
         if not der.enter(&extensions, der.SEQUENCE, &extension) or not der.read(&extension, der.OID, &oid):
             return fail(parse, b"an Extension isn't a DER SEQUENCE with an OBJECT IDENTIFIER", extensions.position)
-        if not is_oid(&oid):
+        if not der.is_oid(&oid):
             return fail(parse, b"an Extension has an invalid OBJECT IDENTIFIER", oid.start)
         for index in range(count):
             if seen[index].length == oid.length and memcmp(seen[index].content, oid.content, oid.length) == 0:
@@ -259,7 +246,7 @@ cdef bint parse_signature(Parse* parse, In* source) noexcept nogil:
         return fail(parse, b"octets follow optionalSignature", wrapped.position)
     if not der.read(&signature, der.SEQUENCE, &value):
         return fail(parse, b"signatureAlgorithm isn't a DER SEQUENCE", signature.position)
-    if not der.read(&signature, der.BIT_STRING, &value) or value.length == 0 or value.content[0] > 7:
+    if not der.read(&signature, der.BIT_STRING, &value) or not is_bit_string(&value):
         return fail(parse, b"signature isn't a BIT STRING", signature.position)
     if der.next_is(&signature, 0xA0):
         if not der.enter(&signature, 0xA0, &wrapped) or not der.enter(&wrapped, der.SEQUENCE, &certificates):
@@ -272,6 +259,11 @@ cdef bint parse_signature(Parse* parse, In* source) noexcept nogil:
     if not der.at_end(&signature):
         return fail(parse, b"octets follow the parts of Signature", signature.position)
     return True
+
+
+cdef bint is_bit_string(const TLV* value) noexcept nogil:
+    """X.690 §8.6.2: the count of unused bits comes first, and is zero where there are no bits."""
+    return value.length > 0 and (value.content[0] == 0 or (value.content[0] <= 7 and value.length > 1))
 
 
 def parse_ocsp_request(bytes octets not None, /):

@@ -1,1 +1,232 @@
-"""The first figures for README: the pre-signing rate beside `openssl speed`, and CPU per request through ASGI."""
+"""The first figures: the pre-signing rate beside `openssl speed`, and CPU per request through the ASGI path.
+
+    python loadtest/first_figures.py [--rounds 5] [--requests 6000] [--json]
+
+Each figure is the median of several rounds in one run. Signing is pinned to one core; the server's worker is pinned to
+one and the client to another. CPU is user and system time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
+
+from responder._native import PrivateKey, SigningProfile, encode_profile, load_private_key, load_profile
+
+_SECONDS = 2
+_CONNECTIONS = 64
+_VARIANTS = [1, 2]
+
+
+# --- signing ---
+
+
+def native(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> PrivateKey:
+    return load_private_key(
+        key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def profile_for(key: PrivateKey) -> SigningProfile:
+    hashes_of_issuer = [
+        (hashlib.new(name, b"name").digest(), hashlib.new(name, b"key").digest())
+        for name in ("sha1", "sha256", "sha384", "sha512")
+    ]
+    return load_profile(
+        encode_profile(
+            issuer_tag=bytes(8),
+            cert_id_hashes=hashes_of_issuer,
+            signature_algorithm=key.signature_algorithm,
+            responder_id=b"\xa2\x16\x04\x14" + bytes(20),
+            certificates=[],
+        )
+    )
+
+
+def our_signatures_a_second(key: PrivateKey, profile: SigningProfile) -> float:
+    """Rendered records of 500 certificates with two CertID hashes each, again and again, per CPU second."""
+    now = int(time.time())
+    statuses = [
+        (number.to_bytes(19, "big"), 0, -1, -1, now - 300, now + 86400, 1, number, now * 10**6, b"")
+        for number in range(2**150, 2**150 + 500)
+    ]
+    made = 0
+    started = time.process_time()
+    while time.process_time() - started < _SECONDS:
+        made += len(_VARIANTS) * len(profile.sign_records(key, statuses, _VARIANTS, now))
+    return made / (time.process_time() - started)
+
+
+def openssl_signatures_a_second(algorithm: str) -> float:
+    done = subprocess.run(
+        ["openssl", "speed", "-seconds", str(_SECONDS), algorithm], capture_output=True, text=True, check=True
+    )
+    (line,) = [line for line in done.stdout.splitlines() if re.search(r"s\s+[\d.]+\s+[\d.]+$", line)]
+    return float(line.split()[-2])
+
+
+def measure_signing(rounds: int) -> list[dict[str, Any]]:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # openssl inherits it
+    figures = []
+    for name, algorithm, key in (
+        ("P-256", "ecdsap256", native(ec.generate_private_key(ec.SECP256R1()))),
+        ("RSA-2048", "rsa2048", native(rsa.generate_private_key(public_exponent=65537, key_size=2048))),
+    ):
+        profile = profile_for(key)
+        pairs = [(our_signatures_a_second(key, profile), openssl_signatures_a_second(algorithm)) for _ in range(rounds)]
+        figures.append(
+            {
+                "what": f"pre-signing to records, {name}, one core",
+                "signatures_a_second": round(statistics.median(ours for ours, _ in pairs)),
+                "openssl_speed": round(statistics.median(theirs for _, theirs in pairs)),
+                "ratio": round(statistics.median(ours / theirs for ours, theirs in pairs), 3),
+            }
+        )
+    return figures
+
+
+# --- requests ---
+
+
+@contextmanager
+def running_demo() -> Iterator[dict[str, Any]]:
+    """A demo with one worker in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "state"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "responder", "demo", "--state-dir", str(directory), "--http", "127.0.0.1:0",
+             "--admin", "127.0.0.1:0", "--workers", "1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            announcement = directory / "demo.json"
+            while not announcement.exists():
+                if process.poll() is not None:
+                    raise RuntimeError("the demo doesn't start; run certstatus demo to see why")
+                time.sleep(0.1)
+            yield json.loads(announcement.read_text())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def worker_of(demo: dict[str, Any]) -> int:
+    children = Path(f"/proc/{demo['pid']}/task/{demo['pid']}/children").read_text().split()
+    (worker,) = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("serve-")]
+    return worker
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def requests_of(demo: dict[str, Any], kind: str) -> list[bytes]:
+    """The bytes of one HTTP request for each good certificate of the P-256 issuer."""
+    issuer = demo["issuers"][0]
+    ca = x509.load_pem_x509_certificate(Path(issuer["certificate"]).read_bytes())
+    host = urllib.parse.urlsplit(demo["http"]).netloc
+    made = []
+    for path in issuer["good"]:
+        certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
+        builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, ca, hashes.SHA1())
+        if kind == "nonce":
+            builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
+        der = builder.build().public_bytes(serialization.Encoding.DER)
+        if kind == "GET":
+            target = urllib.parse.quote(base64.b64encode(der), safe="")
+            made.append(f"GET /ocsp/{target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        else:
+            head = f"POST /ocsp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/ocsp-request\r\n"
+            made.append(f"{head}Content-Length: {len(der)}\r\n\r\n".encode() + der)
+    return made
+
+
+async def send_all(demo: dict[str, Any], requests: list[bytes], count: int) -> None:
+    """Ask `count` times over keep-alive connections, one request at a time on each; every answer must be successful."""
+    url = urllib.parse.urlsplit(demo["http"])
+
+    async def connection(first: int) -> None:
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        for index in range(first, count, _CONNECTIONS):
+            writer.write(requests[index % len(requests)])
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
+            body = await reader.readexactly(length)
+            if not head.startswith(b"HTTP/1.1 200") or body[4:9] != bytes([0x0A, 0x01, 0x00, 0xA0, 0x82]):
+                raise RuntimeError(f"not a successful answer: {head!r} {body[:20]!r}")
+        writer.close()
+
+    await asyncio.gather(*(connection(first) for first in range(_CONNECTIONS)))
+
+
+def measure_requests(rounds: int, count: int) -> list[dict[str, Any]]:
+    cores = sorted(os.sched_getaffinity(0))
+    figures = []
+    with running_demo() as demo:
+        worker = worker_of(demo)
+        os.sched_setaffinity(worker, {cores[0]})
+        os.sched_setaffinity(0, {cores[-1]})
+        for kind in ("POST", "GET", "nonce"):
+            requests = requests_of(demo, kind)
+            asyncio.run(send_all(demo, requests, 1000))  # warm
+            costs = []
+            for _ in range(rounds):
+                before = cpu_seconds(worker)
+                asyncio.run(send_all(demo, requests, count))
+                costs.append((cpu_seconds(worker) - before) / count * 1e6)
+            what = "a nonce, signed live" if kind == "nonce" else f"{kind}, record in Valkey"
+            figures.append(
+                {"what": f"{what}, {_CONNECTIONS} connections", "cpu_microseconds": round(statistics.median(costs))}
+            )
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=6000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    affinity = os.sched_getaffinity(0)
+    requests = measure_requests(options.rounds, options.requests)
+    os.sched_setaffinity(0, affinity)
+    signing = measure_signing(options.rounds)
+    if options.json:
+        print(json.dumps({"signing": signing, "requests": requests}, indent=2))
+        return
+    for figure in signing:
+        print(
+            f"{figure['what']}: {figure['signatures_a_second']:,} signatures/s, openssl speed "
+            f"{figure['openssl_speed']:,}, ratio {figure['ratio']:.2f}"
+        )
+    for figure in requests:
+        print(f"{figure['what']}: {figure['cpu_microseconds']:,} µs CPU a request (the worker process)")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ CONFIGURATION_SECONDS = 30.0
 
 GRACE_SECONDS = 8.0
 """How long requests under way may take once a stop was asked for; less than the supervisor's own limit."""
+
+HEARTBEAT_SECONDS = 5
+"""A worker that hasn't said for so long that it is alive isn't."""
 
 Started = Callable[[], None]
 
@@ -143,11 +147,8 @@ class Directory:
         self.signers.replace(signers)
 
     async def _load_signers(self, keys: Path) -> list[Signer]:
-        try:
-            ring = KeyRing(keys)
-        except ConfigError as error:
-            self._report(error)
-            return list(self.signers)
+        ring = KeyRing(keys)
+        self.report(*ring.faults)
         signers = []
         for row in await self._stores.issuer_store.responder_certificates():
             issuer, key = self._stores.issuers.get(row.issuer_id), ring.get(row.public_key)
@@ -156,14 +157,15 @@ class Directory:
             try:
                 signers.append(make_signer(issuer, row.certificate, key))
             except ConfigError as error:
-                self._report(error)
+                self.report(*error.faults)
         return signers
 
-    def _report(self, error: ConfigError) -> None:
-        for fault in error.faults:
+    def report(self, *faults: str) -> None:
+        """Log what keeps a key or a signer from being used, each once."""
+        for fault in faults:
             if fault not in self._reported:
                 self._reported.add(fault)
-                _log.error("signer_left_out", error=fault)
+                _log.error("key_or_signer_left_out", error=fault)
 
 
 def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[FilterSource, CachedSource]:
@@ -293,7 +295,9 @@ async def _serve_http(app: Starlette, listener: socket.socket, stop: asyncio.Eve
     settings.errorlog = None
     settings.include_server_header = False
     settings.graceful_timeout = GRACE_SECONDS
+    # Idle, or slower than this with the next octet: closed.
     settings.keep_alive_timeout = 15
+    settings.read_timeout = 15
     settings.h11_max_incomplete_size = 16 * 1024
     settings.backlog = 1024
     await worker_serve(
@@ -353,17 +357,21 @@ async def administer(
     stop: asyncio.Event,
     *,
     segment: metrics.Segment,
-    with_api: bool,
+    workers: int,
 ) -> None:
-    """The operator's listener: health and metrics of this host, and the API where the role has one."""
+    """The operator's listener: health and metrics of this host, and the API where it serves.
+
+    Args:
+        workers: how many of the segment's first lanes belong to processes that serve.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
             directory = Directory(stores, keys=None)
             await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], directory.reload))
-            routes: list[BaseRoute] = health(stores, segment).routes()
-            if with_api:
+            routes: list[BaseRoute] = health(stores, segment, workers=workers).routes()
+            if workers:
                 api = AdminAPI(revoker(config, stores), issuers=stores.issuers, token=config.admin.token())
                 routes += api.routes()
             app.router.routes[:] = routes
@@ -378,8 +386,24 @@ def revoker(config: Config, stores: Stores) -> Revoker:
     return Revoker(stores.statuses, stores.records, clock=SystemClock(), wait_seconds=config.revocation.wait_seconds)
 
 
-def health(stores: Stores, segment: metrics.Segment) -> Health:
+def health(stores: Stores, segment: metrics.Segment, *, workers: int) -> Health:
     """What readiness and metrics are made of."""
+
+    async def serving() -> str:
+        now = time.monotonic_ns()
+        beats = [segment.lane(lane)[metrics.HEARTBEAT] for lane in range(workers)]
+        alive = sum(now - beat < HEARTBEAT_SECONDS * 1_000_000_000 for beat in beats)
+        if not alive:
+            raise StatusUnavailable("no worker is alive")
+        return f"{alive} of {workers} workers alive"
+
+    async def signers() -> str:
+        now = SystemClock().now()
+        valid = {row.issuer_id for row in await stores.issuer_store.responder_certificates() if row.not_after > now}
+        missing = [issuer.id for issuer in stores.issuers if issuer.id not in valid]
+        if missing:
+            raise StatusUnavailable(f"no responder certificate is valid for {', '.join(missing)}")
+        return f"{len(valid)} issuers have a valid responder certificate"
 
     async def postgres() -> str:
         lag = await stores.partitions.lag()
@@ -398,7 +422,9 @@ def health(stores: Stores, segment: metrics.Segment) -> Health:
             raise StatusUnavailable(f"the CRL of {', '.join(expired)} is past its nextUpdate")
         return f"{len(newest)} published"
 
-    checks: dict[str, Check] = {"postgres": postgres, "redis": redis, "crls": crls}
+    checks: dict[str, Check] = {"postgres": postgres, "redis": redis, "signers": signers, "crls": crls}
+    if workers:
+        checks["workers"] = serving
 
     async def text() -> bytes:
         gauges: list[metrics.Gauge] = []
@@ -476,15 +502,16 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
     """Publishes CRLs and renews responder certificates, for the issuers whose CA key is here."""
     async with open_stores(config, name="crl") as stores, AsyncExitStack() as stack:
         directory = Directory(stores, keys=None)
-        keys = KeyRing(ca_key_directory(config))
+        keys = KeyRing(None)
+        signer = NativeCRLSigner(keys)
 
         async def reload() -> None:
             nonlocal keys
             await directory.reload()
             keys = KeyRing(ca_key_directory(config))
+            directory.report(*keys.faults)
             signer.use(keys)
 
-        signer = NativeCRLSigner(keys)
         await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], reload))
         schedule = _crl_schedule(stores, signer)
 

@@ -105,7 +105,7 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: me
         add("work", app.work)
     if "crl" in roles:
         add("crl", app.build_crls)
-    add("admin", app.administer, sockets.admin, segment=segment, with_api="serve" in roles)
+    add("admin", app.administer, sockets.admin, segment=segment, workers=len(sockets.public))
     return processes
 
 

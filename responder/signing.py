@@ -46,6 +46,18 @@ from responder.pki import (
 
 _log = log.get("signing")
 
+__all__ = [
+    "KeyRing",
+    "NativeCRLSigner",
+    "NativeSigner",
+    "PrivateKey",
+    "Profiles",
+    "Signer",
+    "Signers",
+    "make_signer",
+    "read_private_key",
+]
+
 # A P-256 signature takes about 30 µs, a hop to a thread and back more; RSA-2048 takes about 800 µs
 # (docs/decisions/0003).
 _INLINE_SIGNATURES = {"ecdsa-p256": 4}
@@ -55,32 +67,28 @@ MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
 
 
 class KeyRing:
-    """The private keys in one folder, found by their public half; files end in .pem or .key."""
+    """The private keys in one folder, found by their public half; files end in .pem or .key.
+
+    A file that can't be used doesn't keep the others from it: `faults` has a sentence for each.
+    """
 
     def __init__(self, directory: Path | None) -> None:
-        """Read all keys.
-
-        Raises:
-            ConfigError: naming every file that can't be used, and why.
-        """
+        self.faults: list[str] = []
         self._keys: dict[bytes, PrivateKey] = {}
         self._paths: dict[bytes, Path] = {}
-        faults: list[str] = []
         for path in sorted(directory.iterdir()) if directory is not None and directory.is_dir() else ():
             if path.suffix not in {".pem", ".key"} or not path.is_file():
                 continue
             try:
                 key = load_private_key(read_private_key(path))
             except ConfigError as error:
-                faults.extend(error.faults)
+                self.faults.extend(error.faults)
                 continue
             except ValueError as error:
-                faults.append(f"{path}: {error}")
+                self.faults.append(f"{path}: {error}")
                 continue
             self._keys[key.public_key] = key
             self._paths[key.public_key] = path
-        if faults:
-            raise ConfigError(*faults)
 
     def __len__(self) -> int:
         return len(self._keys)

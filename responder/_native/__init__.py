@@ -2,14 +2,8 @@
 
 from responder._native.crl import CRLBuilder
 from responder._native.keys import PrivateKey, load_private_key, verify
-from responder._native.ocsp import (
-    Records,
-    SigningProfile,
-    decode_records,
-    encode_profile,
-    load_profile,
-    tombstone,
-)
+from responder._native.ocsp import SigningProfile, encode_profile, load_profile
+from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import (
     MAX_CERT_IDS,
     MAX_REQUEST_BYTES,

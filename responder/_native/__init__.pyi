@@ -5,7 +5,7 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 """
 
 from collections.abc import Sequence
-from typing import Final, Never, final
+from typing import Final, final
 
 __all__ = [
     "MAX_CERT_IDS",
@@ -63,7 +63,6 @@ def parse_certificate(octets: bytes, /) -> tuple[bytes, bytes, bytes, bytes, byt
 class PrivateKey:
     """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
 
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def public_key(self) -> bytes:
         """DER SubjectPublicKeyInfo."""
@@ -98,7 +97,6 @@ def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: b
 class SigningProfile:
     """All that is the same for a signer's answers, under the hash of it. Immutable. Made by `load_profile`."""
 
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def id(self) -> bytes:
         """The first 16 octets of SHA-256 of `body`."""
@@ -187,7 +185,6 @@ class Records:
     A tombstone has no variants: it says that an older status may no longer be answered, and is a miss.
     """
 
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def encoded(self) -> bytes:
         """What is stored. Octet 0 is the format (1); 1..4 epoch, 5..12 number, 13..20 as_of in microseconds, all

@@ -18,9 +18,9 @@ from responder.cli.output import JsonOption
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
-from responder.errors import ConfigError
+from responder.errors import ConfigError, StatusUnavailable
 from responder.pki import Issuer, make_issuer
-from responder.signing import KeyRing, make_signer
+from responder.signing import KeyRing, PrivateKey, make_signer
 
 app = typer.Typer(help="The CAs to answer for, and what is decided for each.", no_args_is_help=True)
 
@@ -71,8 +71,7 @@ async def _add(
         try:
             if ca_key is not None:
                 installed.append(install_key(ca_key, ca_key_directory(config), f"{issuer.id}-ca.pem"))
-                if KeyRing(ca_key_directory(config)).get(issuer.public_key) is None:
-                    raise ConfigError(f"{ca_key}: it isn't the key of the certificate of issuer {issuer.id}")
+                require_key(installed[-1], issuer.public_key, ca_key, "the certificate given with --certificate")
             if responder_key is not None and responder_certificate is not None:
                 installed.append(install_key(responder_key, config.keys.directory, f"{issuer.id}.pem"))
                 delegate = read_certificate(responder_certificate)
@@ -82,14 +81,13 @@ async def _add(
                 issuing = KeyRing(ca_key_directory(config)).certificate_issuing_key(issuer.public_key)
                 assert issuing is not None  # installed above
                 delegate = issue_responder_certificate(issuer, issuing, spki, now=SystemClock().now())
-            key = KeyRing(config.keys.directory).get(public_key_of(delegate))
-            if key is None:
-                raise ConfigError(
-                    f"{responder_certificate}: it isn't the certificate of the key in {responder_key}; "
-                    "give the certificate that was issued for this key"
-                )
+            key = require_key(
+                installed[-1], public_key_of(delegate), responder_key or installed[-1], f"{responder_certificate}"
+            )
             make_signer(issuer, delegate, key)
             await stores.issuer_store.add(issuer, responder_certificate=delegate)
+        except StatusUnavailable:
+            raise  # the row may be there although its confirmation was lost: the keys stay
         except BaseException:
             for path in installed:
                 path.unlink(missing_ok=True)
@@ -199,6 +197,24 @@ def install_key(source: Path, directory: Path, name: str) -> Path:
         target.unlink(missing_ok=True)
         raise ConfigError(f"{source}: the key can't be copied to {target}: {error.strerror}") from error
     return target
+
+
+def require_key(path: Path, public_key: bytes, source: Path, certificate: str) -> PrivateKey:
+    """The installed key, when it is one we can sign with, and the certificate's.
+
+    Raises:
+        ConfigError: what is wrong with it; named by where it was copied from.
+    """
+    ring = KeyRing(path.parent)
+    faults = [fault.replace(str(path), str(source)) for fault in ring.faults if fault.startswith(f"{path}:")]
+    if faults:
+        raise ConfigError(*faults)
+    key = ring.get(public_key)
+    if key is None:
+        raise ConfigError(
+            f"{source}: it isn't the key of {certificate}; give the key and the certificate that belong together"
+        )
+    return key
 
 
 def new_key(directory: Path, name: str) -> tuple[Path, bytes]:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+import time
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
@@ -46,6 +47,7 @@ class OCSPEndpoint:
         self._source = source
         self._issuers = issuers
         self._clock = clock
+        self._logged_at: dict[str, float] = {}
 
     def routes(self) -> list[BaseRoute]:
         """The paths of design §7; the last one takes whatever no other route took."""
@@ -131,9 +133,17 @@ class OCSPEndpoint:
     def _error(self, request: Request, error: ResponderError) -> Response:
         """Exactly five octets, unsigned, never cached (6960-02, 9919-09)."""
         metrics.REQUESTS.inc(_method(request), error.label)
-        if error.ocsp_status in {2, 3}:
+        if error.ocsp_status in {2, 3} and self._may_log(error.label):
             _log.warning("ocsp_error", result=error.label, error=str(error))
         return Response(error_response(error.ocsp_status), headers={"Content-Type": MEDIA_TYPE, **NO_STORE})
+
+    def _may_log(self, label: str) -> bool:
+        """One line a second for each kind: an outage under load must not fill the disk; the metrics count them all."""
+        now = time.monotonic()
+        if now - self._logged_at.get(label, -1.0) < 1.0:
+            return False
+        self._logged_at[label] = now
+        return True
 
 
 def error_response(ocsp_status: int) -> bytes:

@@ -1,0 +1,324 @@
+"""Records: what differs between the answers of one signer, in a hundred octets or so.
+
+Format 1, all integers big-endian:
+
+    0   1   format
+    1   4   epoch              13  8   as_of, microseconds since 1970
+    5   8   number             21  1   flags: bits 0-1 cert_status, bit 2 reason, bit 3 single extensions
+    22  1   reason, 0 when none
+    23  1   number of variants
+    24  16  profile id (zeros in a tombstone)
+    40  8   certificate tag: SHA-256 of issuer tag and serial, cut
+    48  5   this_update, seconds since 1970 (in a tombstone: as_of)
+    53  4   next_update, seconds after this_update
+    57  4   produced_at, seconds after this_update
+    61  5   revocation_time, when revoked (in a tombstone: as_of)
+    .   2+n single extensions, when flagged: length, DER
+    .   2   length of a signature, when there are variants
+    .       for each variant, ascending: variant octet, signature (ECDSA as r and s, 32 octets each)
+"""
+
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from responder._native cimport der
+from responder._native.keys cimport MAX_SIGNATURE
+
+import hashlib
+
+cdef enum:
+    FORMAT = 1
+    FIXED = 61
+    REASON = 4
+    EXTENSIONS = 8
+
+cdef int64_t MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z
+cdef object _MADE_HERE = object()
+
+
+cdef inline uint64_t get(const unsigned char* data, int octets) noexcept nogil:
+    cdef uint64_t value = 0
+    cdef int index
+    for index in range(octets):
+        value = (value << 8) | data[index]
+    return value
+
+
+cdef inline void store(unsigned char* data, uint64_t value, int octets) noexcept nogil:
+    cdef int index
+    for index in range(octets - 1, -1, -1):
+        data[index] = <unsigned char> (value & 0xFF)
+        value >>= 8
+
+
+cdef const char* parse_record(const unsigned char* data, size_t size, RecordView* view) noexcept nogil:
+    cdef size_t position = FIXED
+    cdef size_t index
+    cdef int flags, variant
+    cdef int last = 0
+    if size < FIXED or data[0] != FORMAT:
+        return b"not a record of format 1"
+    view.epoch = <uint32_t> get(data + 1, 4)
+    view.number = get(data + 5, 8)
+    if data[13] & 0x80:
+        return b"as_of is before 1970"
+    view.as_of = <int64_t> get(data + 13, 8)
+    flags = data[21]
+    view.cert_status = flags & 3
+    if flags & ~(3 | REASON | EXTENSIONS) or view.cert_status > UNKNOWN:
+        return b"flags that this version doesn't know"
+    view.reason = -1
+    if flags & REASON:
+        view.reason = data[22]
+        if view.cert_status != REVOKED or not is_reason(view.reason):
+            return b"a reason that can't be"
+    elif data[22]:
+        return b"a reason without its flag"
+    view.count = data[23]
+    view.profile_id = data + 24
+    view.certificate_tag = data + TAG_OFFSET
+    view.this_update = <int64_t> get(data + 48, 5)
+    view.next_update = view.this_update + <int64_t> get(data + 53, 4)
+    view.produced_at = view.this_update + <int64_t> get(data + 57, 4)
+    if view.next_update > MAX_TIME or view.produced_at > MAX_TIME:
+        return b"a time after the year 9999"
+    view.revocation_time = -1
+    if view.cert_status == REVOKED:
+        if size - position < 5:
+            return b"cut short"
+        view.revocation_time = <int64_t> get(data + position, 5)
+        if view.revocation_time > MAX_TIME:
+            return b"a time after the year 9999"
+        position += 5
+    view.extensions.data = NULL
+    view.extensions.size = 0
+    if flags & EXTENSIONS:
+        if size - position < 2:
+            return b"cut short"
+        view.extensions.size = <size_t> get(data + position, 2)
+        position += 2
+        view.extensions.data = data + position
+        if view.extensions.size == 0 or view.extensions.size > MAX_SINGLE_EXTENSIONS:
+            return b"single extensions of an impossible length"
+        if size - position < view.extensions.size:
+            return b"cut short"
+        if not der.is_extensions(view.extensions.data, view.extensions.size):
+            return b"single extensions that aren't Extensions"
+        position += view.extensions.size
+    view.signature_size = 0
+    view.signatures = NULL
+    if view.count == 0:
+        return parse_tombstone(view, size - position)
+    if view.count > VARIANTS:
+        return b"more variants than there are"
+    if size - position < 2:
+        return b"cut short"
+    view.signature_size = <size_t> get(data + position, 2)
+    position += 2
+    if view.signature_size == 0 or view.signature_size > MAX_SIGNATURE:
+        return b"signatures of an impossible length"
+    if size - position != <size_t> view.count * (1 + view.signature_size):
+        return b"not as long as its signatures"
+    view.signatures = data + position
+    for index in range(<size_t> view.count):
+        variant = view.signatures[index * (1 + view.signature_size)]
+        if index_of(variant) < 0 or variant <= last:
+            return b"variants that aren't ours, or aren't ascending"
+        last = variant
+    return NULL
+
+
+cdef const char* parse_tombstone(const RecordView* view, size_t left) noexcept nogil:
+    """What has no variants says no more than a tombstone does."""
+    cdef int index
+    if left:
+        return b"octets follow the tombstone"
+    for index in range(PROFILE_ID):
+        if view.profile_id[index]:
+            return b"a profile, but no signature"
+    if view.reason >= 0 or view.extensions.size or view.produced_at != view.this_update:
+        return b"details, but no signature"
+    return NULL
+
+
+cdef bint is_reason(int reason) noexcept nogil:
+    """CRLReason as a status may have it: unspecified (0) is left out, 7 isn't used, removeFromCRL is for deltas."""
+    return 1 <= reason <= 10 and reason != 7 and reason != 8
+
+
+cdef size_t fixed_size(const RecordView* view) noexcept nogil:
+    return (
+        FIXED
+        + (5 if view.cert_status == REVOKED else 0)
+        + (2 + view.extensions.size if view.extensions.size else 0)
+        + (2 if view.count else 0)
+    )
+
+
+cdef void write_fixed(unsigned char* out, const RecordView* view) noexcept nogil:
+    cdef size_t position = FIXED
+    out[0] = FORMAT
+    store(out + 1, view.epoch, 4)
+    store(out + 5, view.number, 8)
+    store(out + 13, <uint64_t> view.as_of, 8)
+    out[21] = view.cert_status | (REASON if view.reason >= 0 else 0) | (EXTENSIONS if view.extensions.size else 0)
+    out[22] = <unsigned char> view.reason if view.reason >= 0 else 0
+    out[23] = <unsigned char> view.count
+    memcpy(out + 24, view.profile_id, PROFILE_ID)
+    memcpy(out + TAG_OFFSET, view.certificate_tag, CERTIFICATE_TAG)
+    store(out + 48, <uint64_t> view.this_update, 5)
+    store(out + 53, <uint64_t> (view.next_update - view.this_update), 4)
+    store(out + 57, <uint64_t> (view.produced_at - view.this_update), 4)
+    if view.cert_status == REVOKED:
+        store(out + position, <uint64_t> view.revocation_time, 5)
+        position += 5
+    if view.extensions.size:
+        store(out + position, view.extensions.size, 2)
+        memcpy(out + position + 2, view.extensions.data, view.extensions.size)
+        position += 2 + view.extensions.size
+    if view.count:
+        store(out + position, view.signature_size, 2)
+
+
+@cython.final
+cdef class Records:
+    """All pre-signed variants of one certificate. Immutable."""
+
+    def __cinit__(self, maker=None):
+        if maker is not _MADE_HERE:
+            raise TypeError("Records is made by decode_records, tombstone or SigningProfile.sign_records")
+
+    def __reduce__(self):
+        return decode_records, (self.encoded,)
+
+    def __eq__(self, other):
+        return isinstance(other, Records) and (<Records> other).encoded == self.encoded
+
+    def __hash__(self):
+        return hash(self.encoded)
+
+    @property
+    def is_tombstone(self):
+        return self.view.count == 0
+
+    @property
+    def profile_id(self):
+        return <bytes> self.view.profile_id[:PROFILE_ID]
+
+    @property
+    def cert_status(self):
+        return self.view.cert_status
+
+    @property
+    def revocation_time(self):
+        return None if self.view.revocation_time < 0 else self.view.revocation_time
+
+    @property
+    def revocation_reason(self):
+        return None if self.view.reason < 0 else self.view.reason
+
+    @property
+    def this_update(self):
+        return self.view.this_update
+
+    @property
+    def next_update(self):
+        return self.view.next_update
+
+    @property
+    def produced_at(self):
+        return self.view.produced_at
+
+    @property
+    def epoch(self):
+        return self.view.epoch
+
+    @property
+    def number(self):
+        return self.view.number
+
+    @property
+    def as_of_microseconds(self):
+        return self.view.as_of
+
+    @property
+    def variants(self):
+        cdef int index
+        return tuple(
+            [self.view.signatures[index * (1 + self.view.signature_size)] for index in range(self.view.count)]
+        )
+
+    @property
+    def single_extensions(self):
+        return <bytes> self.view.extensions.data[:self.view.extensions.size]
+
+
+cdef Records read_records(bytes encoded):
+    cdef Records records = Records.__new__(Records, _MADE_HERE)
+    cdef const char* fault
+    records.encoded = encoded
+    fault = parse_record(encoded, len(encoded), &records.view)
+    if fault != NULL:
+        raise ValueError(f"these records can't be read: {fault.decode()}")
+    return records
+
+
+def decode_records(bytes encoded not None, /):
+    """Read what `Records.encoded` gave."""
+    return read_records(encoded)
+
+
+cdef set_version(RecordView* view, object epoch, object number, object as_of_microseconds):
+    """Set what records are compared by.
+
+    Raises:
+        ValueError: a number that its field can't hold.
+    """
+    if not 0 <= epoch < 1 << 32:
+        raise ValueError(f"epoch {epoch} isn't a number of 32 bits")
+    if not 0 <= number < 1 << 64:
+        raise ValueError(f"number {number} isn't a number of 64 bits")
+    if not 0 <= as_of_microseconds < 1 << 63:
+        raise ValueError(f"as_of {as_of_microseconds} is before 1970, or too far away")
+    view.epoch = epoch
+    view.number = number
+    view.as_of = as_of_microseconds
+
+
+def tombstone(
+    bytes issuer_tag not None,
+    bytes serial not None,
+    int cert_status,
+    object epoch,
+    object number,
+    object as_of_microseconds,
+    object next_update,
+    /,
+):
+    """Records without a variant, which bury everything of a lower `(version, as_of)`."""
+    cdef RecordView view
+    cdef unsigned char[FIXED + 5] buffer
+    cdef bytes tag = hashlib.sha256(issuer_tag + serial).digest()
+    cdef bytes no_profile = bytes(PROFILE_ID)
+    memset(&view, 0, sizeof(view))
+    if len(issuer_tag) != CERTIFICATE_TAG:
+        raise ValueError(f"issuer_tag has {len(issuer_tag)} octets, not {CERTIFICATE_TAG}")
+    if not der.is_minimal_integer(serial, len(serial)):
+        raise ValueError("the serial isn't the content of a minimal INTEGER")
+    if not GOOD <= cert_status <= UNKNOWN:
+        raise ValueError(f"cert_status {cert_status} is none of good, revoked and unknown")
+    set_version(&view, epoch, number, as_of_microseconds)
+    view.cert_status = cert_status
+    view.reason = -1
+    view.this_update = der.moment("as_of", as_of_microseconds // 1_000_000)
+    view.next_update = der.moment("next_update", next_update)
+    view.produced_at = view.this_update
+    view.revocation_time = view.this_update
+    if not 0 <= view.next_update - view.this_update < <int64_t> 1 << 32:
+        raise ValueError("next_update is before as_of, or too far from it")
+    view.profile_id = no_profile
+    view.certificate_tag = tag
+    write_fixed(buffer, &view)
+    return read_records(buffer[:fixed_size(&view)])

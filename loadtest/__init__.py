@@ -1,0 +1,1 @@
+"""Measuring: ratios in one run, both sides pinned, CPU time rather than elapsed time."""
