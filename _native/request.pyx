@@ -77,16 +77,18 @@ cdef bint parse_request(const unsigned char* octets, size_t size, RequestView* r
 cdef bint parse_tbs(Parse* parse, In* tbs) noexcept nogil:
     cdef In inside, requests, request
     cdef TLV value
+    cdef der.Bytes where = tbs.position
     if der.next_is(tbs, 0xA0):
         # DER leaves out the default, but real clients send it.
         if not der.enter(tbs, 0xA0, &inside) or not der.read(&inside, der.INTEGER, &value) or not der.at_end(&inside):
-            return fail(parse, b"version isn't an INTEGER", tbs.position)
+            return fail(parse, b"version isn't an INTEGER", where)
         if value.length != 1 or value.content[0] != 0:
             return fail(parse, b"version isn't v1", value.start)
+    where = tbs.position
     if der.next_is(tbs, 0xA1):
         # requestorName is a GeneralName; what it says is ignored (RFC 9919 §3.1.2).
         if not der.enter(tbs, 0xA1, &inside) or not der.read_any(&inside, &value) or not der.at_end(&inside):
-            return fail(parse, b"requestorName isn't one GeneralName", tbs.position)
+            return fail(parse, b"requestorName isn't one GeneralName", where)
     if not der.enter(tbs, der.SEQUENCE, &requests):
         return fail(parse, b"requestList isn't a DER SEQUENCE", tbs.position)
     if der.at_end(&requests):
@@ -113,6 +115,7 @@ cdef bint parse_tbs(Parse* parse, In* tbs) noexcept nogil:
 cdef bint parse_cert_id(Parse* parse, In* request, CertIDView* view) noexcept nogil:
     cdef In cert_id, algorithm
     cdef TLV oid, parameters, value
+    cdef der.Bytes where
     cdef size_t hash_size
     cdef bint has_parameters = False
     if not der.enter(request, der.SEQUENCE, &cert_id):
@@ -143,8 +146,9 @@ cdef bint parse_cert_id(Parse* parse, In* request, CertIDView* view) noexcept no
         return fail(parse, b"issuerKeyHash hasn't the length of its hash", value.start)
     view.issuer_key_hash = value.content
     view.key_size = value.length
+    where = cert_id.position
     if not der.read(&cert_id, der.INTEGER, &value) or not der.is_minimal_integer(value.content, value.length):
-        return fail(parse, b"serialNumber isn't a minimal INTEGER", cert_id.position)
+        return fail(parse, b"serialNumber isn't a minimal INTEGER", where)
     view.serial = value.content
     view.serial_size = value.length
     if not der.at_end(&cert_id):

@@ -1,0 +1,188 @@
+"""CRLs from the encoder alone, judged by pyca/cryptography and `openssl crl`."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responder._native import CRLBuilder
+from responder.pki import epoch_seconds
+from tests import der
+from tests.der import extension, octet_string, sequence, tlv
+from tests.makers import CA, NOW, make_ca, native
+
+THIS_UPDATE = epoch_seconds(NOW)
+NEXT_UPDATE = THIS_UPDATE + 7 * 86400
+KEY_ID = b"k" * 20
+
+
+@pytest.fixture(scope="module", params=["ec", "rsa"])
+def ca(request: pytest.FixtureRequest) -> CA:
+    return make_ca(request.param)
+
+
+@pytest.fixture(scope="module")
+def one_ca() -> CA:
+    return make_ca("ec")
+
+
+def sign(
+    ca: CA,
+    builder: CRLBuilder,
+    number: int = 1,
+    this_update: int = THIS_UPDATE,
+    next_update: int = NEXT_UPDATE,
+    extensions: bytes = b"",
+) -> bytes:
+    return builder.sign(
+        native(ca.key), ca.certificate.subject.public_bytes(), KEY_ID, number, this_update, next_update, extensions
+    )
+
+
+def judge(ca: CA, crl: bytes) -> x509.CertificateRevocationList:
+    read = x509.load_der_x509_crl(crl)
+    assert read.is_signature_valid(ca.key.public_key())
+    assert read.public_bytes(serialization.Encoding.DER) == crl
+    return read
+
+
+def test_an_empty_crl_leaves_the_field_out(ca: CA) -> None:
+    """5280-04; 5280-01, -02, -05."""
+    crl = sign(ca, CRLBuilder())
+    read = judge(ca, crl)
+    assert len(read) == 0
+    assert read.issuer == ca.certificate.subject
+    assert ca.certificate.subject.public_bytes() in read.tbs_certlist_bytes
+    assert read.last_update_utc == NOW
+    assert read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 1
+    key_identifier = read.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    assert key_identifier.value.key_identifier == KEY_ID
+    assert [each.critical for each in read.extensions] == [False, False]
+    # v2, then the same AlgorithmIdentifier as outside
+    algorithm = native(ca.key).signature_algorithm
+    assert read.tbs_certlist_bytes.index(b"\x02\x01\x01" + algorithm) == 2
+    assert crl.count(algorithm) == 2
+    # nextUpdate is followed by the extensions
+    assert b"Z\xa0" in read.tbs_certlist_bytes
+
+
+def test_entries_with_and_without_reasons(ca: CA) -> None:
+    """5280-09, -10."""
+    builder = CRLBuilder()
+    serials = {-1: b"\x01", 0: b"\x02", 1: b"\x00\xff", 6: b"\x7f" * 20, 10: b"\x05"}
+    for reason, serial in serials.items():
+        builder.add(serial, THIS_UPDATE - 60, reason)
+    builder.add(b"\x06", THIS_UPDATE - 60, 1, THIS_UPDATE - 86400)
+    builder.add(b"\x07", THIS_UPDATE - 60, -1, THIS_UPDATE - 86400)
+    assert len(builder) == 7
+    read = judge(ca, sign(ca, builder))
+    assert [each.serial_number for each in read] == [1, 2, 255, int.from_bytes(b"\x7f" * 20, "big"), 5, 6, 7]
+    found = []
+    for entry in read:
+        assert entry.revocation_date_utc == datetime.fromtimestamp(THIS_UPDATE - 60, UTC)
+        assert not any(each.critical for each in entry.extensions)
+        found.append([type(each.value).__name__ for each in entry.extensions])
+    both, date_only = ["CRLReason", "InvalidityDate"], ["InvalidityDate"]
+    assert found == [[], [], ["CRLReason"], ["CRLReason"], ["CRLReason"], both, date_only]
+    assert b"\x18\x0f20260531120000Z" in read.tbs_certlist_bytes
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        ("2049-12-31T23:59:59", b"\x17\x0d491231235959Z"),
+        ("2050-01-01T00:00:00", b"\x18\x0f20500101000000Z"),
+        ("1999-12-31T23:59:59", b"\x17\x0d991231235959Z"),
+        ("2100-03-01T00:00:00", b"\x18\x0f21000301000000Z"),
+    ],
+)
+def test_times_are_utctime_through_2049(one_ca: CA, moment: str, written: bytes) -> None:
+    """5280-03, for thisUpdate, nextUpdate and revocationDate alike."""
+    at = epoch_seconds(datetime.fromisoformat(moment).replace(tzinfo=UTC))
+    builder = CRLBuilder()
+    builder.add(b"\x01", at)
+    read = judge(one_ca, sign(one_ca, builder, this_update=at, next_update=at))
+    assert read.tbs_certlist_bytes.count(written) == 3
+    assert epoch_seconds(read.last_update_utc) == at
+
+
+@pytest.mark.parametrize("number", [1, 127, 128, 255, 256, 2**64, 2**159 - 1])
+def test_numbers_up_to_20_octets(one_ca: CA, number: int) -> None:
+    read = judge(one_ca, sign(one_ca, CRLBuilder(), number))
+    assert read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == number
+
+
+def test_further_extensions_come_last(one_ca: CA) -> None:
+    more = extension(bytes.fromhex("0603551d1c"), sequence(tlv(0x81, b"\xff")), der.TRUE)
+    read = judge(one_ca, sign(one_ca, CRLBuilder(), extensions=more))
+    assert isinstance(list(read.extensions)[-1].value, x509.IssuingDistributionPoint)
+
+
+def test_a_builder_can_be_signed_again_with_more(one_ca: CA) -> None:
+    builder = CRLBuilder()
+    builder.add(b"\x01", THIS_UPDATE)
+    assert len(judge(one_ca, sign(one_ca, builder))) == 1
+    builder.add(b"\x02", THIS_UPDATE)
+    assert len(judge(one_ca, sign(one_ca, builder, 2))) == 2
+
+
+def test_openssl_verifies_ten_thousand_entries(ca: CA, tmp_path: Path) -> None:
+    builder = CRLBuilder()
+    for number in range(10_000):
+        builder.add((2**150 + number).to_bytes(19, "big"), THIS_UPDATE - number, (1, 4, 5, -1)[number % 4])
+    (tmp_path / "crl.der").write_bytes(sign(ca, builder))
+    (tmp_path / "ca.pem").write_bytes(ca.certificate.public_bytes(serialization.Encoding.PEM))
+    command = ["openssl", "crl", "-inform", "DER", "-noout", "-text", "-verify"]
+    done = subprocess.run(
+        [*command, "-in", tmp_path / "crl.der", "-CAfile", tmp_path / "ca.pem"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "verify OK" in done.stderr
+    assert done.stdout.count("Serial Number:") == 10_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**159), st.integers(0, 2**33), st.sampled_from([-1, 1, 5, 9])), max_size=20))
+def test_what_was_added_is_read(one_ca: CA, entries: list[tuple[int, int, int]]) -> None:
+    builder = CRLBuilder()
+    for number, revoked_at, reason in entries:
+        builder.add(number.to_bytes(number.bit_length() // 8 + 1, "big"), revoked_at, reason)
+    read = judge(one_ca, sign(one_ca, builder))
+    assert [(each.serial_number, epoch_seconds(each.revocation_date_utc)) for each in read] == [
+        (number, revoked_at) for number, revoked_at, _ in entries
+    ]
+
+
+def test_what_cannot_be_said_is_refused(one_ca: CA) -> None:
+    builder = CRLBuilder()
+    for serial in (b"", b"\x00\x01", b"\x01" * 513):
+        with pytest.raises(ValueError, match="minimal INTEGER"):
+            builder.add(serial, THIS_UPDATE)
+    for reason in (-2, 7, 11):
+        with pytest.raises(ValueError, match=f"reason {reason}"):
+            builder.add(b"\x01", THIS_UPDATE, reason)
+    for moment in (-1, 253402300800):
+        with pytest.raises(ValueError, match="revocation_time"):
+            builder.add(b"\x01", moment)
+    assert len(builder) == 0
+    for number in (0, -1, 2**159):
+        with pytest.raises(ValueError, match="CRL number"):
+            sign(one_ca, builder, number)
+    with pytest.raises(ValueError, match=r"next_update .* is before"):
+        sign(one_ca, builder, next_update=THIS_UPDATE - 1)
+    with pytest.raises(ValueError, match="aren't DER Extension"):
+        sign(one_ca, builder, extensions=octet_string(b"x"))
+    key = native(one_ca.key)
+    for name in (b"", b"\x30\x00", b"\x30\x05", octet_string(b"x")):
+        with pytest.raises(ValueError, match="isn't a DER Name"):
+            builder.sign(key, name, KEY_ID, 1, THIS_UPDATE, NEXT_UPDATE)
+    with pytest.raises(ValueError, match="key identifier is empty"):
+        builder.sign(key, one_ca.certificate.subject.public_bytes(), b"", 1, THIS_UPDATE, NEXT_UPDATE)
