@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,13 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 
-import uvloop
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.config import Sockets
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
@@ -27,20 +20,21 @@ from responder import config as configuration
 from responder import log, metrics
 from responder.clock import SystemClock
 from responder.config import Config
-from responder.crl.delegates import is_renewal_due, issue_responder_certificate
+from responder.crl.delegates import renew_responder_certificates
 from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
-from responder.errors import CertstatusError, ConfigError, StatusUnavailable, StoreUnavailable
+from responder.errors import CertstatusError, ConfigError, StatusUnavailable
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.pki import Issuers
+from responder.process import Process, background, repeatedly
 from responder.signing import KeyRing, NativeCRLSigner, NativeSigner, Profiles, Signer, Signers, make_signer
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
-from responder.storage.issuers import PostgresIssuers, ResponderCertificate
+from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import Listener, connect
 from responder.storage.redis import RedisRecords
@@ -49,14 +43,12 @@ from responder.web.admin import AdminAPI
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.health import Check, Health
 from responder.web.ocsp import OCSPEndpoint
+from responder.web.server import serve_http
 
 _log = log.get("app")
 
 CONFIGURATION_SECONDS = 30.0
 """How often issuers, signers and CRLs are read again although nobody announced a change."""
-
-GRACE_SECONDS = 8.0
-"""How long requests under way may take once a stop was asked for; less than the supervisor's own limit."""
 
 HEARTBEAT_SECONDS = 5
 """A worker that hasn't said for so long that it is alive isn't."""
@@ -269,85 +261,12 @@ async def kept_current(
         yield
 
 
-@asynccontextmanager
-async def background(*coroutines: Awaitable[object]) -> AsyncIterator[None]:
-    """Run these beside the block. One that fails takes the process down: half a process is worse than a restart."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-
-    def end_process(task: asyncio.Future[object]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("background_task_failed", error=repr(error))
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    for task in tasks:
-        task.add_done_callback(end_process)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _serve_http(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
-    settings = HypercornConfig()
-    settings.accesslog = None
-    settings.errorlog = None
-    settings.include_server_header = False
-    settings.graceful_timeout = GRACE_SECONDS
-    # Idle, or slower than this with the next octet: closed.
-    settings.keep_alive_timeout = 15
-    settings.read_timeout = 15
-    settings.h11_max_incomplete_size = 16 * 1024
-    settings.backlog = 1024
-    await worker_serve(
-        ASGIWrapper(app),  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
-        settings,
-        sockets=Sockets([], [listener], []),
-        shutdown_trigger=stop.wait,
-    )
-
-
 # --- the processes of the roles ------------------------------------------------------------------------------------
-
-
-class Process(Protocol):
-    """What a role's process tells whoever started it."""
-
-    def ready(self) -> None:
-        """It answers from now on."""
-
-    def beat(self) -> None:
-        """It is alive; called about once a second."""
-
-
-def run_process(process: Process, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Run one role until SIGTERM; the exit code: 0 after an orderly end, 1 when it can't go on."""
-
-    async def supervised() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        async with background(_beat(process)):
-            await main(stop)
-
-    try:
-        uvloop.run(supervised())
-    except CertstatusError as error:
-        _log.error("process_failed", error=str(error))
-        return 1
-    return 0
-
-
-async def _beat(process: Process) -> None:
-    while True:
-        process.beat()
-        await asyncio.sleep(1)
 
 
 async def serve(config: Config, process: Process, listener: socket.socket, stop: asyncio.Event) -> None:
     """One worker of the public listener."""
-    await _serve_http(public_app(lambda: config, process.ready), listener, stop)
+    await serve_http(public_app(lambda: config, process.ready), listener, stop)
 
 
 async def administer(
@@ -378,7 +297,7 @@ async def administer(
             process.ready()
             yield
 
-    await _serve_http(Starlette(lifespan=lifespan), listener, stop)
+    await serve_http(Starlette(lifespan=lifespan), listener, stop)
 
 
 def revoker(config: Config, stores: Stores) -> Revoker:
@@ -519,7 +438,12 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
             return await schedule.once(_signed_here(stores, signer)) > 0
 
         async def renew_once() -> bool:
-            await renew_responder_certificates(stores, keys)
+            await renew_responder_certificates(
+                stores.issuer_store,
+                issuers=stores.issuers,
+                ca_key=keys.certificate_issuing_key,
+                clock=SystemClock(),
+            )
             return False
 
         async with background(repeatedly(publish_once, idle_seconds=1), repeatedly(renew_once, idle_seconds=600)):
@@ -557,57 +481,6 @@ def _crl_schedule(stores: Stores, signer: NativeCRLSigner) -> CRLSchedule:
 
 def _signed_here(stores: Stores, signer: NativeCRLSigner) -> frozenset[str]:
     return frozenset(issuer.id for issuer in stores.issuers if signer.can_sign(issuer))
-
-
-async def renew_responder_certificates(stores: Stores, ca_keys: KeyRing) -> int:
-    """Issue a new certificate for each responder key whose newest one ends soon; how many."""
-    now = SystemClock().now()
-    newest: dict[tuple[str, bytes], ResponderCertificate] = {}
-    for row in await stores.issuer_store.responder_certificates():
-        held = newest.get((row.issuer_id, row.public_key))
-        if held is None or held.not_after < row.not_after:
-            newest[row.issuer_id, row.public_key] = row
-    renewed = 0
-    for row in newest.values():
-        issuer = stores.issuers.get(row.issuer_id)
-        if (
-            issuer is None
-            or row.certificate == issuer.certificate
-            or row.not_after >= issuer.not_after
-            or not is_renewal_due(row.not_after, issuer.policy, now)
-        ):
-            continue
-        ca_key = ca_keys.certificate_issuing_key(issuer.public_key)
-        if ca_key is None:
-            continue
-        certificate = issue_responder_certificate(issuer, ca_key, row.public_key, now=now)
-        await stores.issuer_store.add_responder_certificate(issuer.id, certificate)
-        _log.info("responder_certificate_renewed", issuer=issuer.id)
-        renewed += 1
-    return renewed
-
-
-async def repeatedly(
-    once: Callable[[], Awaitable[bool]], *, idle_seconds: float, wake: asyncio.Event | None = None
-) -> None:
-    """Call `once` for ever: at once again while it returns True, else after `idle_seconds` or when woken.
-
-    A failing dependency is logged and tried again, later each time, up to 10 s.
-    """
-    pause = 0.0
-    while True:
-        try:
-            busy = await once()
-            pause = 0.0 if busy else idle_seconds
-        except (CertstatusError, StoreUnavailable) as error:
-            _log.warning("will_try_again", task=once.__name__, error=str(error))
-            pause = min(max(2 * pause, 0.5), 10)
-        if wake is None:
-            await asyncio.sleep(pause)
-            continue
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), pause)
-        wake.clear()
 
 
 def _owner() -> str:

@@ -18,6 +18,7 @@ from responder.pki import (
     Issuer,
     OCSPRequest,
     Records,
+    ResponderCertificate,
     RevokedCertificate,
     RevokedInfo,
     SigningProfile,
@@ -223,6 +224,16 @@ class RevokedSource(Protocol):
         Raises:
             StatusUnavailable: the primary can't be read.
         """
+
+
+class ResponderCertificateStore(Protocol):
+    """The certificates that may sign for issuers."""
+
+    async def responder_certificates(self) -> list[ResponderCertificate]:
+        """All of them."""
+
+    async def add_responder_certificate(self, issuer_id: str, certificate: bytes) -> None:
+        """Let one more sign (DER)."""
 
 
 class CRLStore(Protocol):

@@ -402,6 +402,17 @@ def refresh_due(this_update: datetime, next_update: datetime, refresh: timedelta
 
 
 @dataclass(frozen=True, slots=True)
+class ResponderCertificate:
+    """A certificate that may sign for an issuer, DER; `public_key` is its SubjectPublicKeyInfo."""
+
+    issuer_id: str
+    certificate: bytes
+    public_key: bytes
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RevokedCertificate:
     """One entry of a CRL. Source: RFC 5280 §5.1.2.6."""
 

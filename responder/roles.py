@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from responder import app, metrics
 from responder.config import Address, Config
 from responder.errors import ConfigError
+from responder.process import run_process
 from responder.supervisor import Child, ChildContext, open_socket
 
 ROLES = ("serve", "work", "crl")
@@ -111,4 +112,4 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: me
 
 def _run(config: Config, main: Callable[..., object], options: dict[str, object], context: ChildContext) -> int:
     arguments = (config, context, *context.sockets)
-    return app.run_process(context, lambda stop: main(*arguments, stop=stop, **options))  # type: ignore[arg-type,return-value]
+    return run_process(context, lambda stop: main(*arguments, stop=stop, **options))  # type: ignore[arg-type,return-value]

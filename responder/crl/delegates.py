@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -10,8 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from responder import log
 from responder.errors import ConfigError
-from responder.pki import Issuer, IssuerPolicy
+from responder.interfaces import Clock, ResponderCertificateStore
+from responder.pki import Issuer, IssuerPolicy, Issuers, ResponderCertificate
+
+_log = log.get("delegates")
 
 LIFETIME = timedelta(days=30)
 """Delegates are short-lived, since nocheck means that they can't be revoked (6960-09)."""
@@ -59,3 +64,40 @@ def issue_responder_certificate(
         .sign(ca_key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+CAKeys = Callable[[bytes], CertificateIssuerPrivateKeyTypes | None]
+"""Finds a CA's key by its public half (DER SubjectPublicKeyInfo)."""
+
+
+async def renew_responder_certificates(
+    store: ResponderCertificateStore, *, issuers: Issuers, ca_key: CAKeys, clock: Clock
+) -> int:
+    """Issue a new certificate for each responder key whose newest one ends soon; how many.
+
+    Left alone: a CA that signs itself, a certificate that ends with its CA, and issuers whose CA key isn't here.
+    """
+    now = clock.now()
+    newest: dict[tuple[str, bytes], ResponderCertificate] = {}
+    for row in await store.responder_certificates():
+        held = newest.get((row.issuer_id, row.public_key))
+        if held is None or held.not_after < row.not_after:
+            newest[row.issuer_id, row.public_key] = row
+    renewed = 0
+    for row in newest.values():
+        issuer = issuers.get(row.issuer_id)
+        if (
+            issuer is None
+            or row.certificate == issuer.certificate
+            or row.not_after >= issuer.not_after
+            or not is_renewal_due(row.not_after, issuer.policy, now)
+        ):
+            continue
+        key = ca_key(issuer.public_key)
+        if key is None:
+            continue
+        certificate = issue_responder_certificate(issuer, key, row.public_key, now=now)
+        await store.add_responder_certificate(issuer.id, certificate)
+        _log.info("responder_certificate_renewed", issuer=issuer.id)
+        renewed += 1
+    return renewed

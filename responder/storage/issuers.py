@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -18,6 +17,7 @@ from responder.pki import (
     Issuer,
     IssuerPolicy,
     NoncePolicy,
+    ResponderCertificate,
     SigningProfile,
     UnknownSerial,
     encode_serial,
@@ -39,17 +39,6 @@ _POLICY_COLUMNS: Mapping[str, str] = {
     "crl_delay_seconds": "0 to 86400",
 }
 _BOOLEANS = {"true": True, "false": False}
-
-
-@dataclass(frozen=True, slots=True)
-class ResponderCertificate:
-    """A certificate that may sign for an issuer, DER; `public_key` is its SubjectPublicKeyInfo."""
-
-    issuer_id: str
-    certificate: bytes
-    public_key: bytes
-    not_before: datetime
-    not_after: datetime
 
 
 class PostgresIssuers:

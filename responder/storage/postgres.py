@@ -65,17 +65,22 @@ async def connect(url: str, *, pool_size: int, application_name: str, password: 
         StatusUnavailable: it can't be reached, or refuses us.
         ConfigError: it is too old.
     """
-    with translating():
-        return await asyncpg.create_pool(
-            url,
-            password=password,
-            min_size=1,
-            max_size=pool_size,
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
-            init=_prepare,
-            server_settings={"application_name": application_name, "timezone": "UTC"},
-        )
+    try:
+        with translating():
+            return await asyncpg.create_pool(
+                url,
+                password=password,
+                min_size=1,
+                max_size=pool_size,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                init=_prepare,
+                server_settings={"application_name": application_name, "timezone": "UTC"},
+            )
+    except StatusUnavailable as error:
+        raise StatusUnavailable(
+            f"{error}; see whether the server that postgres.url names runs and lets us in"
+        ) from error
 
 
 @asynccontextmanager

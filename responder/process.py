@@ -1,0 +1,95 @@
+"""The life of one process of a role: its event loop, its signals, its heartbeat and what it does again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import uvloop
+
+from responder import log
+from responder.errors import CertstatusError
+
+_log = log.get("process")
+
+
+class Process(Protocol):
+    """What a role's process tells whoever started it."""
+
+    def ready(self) -> None:
+        """It answers from now on."""
+
+    def beat(self) -> None:
+        """It is alive; called about once a second."""
+
+
+def run_process(process: Process, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run one role until SIGTERM; the exit code: 0 after an orderly end, 1 when it can't go on."""
+
+    async def supervised() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        async with background(_beat(process)):
+            await main(stop)
+
+    try:
+        uvloop.run(supervised())
+    except CertstatusError as error:
+        _log.error("process_failed", error=str(error))
+        return 1
+    return 0
+
+
+async def _beat(process: Process) -> None:
+    while True:
+        process.beat()
+        await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def background(*coroutines: Awaitable[object]) -> AsyncIterator[None]:
+    """Run these beside the block. One that fails takes the process down: half a process is worse than a restart."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+
+    def end_process(task: asyncio.Future[object]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("background_task_failed", error=repr(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for task in tasks:
+        task.add_done_callback(end_process)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def repeatedly(
+    once: Callable[[], Awaitable[bool]], *, idle_seconds: float, wake: asyncio.Event | None = None
+) -> None:
+    """Call `once` for ever: at once again while it returns True, else after `idle_seconds` or when woken.
+
+    A failing dependency is logged and tried again, later each time, up to 10 s.
+    """
+    pause = 0.0
+    while True:
+        try:
+            busy = await once()
+            pause = 0.0 if busy else idle_seconds
+        except CertstatusError as error:
+            _log.warning("will_try_again", task=once.__name__, error=str(error))
+            pause = min(max(2 * pause, 0.5), 10)
+        if wake is None:
+            await asyncio.sleep(pause)
+            continue
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), pause)
+        wake.clear()
