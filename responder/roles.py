@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -42,12 +43,14 @@ class Sockets:
             ConfigError: an address can't be bound.
         """
         public: list[socket.socket] = []
-        if "serve" in roles:
-            host, port = config.serve.listen.host, config.serve.listen.port
-            for _ in range(worker_count(config)):
-                public.append(_bind("serve.listen", host, port, reuse_port=True))
-                port = public[0].getsockname()[1]
-        admin = _bind("admin.listen", config.admin.listen.host, config.admin.listen.port, reuse_port=False)
+        with contextlib.ExitStack() as if_one_fails:
+            if "serve" in roles:
+                host, port = config.serve.listen.host, config.serve.listen.port
+                for _ in range(worker_count(config)):
+                    public.append(if_one_fails.enter_context(_bind("serve.listen", host, port, reuse_port=True)))
+                    port = public[0].getsockname()[1]
+            admin = _bind("admin.listen", config.admin.listen.host, config.admin.listen.port, reuse_port=False)
+            if_one_fails.pop_all()
         return cls(tuple(public), admin, config.serve.listen, config.admin.listen)
 
     def require_same(self, config: Config) -> None:
