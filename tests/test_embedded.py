@@ -21,6 +21,7 @@ import pytest
 from responder import embedded
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres, find_valkey
 from responder.errors import ConfigError, StoreUnavailable
+from tests.processes import held_sockets, is_running
 
 PATIENCE = 60.0
 
@@ -39,14 +40,6 @@ def say(server: EmbeddedValkey, *words: str) -> bytes:
         connection.settimeout(5)
         connection.sendall(f"*{len(words)}\r\n".encode() + b"".join(f"${len(w)}\r\n{w}\r\n".encode() for w in words))
         return connection.recv(4096)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 async def test_postgres_keeps_its_data_over_an_orderly_stop_and_over_a_kill(tmp_path: Path) -> None:
@@ -151,23 +144,13 @@ def test_nothing_but_sockets_is_listened_on(tmp_path: Path) -> None:
         for server in servers:
             server.start()
         for server in servers:
-            inodes = {link for link in _links(server.pid) if link.startswith("socket:")}
+            inodes = held_sockets(server.pid)
             listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
             rows = [line.split() for line in listening.splitlines() if len(line.split()) > 9]
             assert not [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
     finally:
         for server in servers:
             server.stop()
-
-
-def _links(pid: int) -> set[str]:
-    found = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except FileNotFoundError:
-            continue
-    return found
 
 
 # --- what to run ---

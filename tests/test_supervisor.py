@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from responder.supervisor import MAX_FAILED_STARTS
+from tests.processes import held_sockets, is_running
 
 PATIENCE = 30.0
 
@@ -78,14 +79,6 @@ def started(scenario: str, **environment: str) -> Iterator[Program]:
             process.stdout.close()
 
 
-def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
 def eventually(check: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not check():
@@ -139,14 +132,9 @@ def test_a_child_holds_no_socket_of_another() -> None:
         program.hear()
         program.hear(ready=True)
         pids = program.children(2)
-        held = {name: {link for link in _links(pid) if link.startswith("socket:")} for name, pid in pids.items()}
+        held = {name: held_sockets(pid) for name, pid in pids.items()}
         assert len(held["first"]) == len(held["second"]) == 1
         assert held["first"] != held["second"]
-
-
-def _links(pid: int) -> set[str]:
-    folder = f"/proc/{pid}/fd"
-    return {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
 
 
 def test_a_child_that_cannot_live_ends_everything() -> None:
