@@ -9,8 +9,9 @@ from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from responder._native cimport der
-from responder._native.der cimport Out
-from responder._native.keys cimport MAX_SIGNATURE, PrivateKey
+from responder._native.algorithms cimport MAX_SIGNATURE, Algorithm
+from responder._native.der cimport Out, Span, span
+from responder._native.keys cimport PrivateKey
 
 cdef enum:
     MAX_SERIAL = 512
@@ -88,6 +89,7 @@ cdef class CRLBuilder:
         object this_update,
         object next_update,
         bytes extensions not None=b"",
+        bytes signature_algorithm=None,
         /,
     ):
         """The DER CertificateList v2. Releases the GIL while signing."""
@@ -95,8 +97,12 @@ cdef class CRLBuilder:
         cdef size_t tbs_size
         cdef unsigned char* buffer = NULL
         cdef bytes number, signature
-        cdef bytes algorithm = key.signature_algorithm
+        cdef bytes algorithm = key.signature_algorithm if signature_algorithm is None else signature_algorithm
+        cdef Span identifier = span(algorithm)
+        cdef const Algorithm* how = key.find(&identifier)
         cdef Out out
+        if how == NULL:
+            raise ValueError(f"a key of {key.name} doesn't sign with this algorithm")
         if not 0 < crl_number < 1 << 159:
             raise ValueError(f"CRL number {crl_number} isn't between 1 and 2^159 - 1")
         if der.moment("next_update", next_update) < der.moment("this_update", this_update):
@@ -122,7 +128,7 @@ cdef class CRLBuilder:
             if out.full:
                 raise ValueError("the CRL is longer than was reckoned")
             tbs_size = der.written(&out, buffer + capacity)
-            signature = key._sign(out.position, tbs_size)
+            signature = key._sign(how, out.position, tbs_size)
             return self._wrap(out.position, tbs_size, algorithm, signature)
         finally:
             free(buffer)
@@ -161,7 +167,7 @@ cdef class CRLBuilder:
 
     cdef bytes _wrap(self, const unsigned char* tbs, size_t tbs_size, bytes algorithm, bytes signature):
         """CertificateList (§5.1.1)."""
-        cdef unsigned char[MAX_SIGNATURE + 64] tail
+        cdef unsigned char[MAX_SIGNATURE + 128] tail
         cdef unsigned char[8] head
         cdef Out after = der.writer(tail, sizeof(tail))
         cdef Out before = der.writer(head, sizeof(head))

@@ -1,29 +1,27 @@
-"""Private keys and signatures. A libcrypto pointer has one owner: `PrivateKey` for keys, the caller of
-`take_context` for a context until it gives it back."""
+"""Private keys. A libcrypto pointer has one owner: `PrivateKey` for keys, the caller of `take` for a `Maker` until it
+gives it back."""
 
 cimport cython
 from libc.stddef cimport size_t
-from libc.string cimport memcmp
+from libc.string cimport memset
 
 from responder._native cimport libcrypto
+from responder._native.algorithms cimport (
+    MAX_SIGNATURE,
+    Algorithm,
+    Maker,
+    algorithm_of_key,
+    close_maker,
+    find_algorithm,
+    find_algorithm_of_key,
+    open_maker,
+    sign_octets,
+    verify_octets,
+)
 from responder._native.der cimport Span, span
 from responder._native.errors cimport drain_errors
 
 from responder.errors import SigningFailed
-
-cdef libcrypto.EVP_MD* SHA256 = libcrypto.EVP_MD_fetch(NULL, b"SHA256", NULL)
-if SHA256 == NULL:
-    raise ImportError(f"libcrypto offers no SHA-256: {drain_errors()}")
-
-cdef enum:
-    ALGORITHMS = 2
-
-# All of them sign a SHA-256 digest. A further one is a row here, and what `_classify` asks of its keys.
-# The identifiers are ecdsa-with-SHA256 and sha256WithRSAEncryption, byte for byte as BR 7.1.3.2 wants them.
-cdef Algorithm[ALGORITHMS] _algorithms = [
-    Algorithm(b"EC", b"prime256v1", 32, b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02", 12),
-    Algorithm(b"RSA", NULL, 0, b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00", 15),
-]
 
 cdef enum:
     MIN_RSA_BITS = 2048
@@ -31,56 +29,10 @@ cdef enum:
     MAX_KEY_OCTETS = 65536
 
 cdef object _MADE_HERE = object()
-_SUPPORTED = f"supported are ECDSA on P-256 and RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
-
-
-cdef const Algorithm* find_algorithm(const Span* identifier) noexcept nogil:
-    cdef int index
-    for index in range(ALGORITHMS):
-        if identifier.size == _algorithms[index].identifier_size and (
-            memcmp(identifier.data, _algorithms[index].identifier, identifier.size) == 0
-        ):
-            return &_algorithms[index]
-    return NULL
-
-
-cdef bint sha256(
-    libcrypto.EVP_MD_CTX* context, const unsigned char* data, size_t size, unsigned char* digest
-) noexcept nogil:
-    """SHA-256 of one string; 32 octets go to `digest`."""
-    return (
-        libcrypto.EVP_DigestInit_ex2(context, SHA256, NULL) == 1
-        and libcrypto.EVP_DigestUpdate(context, data, size) == 1
-        and libcrypto.EVP_DigestFinal_ex(context, digest, NULL) == 1
-    )
-
-
-cdef bint sha256_of_two(
-    libcrypto.EVP_MD_CTX* context, const Span* first, const Span* second, unsigned char* digest
-) noexcept nogil:
-    """SHA-256 of two strings one after the other."""
-    return (
-        libcrypto.EVP_DigestInit_ex2(context, SHA256, NULL) == 1
-        and libcrypto.EVP_DigestUpdate(context, first.data, first.size) == 1
-        and libcrypto.EVP_DigestUpdate(context, second.data, second.size) == 1
-        and libcrypto.EVP_DigestFinal_ex(context, digest, NULL) == 1
-    )
-
-
-cdef bint sign_digest(
-    libcrypto.EVP_PKEY_CTX* context, const unsigned char* digest, unsigned char* signature, size_t* size
-) noexcept nogil:
-    """Sign a SHA-256 digest; `signature` has room for MAX_SIGNATURE octets."""
-    size[0] = MAX_SIGNATURE
-    return libcrypto.EVP_PKEY_sign(context, signature, size, digest, DIGEST_OCTETS) == 1
-
-
-cdef bint prepare(libcrypto.EVP_PKEY_CTX* context, const Algorithm* algorithm) noexcept nogil:
-    """Set digest and padding of a context that was initialised to sign or verify."""
-    return libcrypto.EVP_PKEY_CTX_set_signature_md(context, SHA256) == 1 and (
-        algorithm.coordinate != 0
-        or libcrypto.EVP_PKEY_CTX_set_rsa_padding(context, libcrypto.RSA_PKCS1_PADDING) == 1
-    )
+_SUPPORTED = (
+    f"supported are ECDSA on P-256, P-384 and P-521, RSA and RSA-PSS of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, "
+    "Ed25519, Ed448, and ML-DSA where libcrypto has it (3.5 and later)"
+)
 
 
 @cython.final
@@ -90,72 +42,74 @@ cdef class PrivateKey:
     def __cinit__(self, maker=None):
         if maker is not _MADE_HERE:
             raise TypeError("PrivateKey is made by load_private_key")
+        memset(&self._spare, 0, sizeof(self._spare))
 
     def __dealloc__(self):
-        libcrypto.EVP_PKEY_CTX_free(self._spare)
+        close_maker(&self._spare)
         libcrypto.EVP_PKEY_free(self._key)
 
     def __reduce__(self):
         raise TypeError("a private key is never copied")
 
-    def sign(self, bytes message not None, /):
+    def sign(self, bytes message not None, bytes signature_algorithm=None, /):
         """The signature as it stands in a BIT STRING (ECDSA as DER). Releases the GIL."""
-        return self._sign(message, len(message))
+        cdef const Algorithm* algorithm = self.algorithm
+        cdef Span identifier
+        if signature_algorithm is not None:
+            identifier = span(signature_algorithm)
+            algorithm = self.find(&identifier)
+            if algorithm == NULL:
+                raise ValueError(f"a key of {self.name} doesn't sign with this algorithm")
+        return self._sign(algorithm, message, len(message))
 
-    cdef size_t signature_size(self) noexcept:
+    cdef const Algorithm* find(self, const Span* identifier) noexcept:
+        """The algorithm of this identifier, or NULL when this key doesn't sign with it."""
+        return find_algorithm_of_key(self._key, identifier)
+
+    cdef size_t signature_size(self, const Algorithm* algorithm) noexcept:
         """How long a signature is in a record."""
-        if self.algorithm.coordinate:
-            return 2 * self.algorithm.coordinate
+        if algorithm.coordinate:
+            return 2 * algorithm.coordinate
         return <size_t> libcrypto.EVP_PKEY_get_size(self._key)
 
-    cdef bytes _sign(self, const unsigned char* message, size_t size):
-        cdef unsigned char[DIGEST_OCTETS] digest
+    cdef bytes _sign(self, const Algorithm* algorithm, const unsigned char* message, size_t size):
         cdef unsigned char[MAX_SIGNATURE] signature
         cdef size_t length = 0
-        cdef libcrypto.EVP_MD_CTX* digester = NULL
-        cdef libcrypto.EVP_PKEY_CTX* context = self.take_context()
+        cdef Maker maker
         cdef bint done
+        self.take(algorithm, &maker)
         try:
             with nogil:
-                digester = libcrypto.EVP_MD_CTX_new()
-                done = (
-                    digester != NULL
-                    and sha256(digester, message, size, digest)
-                    and sign_digest(context, digest, signature, &length)
-                )
+                done = sign_octets(&maker, message, size, signature, &length)
             if not done:
                 raise SigningFailed(f"libcrypto refused to sign: {drain_errors()}")
             return signature[:length]
         finally:
-            libcrypto.EVP_MD_CTX_free(digester)
-            self.give_back(context)
+            self.give_back(&maker)
 
-    cdef libcrypto.EVP_PKEY_CTX* take_context(self) except NULL:
-        """A context ready to sign digests, for one thread until it gives it back: the spare one, or a new one.
+    cdef int take(self, const Algorithm* algorithm, Maker* maker) except -1:
+        """What is needed to sign with `algorithm`, for one thread until it gives it back: the spare one, or a new one.
 
         Needs the GIL. Clears the error queue, so that what is drained after a failure is about this signature.
         """
-        cdef libcrypto.EVP_PKEY_CTX* context = self._spare
         libcrypto.ERR_clear_error()
-        if context != NULL:
-            self._spare = NULL
-            return context
-        context = libcrypto.EVP_PKEY_CTX_new_from_pkey(NULL, self._key, NULL)
-        if (
-            context == NULL
-            or libcrypto.EVP_PKEY_sign_init(context) != 1
-            or not prepare(context, self.algorithm)
-        ):
-            libcrypto.EVP_PKEY_CTX_free(context)
+        if self._spare.algorithm == algorithm:
+            maker[0] = self._spare
+            self._spare.algorithm = NULL
+            self._spare.context = NULL
+            self._spare.digester = NULL
+            return 0
+        if not open_maker(maker, self._key, algorithm):
+            close_maker(maker)
             raise SigningFailed(f"libcrypto can't sign with this key: {drain_errors()}")
-        return context
+        return 0
 
-    cdef void give_back(self, libcrypto.EVP_PKEY_CTX* context) noexcept:
+    cdef void give_back(self, Maker* maker) noexcept:
         """Keep it for the next, or free it. Needs the GIL."""
-        if self._spare == NULL:
-            self._spare = context
+        if self._spare.algorithm == NULL:
+            self._spare = maker[0]
         else:
-            libcrypto.EVP_PKEY_CTX_free(context)
+            close_maker(maker)
 
 
 def load_private_key(bytes pkcs8 not None, /):
@@ -190,37 +144,32 @@ cdef _classify(PrivateKey key):
         ValueError: a type, a curve or a size that we don't sign with.
     """
     cdef int bits = libcrypto.EVP_PKEY_get_bits(key._key)
-    cdef int index
-    cdef bytes group
-    for index in range(ALGORITHMS):
-        if libcrypto.EVP_PKEY_is_a(key._key, _algorithms[index].key_type):
-            key.algorithm = &_algorithms[index]
-            break
-    else:
-        raise ValueError(f"a key of type {_type_name(key._key)}; {_SUPPORTED}")
-    if key.algorithm.group != NULL:
-        group = _group_name(key._key)
-        if group != <bytes> key.algorithm.group:
-            raise ValueError(f"an EC key on {group.decode('ascii', 'replace')}; {_SUPPORTED}")
-        key.name = "ecdsa-p256"
-    else:
+    cdef const Algorithm* algorithm
+    cdef list identifiers = []
+    key.algorithm = algorithm_of_key(key._key, 0)
+    if key.algorithm == NULL:
+        raise ValueError(f"{_described(key._key)}; {_SUPPORTED}")
+    key.name = (<bytes> key.algorithm.name).decode()
+    if key.name == "rsa":
         if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
             raise ValueError(f"an RSA key of {bits} bits; {_SUPPORTED}")
         key.name = f"rsa-{bits}" if bits in (2048, 3072, 4096) else "rsa-other"
-    key.signature_algorithm = key.algorithm.identifier[:key.algorithm.identifier_size]
+    while True:
+        algorithm = algorithm_of_key(key._key, len(identifiers))
+        if algorithm == NULL:
+            break
+        identifiers.append(<bytes> algorithm.identifier[:algorithm.identifier_size])
+    key.signature_algorithms = tuple(identifiers)
+    key.signature_algorithm = identifiers[0]
 
 
-cdef str _type_name(libcrypto.EVP_PKEY* key):
+cdef str _described(libcrypto.EVP_PKEY* key):
     cdef const char* name = libcrypto.EVP_PKEY_get0_type_name(key)
-    return "unknown" if name == NULL else (<bytes> name).decode("ascii", "replace")
-
-
-cdef bytes _group_name(libcrypto.EVP_PKEY* key):
     cdef char[64] group
     cdef size_t length = 0
-    if libcrypto.EVP_PKEY_get_group_name(key, group, sizeof(group), &length) != 1:
-        return b"a curve without a name"
-    return group[:length]
+    if libcrypto.EVP_PKEY_get_group_name(key, group, sizeof(group), &length) == 1:
+        return f"an EC key on {(<bytes> group[:length]).decode('ascii', 'replace')}"
+    return f"a key of type {'unknown' if name == NULL else (<bytes> name).decode('ascii', 'replace')}"
 
 
 cdef bytes _public_half(libcrypto.EVP_PKEY* key):
@@ -243,13 +192,10 @@ def verify(
     cdef Span identifier = span(signature_algorithm)
     cdef Span text = span(message)
     cdef Span signed = span(signature)
-    cdef unsigned char[DIGEST_OCTETS] digest
     cdef libcrypto.EVP_PKEY* key = NULL
-    cdef libcrypto.EVP_PKEY_CTX* context = NULL
-    cdef libcrypto.EVP_MD_CTX* digester = NULL
-    cdef const Algorithm* algorithm = find_algorithm(&identifier)
+    cdef const Algorithm* algorithm
     cdef bint matches
-    if algorithm == NULL:
+    if find_algorithm(&identifier) == NULL:
         raise ValueError("a signature algorithm that isn't one of ours")
     if len(spki) > MAX_KEY_OCTETS:
         raise ValueError(f"not a SubjectPublicKeyInfo: over {MAX_KEY_OCTETS} octets")
@@ -260,22 +206,12 @@ def verify(
             raise ValueError(f"not a SubjectPublicKeyInfo: {drain_errors()}")
         if data != end:
             raise ValueError("octets follow the SubjectPublicKeyInfo")
-        if not libcrypto.EVP_PKEY_is_a(key, algorithm.key_type):
+        algorithm = find_algorithm_of_key(key, &identifier)
+        if algorithm == NULL:
             raise ValueError("the key isn't of the signature algorithm's type")
         with nogil:
-            context = libcrypto.EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL)
-            digester = libcrypto.EVP_MD_CTX_new()
-            matches = (
-                context != NULL
-                and digester != NULL
-                and libcrypto.EVP_PKEY_verify_init(context) == 1
-                and prepare(context, algorithm)
-                and sha256(digester, text.data, text.size, digest)
-                and libcrypto.EVP_PKEY_verify(context, signed.data, signed.size, digest, DIGEST_OCTETS) == 1
-            )
+            matches = verify_octets(key, algorithm, &text, &signed)
         if not matches:
             raise ValueError(f"the signature doesn't verify: {drain_errors()}")
     finally:
-        libcrypto.EVP_MD_CTX_free(digester)
-        libcrypto.EVP_PKEY_CTX_free(context)
         libcrypto.EVP_PKEY_free(key)

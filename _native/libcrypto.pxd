@@ -38,13 +38,23 @@ cdef extern from "openssl/evp.h" nogil:
 
     EVP_MD* EVP_MD_fetch(OSSL_LIB_CTX* library, const char* algorithm, const char* properties)
     EVP_MD_CTX* EVP_MD_CTX_new()
+    int EVP_MD_CTX_reset(EVP_MD_CTX* context)
     void EVP_MD_CTX_free(EVP_MD_CTX* context)
     int EVP_DigestInit_ex2(EVP_MD_CTX* context, const EVP_MD* digest, const OSSL_PARAM* parameters)
     int EVP_DigestUpdate(EVP_MD_CTX* context, const void* data, size_t size)
     int EVP_DigestFinal_ex(EVP_MD_CTX* context, unsigned char* digest, unsigned int* size)
 
+    int EVP_DigestSignInit_ex(EVP_MD_CTX* context, EVP_PKEY_CTX** key_context, const char* digest, OSSL_LIB_CTX* library, const char* properties, EVP_PKEY* key, const OSSL_PARAM* parameters)
+    int EVP_DigestSign(EVP_MD_CTX* context, unsigned char* signature, size_t* size, const unsigned char* data, size_t length)
+    int EVP_DigestVerifyInit_ex(EVP_MD_CTX* context, EVP_PKEY_CTX** key_context, const char* digest, OSSL_LIB_CTX* library, const char* properties, EVP_PKEY* key, const OSSL_PARAM* parameters)
+    int EVP_DigestVerify(EVP_MD_CTX* context, const unsigned char* signature, size_t size, const unsigned char* data, size_t length)
+
 cdef extern from "openssl/rsa.h" nogil:
     int RSA_PKCS1_PADDING
+    int RSA_PKCS1_PSS_PADDING
+    int RSA_PSS_SALTLEN_DIGEST
+    int EVP_PKEY_CTX_set_rsa_mgf1_md(EVP_PKEY_CTX* context, const EVP_MD* digest)
+    int EVP_PKEY_CTX_set_rsa_pss_saltlen(EVP_PKEY_CTX* context, int length)
     int EVP_PKEY_CTX_set_rsa_padding(EVP_PKEY_CTX* context, int padding)
 
 cdef extern from "openssl/x509.h" nogil:

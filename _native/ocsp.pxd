@@ -4,8 +4,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
 from responder._native cimport libcrypto
+from responder._native.algorithms cimport Algorithm
 from responder._native.der cimport Out, Span
-from responder._native.keys cimport Algorithm, PrivateKey
+from responder._native.keys cimport PrivateKey
 from responder._native.records cimport VARIANTS, RecordView, Records
 
 cdef enum:
@@ -67,4 +68,4 @@ cdef class SigningProfile:
     cdef bytes extensions
     cdef bytes certs
     cdef Constants constants
-    cdef _require(self, PrivateKey key)
+    cdef const Algorithm* _algorithm_for(self, PrivateKey key) except NULL

@@ -18,17 +18,17 @@ from libc.string cimport memcmp, memcpy, memset
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from responder._native cimport der, ecdsa, libcrypto
+from responder._native.algorithms cimport (
+    MAX_SIGNATURE,
+    Algorithm,
+    Maker,
+    find_algorithm,
+    sha256_of_two,
+    sign_octets,
+)
 from responder._native.der cimport In, Out, Span, TLV, span
 from responder._native.errors cimport drain_errors
-from responder._native.keys cimport (
-    DIGEST_OCTETS,
-    MAX_SIGNATURE,
-    PrivateKey,
-    find_algorithm,
-    sha256,
-    sha256_of_two,
-    sign_digest,
-)
+from responder._native.keys cimport PrivateKey
 from responder._native.records cimport (
     CERTIFICATE_TAG,
     GOOD,
@@ -57,6 +57,7 @@ cdef enum:
     MAX_SERIAL = 16384   # as long as a request may be
     MAX_SINGLES = 64
     MAX_NONCE = 4096
+    SHA256_OCTETS = 32
     # Everything in a response that isn't counted one by one: headers, times, statuses, the DER of an ECDSA signature.
     SLACK = 256
 
@@ -183,7 +184,7 @@ cdef Rendering render_record(
     libcrypto.EVP_MD_CTX* digester,
     Out* out,
 ) noexcept nogil:
-    cdef unsigned char[DIGEST_OCTETS] digest
+    cdef unsigned char[SHA256_OCTETS] digest
     cdef Single single
     cdef const unsigned char* end = out.position
     cdef const unsigned char* signature = signature_of(view, variant)
@@ -262,7 +263,7 @@ cdef class SigningProfile:
         # Tuples of our own: they keep the octets alive that `items` points into.
         cdef list held = [tuple(single) for single in singles]
         cdef size_t room = self.constants.size
-        self._require(key)
+        cdef const Algorithm* algorithm = self._algorithm_for(key)
         if not 1 <= len(held) <= MAX_SINGLES:
             raise ValueError(f"{len(held)} single responses; 1 to {MAX_SINGLES} are possible")
         for variant, serial, cert_status, revocation_time, reason, this_update, next_update, extensions in held:
@@ -292,7 +293,7 @@ cdef class SigningProfile:
             NULL if nonce is None else &nonce_content,
             room,
         )
-        signature = key._sign(tbs, len(tbs))
+        signature = key._sign(algorithm, tbs, len(tbs))
         return _response(&self.constants, tbs, signature)
 
     def sign_records(self, PrivateKey key not None, object statuses, object variants, object produced_at, /):
@@ -301,16 +302,17 @@ cdef class SigningProfile:
         # Tuples of our own: they keep the octets alive that the batch points into.
         cdef list held = [tuple(status) for status in statuses]
         cdef list encoded = []
-        self._require(key)
         batch = _Batch(self, key, variants, len(held), der.moment("produced_at", produced_at))
         for status in held:
             encoded.append(batch.add(status))
         batch.sign()
         return [read_records(record) for record in encoded]
 
-    cdef _require(self, PrivateKey key):
-        if key.algorithm != self.constants.algorithm:
+    cdef const Algorithm* _algorithm_for(self, PrivateKey key) except NULL:
+        cdef const Algorithm* algorithm = key.find(&self.constants.signature_algorithm)
+        if algorithm == NULL:
             raise ValueError(f"a key of {key.name} doesn't sign with the algorithm that this profile names")
+        return algorithm
 
 
 cdef _refusal(Rendering outcome, int variant):
@@ -551,6 +553,7 @@ cdef class _Batch:
 
     cdef SigningProfile profile
     cdef PrivateKey key
+    cdef const Algorithm* algorithm
     cdef Task* tasks
     cdef unsigned char* scratch
     cdef Py_ssize_t count
@@ -568,7 +571,8 @@ cdef class _Batch:
         self.key = key
         self.capacity = capacity
         self.produced_at = produced_at
-        self.signature_size = key.signature_size()
+        self.algorithm = profile._algorithm_for(key)
+        self.signature_size = key.signature_size(self.algorithm)
         self.room = profile.constants.size
         for variant in sorted(set(variants)):
             if index_of(variant) < 0:
@@ -639,54 +643,42 @@ cdef class _Batch:
         Raises:
             SigningFailed: libcrypto refused.
         """
-        cdef libcrypto.EVP_PKEY_CTX* context = NULL
-        cdef libcrypto.EVP_MD_CTX* digester = NULL
+        cdef Maker maker
         cdef Py_ssize_t index
         cdef bint done = True
         self.scratch = <unsigned char*> malloc(self.room)
         if self.scratch == NULL:
             raise MemoryError
-        context = self.key.take_context()
+        self.key.take(self.algorithm, &maker)
         try:
             with nogil:
-                digester = libcrypto.EVP_MD_CTX_new()
-                if digester == NULL:
-                    done = False
-                else:
-                    for index in range(self.count):
-                        if not self.sign_one(&self.tasks[index], context, digester):
-                            done = False
-                            break
+                for index in range(self.count):
+                    if not self.sign_one(&self.tasks[index], &maker):
+                        done = False
+                        break
             if not done:
                 raise SigningFailed(f"libcrypto refused to sign: {drain_errors()}")
         finally:
-            libcrypto.EVP_MD_CTX_free(digester)
-            self.key.give_back(context)
+            self.key.give_back(&maker)
 
-    cdef bint sign_one(
-        self, Task* task, libcrypto.EVP_PKEY_CTX* context, libcrypto.EVP_MD_CTX* digester
-    ) noexcept nogil:
+    cdef bint sign_one(self, Task* task, Maker* maker) noexcept nogil:
         """Fill in the tag and the signatures of one record; False when libcrypto refuses."""
         cdef const Constants* profile = &self.profile.constants
-        cdef unsigned char[DIGEST_OCTETS] digest
+        cdef unsigned char[SHA256_OCTETS] digest
         cdef unsigned char[MAX_SIGNATURE] signature
         cdef unsigned char* target = task.signatures
         cdef const unsigned char* end = self.scratch + self.room
         cdef size_t size
         cdef int which
         cdef Out out
-        if not sha256_of_two(digester, &profile.issuer_tag, &task.single.serial, digest):
+        if not sha256_of_two(maker.digester, &profile.issuer_tag, &task.single.serial, digest):
             return False
         memcpy(task.tag, digest, CERTIFICATE_TAG)
         for which in range(self.variant_count):
             task.single.index = index_of(self.variants[which])
             out = der.writer(self.scratch, self.room)
             put_response_data(&out, profile, &task.single, 1, self.produced_at, NULL)
-            if (
-                out.full
-                or not sha256(digester, out.position, der.written(&out, end), digest)
-                or not sign_digest(context, digest, signature, &size)
-            ):
+            if out.full or not sign_octets(maker, out.position, der.written(&out, end), signature, &size):
                 return False
             target[0] = <unsigned char> self.variants[which]
             if profile.algorithm.coordinate:

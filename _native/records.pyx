@@ -24,7 +24,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from responder._native cimport der
-from responder._native.keys cimport MAX_SIGNATURE
+from responder._native.algorithms cimport MAX_SIGNATURE
 
 import hashlib
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from responder._native import PrivateKey, load_private_key
@@ -16,7 +17,13 @@ from responder.pki import Issuer, IssuerPolicy, make_issuer
 from responder.signing import Signer, make_signer
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+
+RSA_PSS = bytes.fromhex(
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
+)
+"""AlgorithmIdentifier of RSASSA-PSS with SHA-256, byte for byte as BR 7.1.3.2.1 has it."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,39 @@ _cas: dict[bytes, CA] = {}
 
 
 def new_key(kind: str) -> Key:
-    if kind == "rsa":
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return ec.generate_private_key(ec.SECP256R1())
+    """`ec` (P-256), `p384`, `p521`, `rsa`, `ed25519` or `ed448`."""
+    makers: dict[str, Callable[[], Key]] = {
+        "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+        "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+        "rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+        "ed448": ed448.Ed448PrivateKey.generate,
+    }
+    return makers[kind]()
+
+
+def digest_of(key: Any) -> Any:
+    """The hash that a key of this kind signs with; None where the algorithm hashes for itself."""
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+        return None
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
+    return hashes.SHA256()
+
+
+def check_signature(public_key: Any, signature: bytes, text: bytes, *, pss: bool = False, digest: Any = None) -> None:
+    """Have pyca verify what a key of ours signed; raises InvalidSignature."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        scheme = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if pss else padding.PKCS1v15()
+        public_key.verify(signature, text, scheme, digest or hashes.SHA256())
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        size = public_key.curve.key_size
+        public_key.verify(
+            signature, text, ec.ECDSA({256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[size])
+        )
+    else:
+        public_key.verify(signature, text)
 
 
 def pkcs8(key: Key) -> bytes:
@@ -77,7 +114,7 @@ def make_ca(kind: str, common_name: str = "Test CA", *, key: Key | None = None) 
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, digest_of(key))
     )
     return CA(certificate, key)
 
@@ -107,7 +144,7 @@ def make_responder(
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     if nocheck:
         builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
-    return builder.sign(ca.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return builder.sign(ca.key, digest_of(ca.key)).public_bytes(serialization.Encoding.DER)
 
 
 def make_leaf(ca: CA, serial_number: int) -> x509.Certificate:
@@ -119,7 +156,7 @@ def make_leaf(ca: CA, serial_number: int) -> x509.Certificate:
         .serial_number(serial_number)
         .not_valid_before(NOW - timedelta(days=1))
         .not_valid_after(NOW + timedelta(days=365))
-        .sign(ca.key, hashes.SHA256())
+        .sign(ca.key, digest_of(ca.key))
     )
 
 

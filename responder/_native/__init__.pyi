@@ -68,22 +68,26 @@ class PrivateKey:
         """DER SubjectPublicKeyInfo."""
     @property
     def signature_algorithm(self) -> bytes:
-        """DER AlgorithmIdentifier of what `sign` makes: ecdsa-with-SHA256 or sha256WithRSAEncryption."""
+        """DER AlgorithmIdentifier of what `sign` makes unless told otherwise."""
+    @property
+    def signature_algorithms(self) -> tuple[bytes, ...]:
+        """All that it can sign with, its own first: an RSA key also with SHA-384, SHA-512 and PSS."""
     @property
     def name(self) -> str:
-        """A bounded label for metrics and logs: `ecdsa-p256` or `rsa-2048`, `rsa-3072`, …"""
-    def sign(self, message: bytes, /) -> bytes:
+        """A bounded label for metrics and logs: `ecdsa-p256`, `rsa-2048`, `rsa-other`, `ed25519`, `ml-dsa-65`, …"""
+    def sign(self, message: bytes, signature_algorithm: bytes | None = None, /) -> bytes:
         """The signature as it stands in a BIT STRING (ECDSA as DER). Releases the GIL.
 
         Raises:
             SigningFailed: libcrypto refused.
+            ValueError: not one of `signature_algorithms`.
         """
 
 def load_private_key(pkcs8: bytes, /) -> PrivateKey:
     """Take over a DER PrivateKeyInfo (unencrypted).
 
     Raises:
-        ValueError: not such a structure, a key type we don't sign with, or RSA under 2048 bits.
+        ValueError: not such a structure, a key type or a curve we don't sign with, or RSA under 2048 bits.
     """
 
 def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: bytes, /) -> None:
@@ -257,6 +261,7 @@ class CRLBuilder:
         this_update: int,
         next_update: int,
         extensions: bytes = b"",
+        signature_algorithm: bytes | None = None,
         /,
     ) -> bytes:
         """The DER CertificateList v2. Releases the GIL while signing.

@@ -16,14 +16,14 @@ from responder._native import CRLBuilder
 from responder.pki import epoch_seconds
 from tests import der
 from tests.der import extension, octet_string, sequence, tlv
-from tests.makers import CA, NOW, make_ca, native
+from tests.makers import CA, NOW, RSA_PSS, check_signature, make_ca, native
 
 THIS_UPDATE = epoch_seconds(NOW)
 NEXT_UPDATE = THIS_UPDATE + 7 * 86400
 KEY_ID = b"k" * 20
 
 
-@pytest.fixture(scope="module", params=["ec", "rsa"])
+@pytest.fixture(scope="module", params=["ec", "p384", "p521", "rsa", "ed25519"])
 def ca(request: pytest.FixtureRequest) -> CA:
     return make_ca(request.param)
 
@@ -123,6 +123,17 @@ def test_further_extensions_come_last(one_ca: CA) -> None:
     more = extension(bytes.fromhex("0603551d1c"), sequence(tlv(0x81, b"\xff")), der.TRUE)
     read = judge(one_ca, sign(one_ca, CRLBuilder(), extensions=more))
     assert isinstance(list(read.extensions)[-1].value, x509.IssuingDistributionPoint)
+
+
+def test_rsa_pss_when_asked() -> None:
+    ca = make_ca("rsa")
+    name = ca.certificate.subject.public_bytes()
+    crl = CRLBuilder().sign(native(ca.key), name, KEY_ID, 1, THIS_UPDATE, NEXT_UPDATE, b"", RSA_PSS)
+    assert crl.count(RSA_PSS) == 2
+    read = x509.load_der_x509_crl(crl)
+    check_signature(ca.key.public_key(), read.signature, read.tbs_certlist_bytes, pss=True)
+    with pytest.raises(ValueError, match="doesn't sign with this algorithm"):
+        CRLBuilder().sign(native(make_ca("ec").key), name, KEY_ID, 1, THIS_UPDATE, NEXT_UPDATE, b"", RSA_PSS)
 
 
 def test_a_builder_can_be_signed_again_with_more(one_ca: CA) -> None:

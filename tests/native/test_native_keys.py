@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
 
 from responder._native import CRLBuilder, PrivateKey, load_private_key, verify
-from tests.makers import Key, native, new_key, pkcs8, spki
+from tests.makers import RSA_PSS, Key, check_signature, digest_of, native, new_key, pkcs8, spki
 
 ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 RSA_SHA256 = bytes.fromhex("300d06092a864886f70d01010b0500")
 MESSAGE = b"what is signed"
 
 
-@pytest.fixture(scope="module", params=["ec", "rsa"])
+KINDS = ["ec", "p384", "p521", "rsa", "ed25519", "ed448"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def key(request: pytest.FixtureRequest) -> Key:
     return new_key(request.param)
 
 
 def check(key: Key, signature: bytes, message: bytes = MESSAGE) -> None:
-    public = key.public_key()
-    if isinstance(public, rsa.RSAPublicKey):
-        public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-    else:
-        public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    check_signature(key.public_key(), signature, message)
 
 
 def test_what_we_sign_others_verify(key: Key) -> None:
@@ -45,8 +46,10 @@ def test_what_others_sign_we_verify(key: Key) -> None:
     signer = native(key)
     if isinstance(key, rsa.RSAPrivateKey):
         signature = key.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256())
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        signature = key.sign(MESSAGE, ec.ECDSA(digest_of(key)))
     else:
-        signature = key.sign(MESSAGE, ec.ECDSA(hashes.SHA256()))
+        signature = key.sign(MESSAGE)
     verify(spki(key), signer.signature_algorithm, MESSAGE, signature)
     for wrong in (b"another", MESSAGE + b"\x00"):
         with pytest.raises(ValueError, match="doesn't verify"):
@@ -56,19 +59,78 @@ def test_what_others_sign_we_verify(key: Key) -> None:
             verify(spki(key), signer.signature_algorithm, MESSAGE, damaged)
 
 
-def test_a_key_says_what_it_is(key: Key) -> None:
-    """6960-25: the AlgorithmIdentifiers of BR 7.1.3.2, byte for byte."""
+NAMES = {
+    "ec": ("ecdsa-p256", "300a06082a8648ce3d040302"),
+    "p384": ("ecdsa-p384", "300a06082a8648ce3d040303"),
+    "p521": ("ecdsa-p521", "300a06082a8648ce3d040304"),
+    "rsa": ("rsa-2048", "300d06092a864886f70d01010b0500"),
+    "ed25519": ("ed25519", "300506032b6570"),
+    "ed448": ("ed448", "300506032b6571"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_says_what_it_is(kind: str) -> None:
+    """6960-25: the AlgorithmIdentifiers of BR 7.1.3.2, byte for byte; RFC 8410 §3."""
+    key = new_key(kind)
     signer = native(key)
     assert signer.public_key == spki(key)
-    is_rsa = isinstance(key, rsa.RSAPrivateKey)
-    assert signer.signature_algorithm == (RSA_SHA256 if is_rsa else ECDSA_SHA256)
-    assert signer.name == ("rsa-2048" if is_rsa else "ecdsa-p256")
+    assert (signer.name, signer.signature_algorithm.hex()) == NAMES[kind]
+    assert signer.signature_algorithms[0] == signer.signature_algorithm
 
 
-AnyKey = Key | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
+def test_an_rsa_key_signs_with_other_digests_and_with_pss_when_asked() -> None:
+    key = new_key("rsa")
+    signer = native(key)
+    sha384, sha512 = (RSA_SHA256[:12] + octet + RSA_SHA256[13:] for octet in (b"\x0c", b"\x0d"))
+    assert signer.signature_algorithms == (RSA_SHA256, sha384, sha512, RSA_PSS)
+    for algorithm, digest in ((sha384, hashes.SHA384()), (sha512, hashes.SHA512())):
+        signature = signer.sign(MESSAGE, algorithm)
+        check_signature(key.public_key(), signature, MESSAGE, digest=digest)
+        verify(spki(key), algorithm, MESSAGE, signature)
+    for _ in range(2):  # the second time with what libcrypto has ready
+        signature = signer.sign(MESSAGE, RSA_PSS)
+        check_signature(key.public_key(), signature, MESSAGE, pss=True)
+        verify(spki(key), RSA_PSS, MESSAGE, signature)
+        check(key, signer.sign(MESSAGE))
+    with pytest.raises(ValueError, match="doesn't verify"):
+        verify(spki(key), RSA_SHA256, MESSAGE, signature)
+    with pytest.raises(ValueError, match="rsa-2048 doesn't sign with this algorithm"):
+        signer.sign(MESSAGE, ECDSA_SHA256)
+
+
+def test_a_key_that_is_for_pss_alone(tmp_path: Path) -> None:
+    made = tmp_path / "pss.der"
+    command = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]
+    subprocess.run([*command, "-outform", "DER", "-out", made], check=True, capture_output=True)
+    signer = load_private_key(made.read_bytes())
+    assert (signer.name, signer.signature_algorithms) == ("rsa-2048", (RSA_PSS,))
+    signature = signer.sign(MESSAGE)
+    verify(signer.public_key, RSA_PSS, MESSAGE, signature)
+    public = serialization.load_der_public_key(signer.public_key)
+    check_signature(public, signature, MESSAGE, pss=True)
+
+
+def libcrypto_has_ml_dsa() -> bool:
+    listed = subprocess.run(["openssl", "list", "-signature-algorithms"], capture_output=True, text=True, check=True)
+    return "ML-DSA-65" in listed.stdout
+
+
+@pytest.mark.skipif(not libcrypto_has_ml_dsa(), reason="ML-DSA needs OpenSSL 3.5 or later; this one is older")
+@pytest.mark.parametrize(("size", "octets"), [("44", 2420), ("65", 3309), ("87", 4627)])
+def test_ml_dsa(tmp_path: Path, size: str, octets: int) -> None:
+    made = tmp_path / "key.der"
+    subprocess.run(["openssl", "genpkey", "-algorithm", f"ML-DSA-{size}", "-outform", "DER", "-out", made], check=True)
+    signer = load_private_key(made.read_bytes())
+    assert signer.name == f"ml-dsa-{size}"
+    signature = signer.sign(MESSAGE)
+    assert len(signature) == octets
+    verify(signer.public_key, signer.signature_algorithm, MESSAGE, signature)
+
+
+AnyKey = Key | x25519.X25519PrivateKey
 REFUSED: dict[str, tuple[Callable[[], AnyKey], str]] = {
-    "P-384": (lambda: ec.generate_private_key(ec.SECP384R1()), "EC key on secp384r1"),
-    "Ed25519": (ed25519.Ed25519PrivateKey.generate, "type ED25519"),
+    "secp256k1": (lambda: ec.generate_private_key(ec.SECP256K1()), "EC key on secp256k1"),
     "X25519": (x25519.X25519PrivateKey.generate, "type X25519"),
     "RSA-1024": (lambda: rsa.generate_private_key(65537, 1024), "RSA key of 1024 bits"),
 }
@@ -80,7 +142,7 @@ def test_keys_we_do_not_sign_with_are_refused_with_what_we_do(kind: str) -> None
     octets = make().private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with pytest.raises(ValueError, match=f"{sentence}.*supported are ECDSA on P-256 and RSA"):
+    with pytest.raises(ValueError, match=f"{sentence}.*supported are ECDSA on P-256"):
         load_private_key(octets)
 
 

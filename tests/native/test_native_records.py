@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +26,17 @@ from responder.pki import CertIDVariant, Issuer, epoch_seconds
 from responder.signing import Signer, make_signer
 from tests import der
 from tests.der import extension, octet_string, sequence, tlv
-from tests.makers import NOW, ca_of, make_ca, make_responder, make_test_issuer, native, new_key
+from tests.makers import (
+    NOW,
+    RSA_PSS,
+    ca_of,
+    check_signature,
+    make_ca,
+    make_responder,
+    make_test_issuer,
+    native,
+    new_key,
+)
 
 GOOD, REVOKED, UNKNOWN = 0, 1, 2
 THIS_UPDATE = epoch_seconds(NOW)
@@ -64,21 +73,38 @@ def judge(response: bytes, signer: Signer) -> ocsp.OCSPResponse:
     """pyca reads it, and the signature is the signer's."""
     read = ocsp.load_der_ocsp_response(response)
     assert read.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
-    algorithm = read.signature_hash_algorithm
-    assert isinstance(algorithm, hashes.SHA256)
     holder = read.certificates[0] if read.certificates else x509.load_der_x509_certificate(signer.issuer.certificate)
-    key = holder.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        key.verify(read.signature, read.tbs_response_bytes, padding.PKCS1v15(), algorithm)
-    else:
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        key.verify(read.signature, read.tbs_response_bytes, ec.ECDSA(algorithm))
+    check_signature(holder.public_key(), read.signature, read.tbs_response_bytes)
     return read
 
 
 @pytest.fixture(params=["ec", "rsa"])
 def any_signer(request: pytest.FixtureRequest, signer: Signer, rsa_signer: Signer) -> Signer:
     return signer if request.param == "ec" else rsa_signer
+
+
+@pytest.mark.parametrize("kind", ["p384", "p521", "ed25519", "ed448"])
+def test_other_kinds_of_keys(issuer: Issuer, kind: str) -> None:
+    key = new_key(kind)
+    other = make_signer(issuer, make_responder(ca_of(issuer), key), native(key))
+    records = sign_one(other, status(SERIAL, REVOKED, THIS_UPDATE, 1))
+    again = decode_records(records.encoded)
+    for variant in (1, 2):
+        assert judge(other.profile.render(again, variant, SERIAL), other).serial_number == 0x01AAF00D
+    judge(other.profile.sign_response(other.key, [single()], THIS_UPDATE, b"n" * 16), other)
+    sizes = {"p384": 96, "p521": 132, "ed25519": 64, "ed448": 114}
+    assert len(records.encoded) == 61 + 5 + 2 + 2 * (1 + sizes[kind])
+
+
+def test_rsa_pss_of_an_ordinary_rsa_key(issuer: Issuer) -> None:
+    key = native(new_key("rsa"))
+    profile = load_profile(body(issuer_tag=issuer.tag, signature_algorithm=RSA_PSS))
+    (records,) = profile.sign_records(key, [status()], [1], THIS_UPDATE)
+    response = profile.render(records, 1, SERIAL)
+    read = ocsp.load_der_ocsp_response(response)
+    public = serialization.load_der_public_key(key.public_key)
+    check_signature(public, read.signature, read.tbs_response_bytes, pss=True)
+    assert RSA_PSS in response
 
 
 def name_and_key_hash(issuer: Issuer, variant: int) -> tuple[bytes, bytes]:
