@@ -62,6 +62,7 @@ cdef class SigningProfile:
     cdef readonly bytes id
     cdef readonly bytes body
     cdef readonly bytes issuer_tag
+    cdef readonly int generation
     cdef readonly bytes signature_algorithm
     cdef readonly bytes responder_id
     cdef readonly tuple certificates

@@ -4,7 +4,7 @@ One encoder makes the octets that are signed and renders the response from its r
 
 A profile's body, format 1, is the octet 1 and then
 
-    SEQUENCE { issuerTag OCTET STRING, hashes SEQUENCE OF OCTET STRING (name and key, four times),
+    SEQUENCE { issuerTag OCTET STRING, generation INTEGER, hashes SEQUENCE OF OCTET STRING (name and key, four times),
                signatureAlgorithm AlgorithmIdentifier, responderID OCTET STRING (holding its DER),
                certs SEQUENCE OF Certificate, responseExtensions SEQUENCE OF Extension }
 """
@@ -335,15 +335,19 @@ def encode_profile(
     bytes responder_id not None,
     object certificates,
     bytes response_extensions not None=b"",
+    object generation=1,
 ):
     """The body of a profile."""
     cdef bytes body
     cdef SigningProfile profile
+    if not 1 <= generation < 1 << 31:
+        raise ValueError(f"generation {generation} isn't between 1 and 2^31 - 1")
     hashes = [_value(der.OCTET_STRING, octets) for pair in cert_id_hashes for octets in pair]
     certs = list(certificates)
     body = bytes([FORMAT]) + _value(
         der.SEQUENCE,
         _value(der.OCTET_STRING, issuer_tag)
+        + _value(der.INTEGER, generation.to_bytes(generation.bit_length() // 8 + 1, "big"))
         + _value(der.SEQUENCE, b"".join(hashes))
         + signature_algorithm
         + _value(der.OCTET_STRING, responder_id)
@@ -378,6 +382,14 @@ def load_profile(bytes body not None, /):
     if not der.read(&inner, der.OCTET_STRING, &value) or value.length != CERTIFICATE_TAG:
         raise ValueError("a damaged signing profile: issuerTag hasn't 8 octets")
     profile.issuer_tag = value.content[:value.length]
+    if (
+        not der.read(&inner, der.INTEGER, &value)
+        or not der.is_minimal_integer(value.content, value.length)
+        or value.length > 4
+        or value.content[0] & 0x80
+    ):
+        raise ValueError("a damaged signing profile: generation")
+    profile.generation = int.from_bytes(value.content[:value.length], "big")
     if not der.read(&inner, der.SEQUENCE, &value):
         raise ValueError("a damaged signing profile: hashes")
     _set_prefixes(&profile.constants, _elements(&value, der.OCTET_STRING, "hashes"))

@@ -7,7 +7,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memcmp
 
 from responder._native cimport der
-from responder._native.der cimport In, TLV
+from responder._native.der cimport In, Span, TLV
 
 from responder.errors import MalformedRequest
 
@@ -51,7 +51,9 @@ cdef bint parse_request(const unsigned char* octets, size_t size, RequestView* r
     request.count = 0
     request.nonce = NULL
     request.nonce_size = 0
-    request.is_signed = False
+    request.signature_algorithm.size = 0
+    request.certs.size = 0
+    request.preference_count = 0
     request.fault = NULL
     request.offset = 0
     if size > MAX_OCTETS:
@@ -61,14 +63,15 @@ cdef bint parse_request(const unsigned char* octets, size_t size, RequestView* r
         return fail(&parse, b"an OCSPRequest is a DER SEQUENCE", outer.position)
     if not der.at_end(&outer):
         return fail(&parse, b"octets follow the OCSPRequest", outer.position)
+    request.tbs.data = inner.position
     if not der.enter(&inner, der.SEQUENCE, &tbs):
         return fail(&parse, b"tbsRequest isn't a DER SEQUENCE", inner.position)
+    request.tbs.size = <size_t> (inner.position - request.tbs.data)
     if not parse_tbs(&parse, &tbs):
         return False
     if der.next_is(&inner, 0xA0):
         if not parse_signature(&parse, &inner):
             return False
-        request.is_signed = True
     if not der.at_end(&inner):
         return fail(&parse, b"octets follow the parts of OCSPRequest", inner.position)
     return True
@@ -211,6 +214,8 @@ cdef bint parse_extensions(Parse* parse, In* source, unsigned char tag, bint of_
             return fail(parse, b"a critical extension that isn't understood", oid.start)
         if arc == NONCE and of_request and not take_nonce(parse, &content):
             return False
+        if arc == PREFERRED_ALGORITHMS and of_request and not take_preferences(parse, &content):
+            return False
     return True
 
 
@@ -240,23 +245,48 @@ cdef bint take_nonce(Parse* parse, const TLV* content) noexcept nogil:
     return True
 
 
+cdef bint take_preferences(Parse* parse, const TLV* content) noexcept nogil:
+    """PreferredSignatureAlgorithms (RFC 6960 §4.4.7.1); what comes after the first eight isn't looked at."""
+    cdef In source = der.reader(content.content, content.length)
+    cdef In list_, preference
+    cdef TLV algorithm
+    cdef Span* span
+    if not der.enter(&source, der.SEQUENCE, &list_) or not der.at_end(&source):
+        return fail(parse, b"the preferred signature algorithms aren't a DER SEQUENCE", content.start)
+    while not der.at_end(&list_) and parse.request.preference_count < MAX_PREFERENCES:
+        if not der.enter(&list_, der.SEQUENCE, &preference) or not der.read(&preference, der.SEQUENCE, &algorithm):
+            return fail(parse, b"a preferred signature algorithm isn't an AlgorithmIdentifier", content.start)
+        span = &parse.request.preferences[parse.request.preference_count]
+        span.data = algorithm.start
+        span.size = algorithm.total
+        parse.request.preference_count += 1
+    return True
+
+
 cdef bint parse_signature(Parse* parse, In* source) noexcept nogil:
     """optionalSignature is well-formed; whether it verifies isn't asked here."""
     cdef In wrapped, signature, certificates
-    cdef TLV value
+    cdef TLV value, algorithm
+    cdef RequestView* request = parse.request
     if not der.enter(source, 0xA0, &wrapped) or not der.enter(&wrapped, der.SEQUENCE, &signature):
         return fail(parse, b"optionalSignature isn't a DER SEQUENCE", source.position)
     if not der.at_end(&wrapped):
         return fail(parse, b"octets follow optionalSignature", wrapped.position)
-    if not der.read(&signature, der.SEQUENCE, &value):
+    if not der.read(&signature, der.SEQUENCE, &algorithm):
         return fail(parse, b"signatureAlgorithm isn't a DER SEQUENCE", signature.position)
     if not der.read(&signature, der.BIT_STRING, &value) or not is_bit_string(&value):
         return fail(parse, b"signature isn't a BIT STRING", signature.position)
+    request.signature_algorithm.data = algorithm.start
+    request.signature_algorithm.size = algorithm.total
+    request.signature.data = value.content + 1
+    request.signature.size = value.length - 1
     if der.next_is(&signature, 0xA0):
         if not der.enter(&signature, 0xA0, &wrapped) or not der.enter(&wrapped, der.SEQUENCE, &certificates):
             return fail(parse, b"certs isn't a DER SEQUENCE", signature.position)
         if not der.at_end(&wrapped):
             return fail(parse, b"octets follow certs", wrapped.position)
+        request.certs.data = certificates.position
+        request.certs.size = <size_t> (certificates.end - certificates.position)
         while not der.at_end(&certificates):
             if not der.read(&certificates, der.SEQUENCE, &value):
                 return fail(parse, b"a certificate in certs isn't a DER SEQUENCE", certificates.position)
@@ -294,7 +324,30 @@ def parse_ocsp_request(bytes octets not None, /):
             )
         )
     nonce = None if request.nonce == NULL else <bytes> request.nonce[:request.nonce_size]
-    return cert_ids, nonce, bool(request.is_signed)
+    preferences = tuple([octets_of(&request.preferences[index]) for index in range(request.preference_count)])
+    if request.signature_algorithm.size == 0:
+        return cert_ids, nonce, preferences, None
+    signature = (
+        octets_of(&request.tbs),
+        octets_of(&request.signature_algorithm),
+        octets_of(&request.signature),
+        values_of(&request.certs),
+    )
+    return cert_ids, nonce, preferences, signature
+
+
+cdef bytes octets_of(const Span* what):
+    return <bytes> what.data[:what.size]
+
+
+cdef tuple values_of(const Span* what):
+    """The DER of each value, one after the other; what was checked before."""
+    cdef In source = der.reader(what.data, what.size)
+    cdef TLV value
+    cdef list found = []
+    while der.read_any(&source, &value):
+        found.append(<bytes> value.start[:value.total])
+    return tuple(found)
 
 
 def parse_certificate(bytes octets not None, /):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from responder import __version__
-from responder.cli import config, db, demo, imports, issuer, output, revoke, roles
+from responder.cli import config, db, demo, imports, issuer, output, revoke, roles, signer
 
 app = typer.Typer(
     name="certstatus",
@@ -21,6 +21,7 @@ app.command()(roles.work)
 app.command()(roles.crl)
 app.command()(revoke.revoke)
 app.add_typer(issuer.app, name="issuer")
+app.add_typer(signer.app, name="signer")
 app.add_typer(imports.app, name="import")
 app.add_typer(db.app, name="db")
 app.add_typer(config.app, name="config")

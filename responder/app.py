@@ -24,14 +24,25 @@ from responder.crl.delegates import renew_responder_certificates
 from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
 from responder.errors import CertstatusError, ConfigError, StatusUnavailable
+from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
+from responder.ocsp.signed import SignedSource
 from responder.pki import Issuers
 from responder.process import Process, background, repeatedly
-from responder.signing import KeyRing, NativeCRLSigner, NativeSigner, Profiles, Signer, Signers, make_signer
+from responder.signing import (
+    KeyRing,
+    NativeCRLSigner,
+    NativeSigner,
+    NativeVerifier,
+    Profiles,
+    Signer,
+    Signers,
+    make_signer,
+)
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
@@ -130,13 +141,15 @@ class Directory:
         signers = [] if self._keys is None else await self._load_signers(self._keys)
         profiles = await store.profiles()
         known = {profile.id for profile in profiles}
-        # A profile is distributed before it is used (design §3).
+        # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
         for signer in signers:
             if signer.profile.id not in known:
                 await store.add_profile(signer.issuer.id, signer.profile)
-                profiles.append(signer.profile)
+        if any(signer.profile.id not in known for signer in signers):
+            profiles = await store.profiles()
+            known = {profile.id for profile in profiles}
         self.profiles.replace(profiles)
-        self.signers.replace(signers)
+        self.signers.replace([signer for signer in signers if signer.profile.id in known])
 
     async def _load_signers(self, keys: Path) -> list[Signer]:
         ring = KeyRing(keys)
@@ -160,8 +173,8 @@ class Directory:
                 _log.error("key_or_signer_left_out", error=fault)
 
 
-def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[FilterSource, CachedSource]:
-    """filter → cached(redis) → live, and the cached source for its closing."""
+def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[ResponseSource, CachedSource]:
+    """signed → filter → cached(redis) → live, and the cached source for its closing."""
     clock = SystemClock()
     signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
     live = LiveSource(
@@ -181,7 +194,11 @@ def answering_chain(config: Config, stores: Stores, directory: Directory) -> tup
         clock=clock,
         name="redis",
     )
-    return FilterSource(cached, stores.issuers), cached
+    filtered = FilterSource(cached, stores.issuers, algorithms=directory.signers, clock=clock)
+    verified = SignedSource(
+        filtered, issuers=stores.issuers, statuses=stores.statuses, verifier=NativeVerifier(), clock=clock
+    )
+    return verified, cached
 
 
 # --- serve ---------------------------------------------------------------------------------------------------------

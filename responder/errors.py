@@ -52,8 +52,15 @@ class StatusUnavailable(ResponderError):
     label = "status_unavailable"
 
 
+class SignatureRequired(ResponderError):
+    """This issuer answers signed requests only. Source: RFC 6960 §2.3 (sigRequired)."""
+
+    ocsp_status = 5
+    label = "sig_required"
+
+
 class NotAuthoritative(ResponderError):
-    """Not one of our issuers, or a serial we have no record of.
+    """Not one of our issuers, a serial we have no record of, or a client that may not ask.
 
     Source: RFC 6960 §2.3, RFC 9919 §3.2.3.
     """

@@ -172,12 +172,30 @@ class ResponseSigner(Protocol):
         answers: Sequence[tuple[CertIDVariant, int, CertificateStatus | None]],
         *,
         nonce: bytes | None,
+        signature_algorithm: bytes | None = None,
     ) -> Answer:
-        """One SingleResponse for each `(variant, serial_number, status)`, in order; None is answered `unknown`.
+        """One SingleResponse for each `(variant, serial_number, status)`, in order; None stands for never seen.
+
+        Args:
+            signature_algorithm: one of `SignatureAlgorithms.algorithms`, or None for the issuer's own.
 
         Raises:
             SigningFailed, StatusUnavailable: as `RecordSigner.sign`.
         """
+
+
+class SignatureAlgorithms(Protocol):
+    """What can be signed with."""
+
+    def algorithms(self, issuer: Issuer, now: datetime) -> list[bytes]:
+        """DER AlgorithmIdentifiers of the signers that are valid now; the first signs unless told otherwise."""
+
+
+class SignatureVerifier(Protocol):
+    """Verifies signatures that aren't ours."""
+
+    def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the key of this certificate (DER) made the signature, with an algorithm that we know."""
 
 
 class CRLSigner(Protocol):

@@ -144,10 +144,13 @@ class Histogram:
 METRICS: list[Counter | Histogram] = []
 
 _RESULTS = (
-    "good", "revoked", "unknown", "several", "malformed", "unauthorized", "overloaded", "status_unavailable",
-    "internal_error", "signing_failed", "stale",
+    "good", "revoked", "unknown", "several", "malformed", "sig_required", "unauthorized", "overloaded",
+    "status_unavailable", "internal_error", "signing_failed", "stale",
 )  # fmt: skip
-_KEYS = ("ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other")
+_KEYS = (
+    "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other", "ed25519", "ed448",
+    "ml-dsa-44", "ml-dsa-65", "ml-dsa-87",
+)  # fmt: skip
 _DAY = 86400
 
 REQUESTS = Counter("ocsp_requests_total", "OCSP requests answered.", method=("get", "post", "other"), result=_RESULTS)
@@ -158,7 +161,7 @@ CERT_ID_HASHES = Counter(
     hash=("sha1", "sha256", "sha384", "sha512", "unknown"),
 )
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
-SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature, which is ignored.")
+SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature.")
 RESPONSE_AGE = Histogram(
     "ocsp_response_age_seconds",
     "Time since this_update of what was answered (incident I-2).",

@@ -109,17 +109,22 @@ HASH_NAMES = ("unknown", "sha1", "sha256", "sha384", "sha512")
 
 
 class NoncePolicy(IntEnum):
-    """What an issuer does with a nonce: `optional` echoes and signs live, `ignore` answers from the cache."""
+    """What an issuer does with a nonce: `optional` echoes and signs live, `ignore` answers from the cache, `required`
+    refuses requests without one."""
 
     optional = 0
     ignore = 1
+    required = 2
 
 
 class UnknownSerial(IntEnum):
-    """What an issuer answers for a serial it never saw. Source: RFC 6960 §2.2, RFC 9919 §3.2.3."""
+    """What an issuer answers for a serial it never saw: `revoked` is RFC 6960's extended revoke, `good` is for issuers
+    whose statuses come from CRLs. Source: RFC 6960 §2.2, §4.4.8; RFC 9919 §3.2.3."""
 
     unauthorized = 0
     unknown = 1
+    revoked = 2
+    good = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +141,32 @@ class CertID:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSignature:
+    """The optionalSignature of a request, unverified: the DER it is of, its AlgorithmIdentifier (DER), its octets, and
+    DER certificates. Source: RFC 6960 §4.1.1."""
+
+    tbs_request: bytes
+    signature_algorithm: bytes
+    signature: bytes
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OCSPRequest:
-    """A request read strictly. `nonce` is the extnValue's content, 1 to 130 bytes, to be returned unchanged."""
+    """A request read strictly.
+
+    Attributes:
+        nonce: the extnValue's content, 1 to 130 bytes, to be returned unchanged.
+        preferred: signature algorithms the client would like, DER AlgorithmIdentifiers, the dearest first.
+        signature_algorithm: which of them is to be signed with, where the issuer allows such a wish and it makes a
+            difference (`ocsp/filter.py`); then the answer is signed live.
+    """
 
     cert_ids: tuple[CertID, ...]
     nonce: bytes | None = None
-    is_signed: bool = False
+    preferred: tuple[bytes, ...] = ()
+    signature: RequestSignature | None = None
+    signature_algorithm: bytes | None = None
 
 
 def parse_ocsp_request(der: bytes) -> OCSPRequest:
@@ -150,14 +175,15 @@ def parse_ocsp_request(der: bytes) -> OCSPRequest:
     Raises:
         MalformedRequest: with the reason and its offset.
     """
-    cert_ids, nonce, is_signed = _parse_ocsp_request(der)
+    cert_ids, nonce, preferred, signature = _parse_ocsp_request(der)
     return OCSPRequest(
         tuple(
             CertID(CertIDVariant(variant), name_hash, key_hash, decode_serial(serial))
             for variant, name_hash, key_hash, serial in cert_ids
         ),
         nonce,
-        is_signed,
+        preferred,
+        None if signature is None else RequestSignature(*signature),
     )
 
 
@@ -186,12 +212,34 @@ def from_epoch_seconds(seconds: int) -> datetime:
 class IssuerPolicy:
     """What an operator decides per issuer (`certstatus issuer set`).
 
-    `refresh` is counted from this_update; `crl_delay` is how long a revocation may wait for its CRL, at most.
+    Attributes:
+        require_signature: unsigned requests are answered sigRequired, signed ones are verified (RFC 6960 §2.3).
+        honour_preferred: sign live with an algorithm that the client prefers, when a signer for it is there.
+        rsa_pss: sign with RSASSA-PSS where the key is RSA.
+        baseline: the CA/Browser Forum's Baseline Requirements apply.
+        archive: go on answering after a certificate has expired, with archiveCutoff; for `archive_retention`, or for
+            ever when that is None (then the cut-off is the CA's notBefore, ETSI EN 319 411-2).
+        cert_hash: prove with certHash that a certificate is known, where its hash is (Common PKI).
+        crl_url: named in the answers for revoked certificates (RFC 6960 §4.4.2).
+        compromised_at: since when the CA's key isn't its own any more: everything is revoked (RFC 6960 §2.7).
+        generation: of the answers; raised when all that were made before must not be used any more.
+        refresh: counted from this_update.
+        crl_delay: how long a revocation may wait for its CRL, at most.
     """
 
     nonce: NoncePolicy = NoncePolicy.optional
     unknown_serial: UnknownSerial = UnknownSerial.unauthorized
+    require_signature: bool = False
+    honour_preferred: bool = False
     responder_id_by_name: bool = False
+    rsa_pss: bool = False
+    baseline: bool = False
+    archive: bool = False
+    archive_retention: timedelta | None = None
+    cert_hash: bool = False
+    crl_url: str | None = None
+    compromised_at: datetime | None = None
+    generation: int = 1
     validity: timedelta = timedelta(days=4)
     refresh: timedelta = timedelta(hours=36)
     max_age: timedelta = timedelta(hours=1)
@@ -220,6 +268,7 @@ class Issuer:
     public_key: bytes
     cert_id_hashes: tuple[tuple[bytes, bytes], ...]
     key_identifier: bytes
+    not_before: datetime
     not_after: datetime
     policy: IssuerPolicy = field(default_factory=IssuerPolicy)
 
@@ -239,7 +288,7 @@ def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None 
     try:
         _, _, name, spki, key_bits = parse_certificate(certificate)
         parsed = x509.load_der_x509_certificate(certificate)
-        not_after = parsed.not_valid_after_utc
+        not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
     except ValueError as error:
         raise ConfigError(f"issuer {issuer_id}: the certificate can't be read: {error}") from error
     try:
@@ -256,6 +305,7 @@ def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None 
             (hashlib.new(h, name).digest(), hashlib.new(h, key_bits).digest()) for h in HASH_NAMES[1:]
         ),
         key_identifier=ski,
+        not_before=not_before,
         not_after=not_after,
         policy=policy or IssuerPolicy(),
     )
@@ -337,7 +387,8 @@ class RevokedInfo:
 
 @dataclass(frozen=True, slots=True)
 class CertificateStatus:
-    """What the authority says of one certificate. `not_before` and `not_after` are None where never told."""
+    """What the authority says of one certificate. `not_before`, `not_after` and the SHA-256 of the whole certificate
+    are None where never told."""
 
     certificate: Certificate
     cert_status: CertStatus
@@ -345,6 +396,17 @@ class CertificateStatus:
     revoked_info: RevokedInfo | None = None
     not_before: datetime | None = None
     not_after: datetime | None = None
+    certificate_sha256: bytes | None = None
+
+    def may_be_answered(self, now: datetime) -> bool:
+        """Whether producedAt = `now` lies in the certificate's validity as far as that is known, or in the time for
+        which the issuer keeps an archive (standards §1.8; RFC 6960 §4.4.4)."""
+        if self.not_before is not None and now < self.not_before:
+            return False
+        if self.not_after is None or now <= self.not_after:
+            return True
+        policy = self.certificate.issuer.policy
+        return policy.archive and (policy.archive_retention is None or now <= self.not_after + policy.archive_retention)
 
 
 def tombstone_for(status: CertificateStatus) -> Records:

@@ -23,6 +23,7 @@ from responder._native import (
     PrivateKey,
     encode_profile,
     load_private_key,
+    verify,
 )
 from responder.errors import ConfigError, CRLError, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
@@ -35,7 +36,6 @@ from responder.pki import (
     Records,
     ResponseTimes,
     RevokedCertificate,
-    RevokedInfo,
     SigningProfile,
     encode_serial,
     epoch_seconds,
@@ -43,6 +43,7 @@ from responder.pki import (
     parse_certificate,
     response_times,
 )
+from responder.singles import der_value, response_extensions, revocation_fields, single_status
 
 _log = log.get("signing")
 
@@ -50,6 +51,7 @@ __all__ = [
     "KeyRing",
     "NativeCRLSigner",
     "NativeSigner",
+    "NativeVerifier",
     "PrivateKey",
     "Profiles",
     "Signer",
@@ -60,7 +62,7 @@ __all__ = [
 
 # A P-256 signature takes about 30 µs, a hop to a thread and back more; RSA-2048 takes about 800 µs
 # (docs/decisions/0003).
-_INLINE_SIGNATURES = {"ecdsa-p256": 4}
+_INLINE_SIGNATURES = {"ecdsa-p256": 4, "ed25519": 4}
 
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
 """Nothing is signed when this host and the database differ by more (design §4.8)."""
@@ -176,36 +178,48 @@ def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
         try:
             parsed.extensions.get_extension_for_class(x509.OCSPNoCheck)
         except x509.ExtensionNotFound:
-            _log.warning("responder_certificate_without_nocheck", issuer=issuer.id, serial=hex(parsed.serial_number))
+            if issuer.policy.baseline:
+                faults.append(
+                    f"{where}: it has no id-pkix-ocsp-nocheck, which the Baseline Requirements want (7.1.2.8)"
+                )
+            else:
+                _log.warning(
+                    "responder_certificate_without_nocheck", issuer=issuer.id, serial=hex(parsed.serial_number)
+                )
     if faults:
         raise ConfigError(*faults)
     responder_id = (
-        _explicit(1, subject)
+        der_value(0xA1, subject)
         if issuer.policy.responder_id_by_name
         # byKey is SHA-1 whatever the CertID's hash (requirement 6960-16).
-        else _explicit(2, b"\x04\x14" + hashlib.sha1(key_bits, usedforsecurity=False).digest())
+        else der_value(0xA2, der_value(0x04, hashlib.sha1(key_bits, usedforsecurity=False).digest()))
     )
     profile = load_profile(
         encode_profile(
             issuer_tag=issuer.tag,
             cert_id_hashes=issuer.cert_id_hashes,
-            signature_algorithm=key.signature_algorithm,
+            signature_algorithm=_signature_algorithm(issuer, key),
             responder_id=responder_id,
             certificates=[] if is_issuer_itself else [certificate],
+            response_extensions=response_extensions(issuer.policy),
+            generation=issuer.policy.generation,
         )
     )
     return Signer(issuer, key, profile, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
 
 
-def _explicit(tag: int, der: bytes) -> bytes:
-    """`der` under the constructed context tag `[tag]`."""
-    size = len(der)
-    length = (
-        bytes([size])
-        if size < 128
-        else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes((size.bit_length() + 7) // 8, "big")
-    )
-    return bytes([0xA0 | tag]) + length + der
+_RSA_PSS = bytes.fromhex(
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
+)
+"""RSASSA-PSS with SHA-256, byte for byte as BR 7.1.3.2.1 has it."""
+
+
+def _signature_algorithm(issuer: Issuer, key: PrivateKey) -> bytes:
+    """What `key` signs with for this issuer: its own algorithm, or PSS where that was chosen and the key is RSA."""
+    if issuer.policy.rsa_pss and _RSA_PSS in key.signature_algorithms:
+        return _RSA_PSS
+    return key.signature_algorithm
 
 
 class Signers:
@@ -222,16 +236,27 @@ class Signers:
             by_issuer.setdefault(signer.issuer.id, []).append(signer)
         self._by_issuer = by_issuer
 
-    def for_issuer(self, issuer: Issuer, now: datetime) -> Signer:
-        """The signer to use at this moment.
+    def for_issuer(self, issuer: Issuer, now: datetime, signature_algorithm: bytes | None = None) -> Signer:
+        """The signer to use at this moment, or the one for an algorithm that `algorithms` has.
 
         Raises:
             StatusUnavailable: none here, or none valid now.
         """
         for signer in self._by_issuer.get(issuer.id, ()):
-            if signer.not_before <= now < signer.not_after:
+            if signer.not_before <= now < signer.not_after and signature_algorithm in {
+                None,
+                signer.profile.signature_algorithm,
+            }:
                 return signer
         raise StatusUnavailable(f"no valid responder key and certificate for issuer {issuer.id} on this host")
+
+    def algorithms(self, issuer: Issuer, now: datetime) -> list[bytes]:
+        """See `SignatureAlgorithms.algorithms`."""
+        return [
+            signer.profile.signature_algorithm
+            for signer in self._by_issuer.get(issuer.id, ())
+            if signer.not_before <= now < signer.not_after
+        ]
 
     def has(self, issuer: Issuer) -> bool:
         """Whether there is any signer for this issuer."""
@@ -275,11 +300,12 @@ class NativeSigner:
         rows = []
         for status in statuses:
             times = self._times(signer, status.version.as_of, now)
-            revocation_time, reason = _revocation(status.revoked_info)
+            single = single_status(issuer, status, now)
+            revocation_time, reason = revocation_fields(single.revoked_info)
             rows.append(
                 (
                     status.certificate.serial,
-                    int(status.cert_status),
+                    int(single.cert_status),
                     revocation_time,
                     reason,
                     epoch_seconds(times.this_update),
@@ -287,7 +313,7 @@ class NativeSigner:
                     status.version.epoch,
                     status.version.number,
                     status.version.as_of_microseconds,
-                    b"",
+                    single.extensions,
                 )
             )
         variants = [int(variant) for variant in issuer.policy.variants]
@@ -307,28 +333,29 @@ class NativeSigner:
         answers: Sequence[tuple[CertIDVariant, int, CertificateStatus | None]],
         *,
         nonce: bytes | None,
+        signature_algorithm: bytes | None = None,
     ) -> Answer:
         """See `ResponseSigner.sign_response`."""
         now = self._clock.now()
-        signer = self._signers.for_issuer(issuer, now)
+        signer = self._signers.for_issuer(issuer, now, signature_algorithm)
         # One response, one set of times: the earliest of what was read. A serial we never saw is unknown as of now.
         as_of = min((status.version.as_of for _, _, status in answers if status is not None), default=now)
         times = self._times(signer, as_of, now)
         this_update, next_update = epoch_seconds(times.this_update), epoch_seconds(times.next_update)
         singles = []
         for variant, serial_number, status in answers:
-            cert_status = CertStatus.UNKNOWN if status is None else status.cert_status
-            revocation_time, reason = _revocation(None if status is None else status.revoked_info)
+            single = single_status(issuer, status, now)
+            revocation_time, reason = revocation_fields(single.revoked_info)
             singles.append(
                 (
                     int(variant),
                     encode_serial(serial_number),
-                    int(cert_status),
+                    int(single.cert_status),
                     revocation_time,
                     reason,
                     this_update,
                     next_update,
-                    b"",
+                    single.extensions,
                 )
             )
         started = time.perf_counter()
@@ -368,11 +395,16 @@ class NativeSigner:
         return times
 
 
-def _revocation(revoked_info: RevokedInfo | None) -> tuple[int, int]:
-    if revoked_info is None:
-        return -1, -1
-    reason = revoked_info.revocation_reason
-    return epoch_seconds(revoked_info.revocation_time), -1 if reason is None else int(reason)
+class NativeVerifier:
+    """Verifies with the native core; implements `SignatureVerifier`."""
+
+    def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
+        """See `SignatureVerifier.verifies`."""
+        try:
+            verify(parse_certificate(certificate)[3], signature_algorithm, message, signature)
+        except ValueError:
+            return False
+        return True
 
 
 class NativeCRLSigner:
@@ -407,8 +439,7 @@ class NativeCRLSigner:
             info = entry.revoked_info
             builder.add(
                 entry.serial,
-                epoch_seconds(info.revocation_time),
-                -1 if info.revocation_reason is None else int(info.revocation_reason),
+                *revocation_fields(info),
                 -1 if info.invalidity_date is None else epoch_seconds(info.invalidity_date),
             )
         try:
@@ -421,6 +452,7 @@ class NativeCRLSigner:
                 epoch_seconds(this_update),
                 epoch_seconds(next_update),
                 b"",
+                _signature_algorithm(issuer, key),
             )
         except ValueError as error:
             raise SigningFailed(f"CRL of issuer {issuer.id}: {error}") from error

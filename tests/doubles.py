@@ -91,9 +91,11 @@ class MemoryStatuses:
         if self.down:
             raise StatusUnavailable("the database is down")
         self.reads += 1
+        now = self.clock.now()
         found = [
-            None if row is None else replace(row, version=replace(row.version, as_of=self.clock.now()))
-            for row in map(self.rows.get, certificates)
+            # Of the certificate asked: its issuer's policy may have changed since the row was written.
+            None if row is None else replace(row, certificate=asked, version=replace(row.version, as_of=now))
+            for asked, row in ((each, self.rows.get(each)) for each in certificates)
         ]
         await asyncio.sleep(0)
         if self.before_read_returns is not None:

@@ -33,12 +33,20 @@ MAX_CERT_IDS: Final[int]
 # CertID variants: 1 SHA-1, 2 SHA-256, 3 SHA-384, 4 SHA-512 with NULL parameters; + 16 with absent parameters;
 # 0 a hash we don't know.
 
-def parse_ocsp_request(octets: bytes, /) -> tuple[list[tuple[int, bytes, bytes, bytes]], bytes | None, bool]:
+def parse_ocsp_request(
+    octets: bytes, /
+) -> tuple[
+    list[tuple[int, bytes, bytes, bytes]],
+    bytes | None,
+    tuple[bytes, ...],
+    tuple[bytes, bytes, bytes, tuple[bytes, ...]] | None,
+]:
     """Read an OCSPRequest strictly; all input must be consumed.
 
     Returns:
-        The CertIDs as `(variant, issuer_name_hash, issuer_key_hash, serial)`, the nonce's extnValue content or
-        None, and whether the request carries an optionalSignature.
+        The CertIDs as `(variant, issuer_name_hash, issuer_key_hash, serial)`; the nonce's extnValue content or
+        None; the preferred signature algorithms (DER AlgorithmIdentifiers, the first eight); and the optionalSignature
+        as `(tbsRequest, signatureAlgorithm, signature, certs)` or None, unverified.
 
     Raises:
         MalformedRequest: with a sentence that says what and at which offset.
@@ -111,6 +119,9 @@ class SigningProfile:
     def issuer_tag(self) -> bytes:
         """8 octets, see `pki.Issuer.tag`."""
     @property
+    def generation(self) -> int:
+        """Tells profiles apart that are otherwise the same, so that one can be retired and its successor used."""
+    @property
     def signature_algorithm(self) -> bytes: ...
     @property
     def responder_id(self) -> bytes: ...
@@ -166,10 +177,12 @@ def encode_profile(
     responder_id: bytes,
     certificates: Sequence[bytes],
     response_extensions: bytes = b"",
+    generation: int = 1,
 ) -> bytes:
     """The body of a profile.
 
     Args:
+        generation: 1 to 2^31 - 1.
         cert_id_hashes: `(issuer_name_hash, issuer_key_hash)` for SHA-1, SHA-256, SHA-384 and SHA-512, in that order.
         responder_id: DER of the ResponderID CHOICE, with its explicit tag.
         response_extensions: DER Extension values one after the other, in every answer of this profile.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -42,8 +42,8 @@ def issue_responder_certificate(
     """
     ca = x509.load_der_x509_certificate(issuer.certificate)
     key = serialization.load_der_public_key(public_key)
-    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise ConfigError(f"a responder key of type {type(key).__name__} can't be certified; use P-256 or RSA")
+    if not isinstance(key, _CERTIFIED):
+        raise ConfigError(f"a responder key of type {type(key).__name__} can't be certified; use ECDSA, RSA or EdDSA")
     organization = [
         attribute for attribute in ca.subject if attribute.oid in {NameOID.COUNTRY_NAME, NameOID.ORGANIZATION_NAME}
     ]
@@ -61,9 +61,32 @@ def issue_responder_certificate(
         .add_extension(x509.KeyUsage(True, False, False, False, False, False, False, False, False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
         .add_extension(x509.OCSPNoCheck(), critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .sign(ca_key, _hash_for(ca_key), rsa_padding=_padding_for(issuer, ca_key))
     )
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+_CERTIFIED = (
+    ec.EllipticCurvePublicKey,
+    rsa.RSAPublicKey,
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+)
+
+
+def _hash_for(ca_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+    """What the CA's key signs certificates with, as BR 7.1.3.2 has it; None where the algorithm hashes for itself."""
+    if isinstance(ca_key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+        return None
+    if isinstance(ca_key, ec.EllipticCurvePrivateKey) and ca_key.curve.key_size > 256:
+        return hashes.SHA384() if ca_key.curve.key_size == 384 else hashes.SHA512()
+    return hashes.SHA256()
+
+
+def _padding_for(issuer: Issuer, ca_key: CertificateIssuerPrivateKeyTypes) -> padding.PSS | None:
+    if issuer.policy.rsa_pss and isinstance(ca_key, rsa.RSAPrivateKey):
+        return padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
+    return None
 
 
 CAKeys = Callable[[bytes], CertificateIssuerPrivateKeyTypes | None]

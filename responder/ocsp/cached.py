@@ -12,9 +12,11 @@ from responder.interfaces import Clock, RecordStore, ResponseSource, SigningProf
 from responder.pki import (
     Answer,
     CertID,
+    CertIDVariant,
     Certificate,
     CertStatus,
     Issuers,
+    NoncePolicy,
     OCSPRequest,
     Records,
     StatusVersion,
@@ -55,13 +57,30 @@ class CachedSource:
         """See `ResponseSource.respond`."""
         if len(request.cert_ids) != 1:
             return await self._inner.respond(request)
-        if request.nonce is None:
+        plain = self._without_wishes(request)
+        if plain == request:
             return await self._respond_to_one(request)
         try:
             return await self._inner.respond(request)
         except Overloaded:
+            if request.nonce is not None and self._requires_nonce(request.cert_ids[0]):
+                raise
             # The fullest answer without the option is better than none (RFC 9919 §3.2.1).
-            return await self._respond_to_one(replace(request, nonce=None))
+            return await self._respond_to_one(plain)
+
+    def _without_wishes(self, request: OCSPRequest) -> OCSPRequest:
+        """The nearest request that can be answered from the store: no nonce, the issuer's own algorithm, and NULL
+        parameters of the hash where absent ones were asked for."""
+        cert_id = request.cert_ids[0]
+        issuer = self._issuers.find(cert_id)
+        with_null = cert_id.variant - 16
+        if issuer is not None and cert_id.variant not in issuer.policy.variants and with_null in issuer.policy.variants:
+            cert_id = replace(cert_id, variant=CertIDVariant(with_null))
+        return replace(request, cert_ids=(cert_id,), nonce=None, signature_algorithm=None)
+
+    def _requires_nonce(self, cert_id: CertID) -> bool:
+        issuer = self._issuers.find(cert_id)
+        return issuer is not None and issuer.policy.nonce is NoncePolicy.required
 
     async def close(self) -> None:
         """Wait for the flights under way."""

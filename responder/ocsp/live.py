@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from responder.errors import MalformedRequest, NotAuthoritative, Overloaded, StatusUnavailable
@@ -82,18 +82,16 @@ class LiveSource:
             if any(len(certificate.serial) > MAX_SERIAL_OCTETS for certificate in certificates):
                 raise MalformedRequest(f"a serial number of more than {MAX_SERIAL_OCTETS} octets")
             statuses = await self._statuses.status_of(certificates)
-            known = [self._in_its_lifetime(status) for status in statuses if status is not None]
-            if not known and issuer.policy.unknown_serial is UnknownSerial.unauthorized:
-                # RFC 9919 §3.2.3; design §7. Costs no signature.
-                raise NotAuthoritative("no record of this serial number")
+            self._require_authority(issuer, statuses)
             cert_id = request.cert_ids[0]
             if (
                 len(request.cert_ids) == 1
                 and request.nonce is None
-                and known
+                and request.signature_algorithm is None
+                and statuses[0] is not None
                 and cert_id.variant in issuer.policy.variants
             ):
-                return await self._sign_records(issuer, request, known[0])
+                return await self._sign_records(issuer, request, statuses[0])
             return await self._responses.sign_response(
                 issuer,
                 [
@@ -101,7 +99,23 @@ class LiveSource:
                     for cert_id, status in zip(request.cert_ids, statuses, strict=True)
                 ],
                 nonce=request.nonce,
+                signature_algorithm=request.signature_algorithm,
             )
+
+    def _require_authority(self, issuer: Issuer, statuses: Sequence[CertificateStatus | None]) -> None:
+        """Something must be there to say (RFC 9919 §3.2.3; design §7). Costs no signature.
+
+        Raises:
+            NotAuthoritative: no certificate that we know, or none at a time at which we may answer for it.
+        """
+        now = self._clock.now()
+        policy = issuer.policy
+        if any(status is not None and status.may_be_answered(now) for status in statuses):
+            return
+        if any(status is not None for status in statuses):
+            raise NotAuthoritative("the certificate isn't valid at this time")
+        if policy.unknown_serial is UnknownSerial.unauthorized and policy.compromised_at is None:
+            raise NotAuthoritative("no record of this serial number")
 
     async def _sign_records(self, issuer: Issuer, request: OCSPRequest, status: CertificateStatus) -> Answer:
         (records,) = await self._records.sign([status])
@@ -122,15 +136,6 @@ class LiveSource:
             profile=profile,
             cert_id=request.cert_ids[0],
         )
-
-    def _in_its_lifetime(self, status: CertificateStatus) -> CertificateStatus:
-        # producedAt never lies outside the certificate's validity where it is known (standards §1.8).
-        now = self._clock.now()
-        if (status.not_after is not None and now > status.not_after) or (
-            status.not_before is not None and now < status.not_before
-        ):
-            raise NotAuthoritative("the certificate isn't valid at this time")
-        return status
 
 
 MAX_SERIAL_OCTETS = 256

@@ -95,7 +95,7 @@ class Relay:
                 # The row is gone: what it said may not be answered any more.
                 gone = CertificateStatus(change.certificate, CertStatus.UNKNOWN, change.version)
                 batch.append((change.certificate, tombstone_for(gone)))
-            elif is_in_lifetime(status, self._clock.now()):
+            elif status.may_be_answered(self._clock.now()):
                 by_issuer[status.certificate.issuer].append(status)
             else:
                 batch.append((status.certificate, tombstone_for(status)))
@@ -108,13 +108,6 @@ class Relay:
                 signed = [tombstone_for(status) for status in changed]
             batch += [(status.certificate, records) for status, records in zip(changed, signed, strict=True)]
         await self._records.put_many(batch)
-
-
-def is_in_lifetime(status: CertificateStatus, now: datetime) -> bool:
-    """Whether producedAt = `now` lies in the certificate's validity, as far as it is known (standards §1.8)."""
-    return (status.not_before is None or status.not_before <= now) and (
-        status.not_after is None or now <= status.not_after
-    )
 
 
 class Presigner:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -13,32 +13,15 @@ from cryptography.hazmat.primitives import serialization
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
 from responder.pki import (
-    CertIDVariant,
     Issuer,
-    IssuerPolicy,
-    NoncePolicy,
     ResponderCertificate,
     SigningProfile,
-    UnknownSerial,
     encode_serial,
     load_profile,
     make_issuer,
 )
-from responder.storage.postgres import Connection, Row, acquired
-
-_POLICY_COLUMNS: Mapping[str, str] = {
-    "nonce": "optional or ignore",
-    "unknown_serial": "unauthorized or unknown",
-    "responder_id_by_name": "true or false",
-    "validity_seconds": "28799 to 604799 (8 h to 7 d, both counted inclusively), at least twice refresh_seconds",
-    "refresh_seconds": "60 to half of validity_seconds",
-    "max_age_seconds": "0 to 86400",
-    "hash_algorithms": "some of sha1,sha256,sha384,sha512, separated by commas",
-    "crl_validity_seconds": "3600 to 863999 (10 d, counted inclusively), more than crl_interval_seconds",
-    "crl_interval_seconds": "60 to 604800, less than crl_validity_seconds",
-    "crl_delay_seconds": "0 to 86400",
-}
-_BOOLEANS = {"true": True, "false": False}
+from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
+from responder.storage.postgres import Connection, acquired
 
 
 class PostgresIssuers:
@@ -51,7 +34,7 @@ class PostgresIssuers:
         """All issuers with their policies."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch("SELECT * FROM issuers ORDER BY id")
-        return [make_issuer(row["id"], row["certificate"], _policy(row)) for row in rows]
+        return [make_issuer(row["id"], row["certificate"], policy_from(row)) for row in rows]
 
     async def add(self, issuer: Issuer, *, responder_certificate: bytes | None = None) -> None:
         """Answer for this issuer from now on; with its first responder certificate (DER) in the same transaction.
@@ -63,26 +46,15 @@ class PostgresIssuers:
         async with acquired(self._pool) as connection:
             try:
                 async with connection.transaction():
+                    columns = {
+                        "id": issuer.id,
+                        "tag": issuer.tag,
+                        "certificate": issuer.certificate,
+                        **columns_of(policy),
+                    }
+                    places = ", ".join(f"${index}" for index in range(1, len(columns) + 1))
                     await connection.execute(
-                        """
-                        INSERT INTO issuers (id, tag, certificate, nonce, unknown_serial, responder_id_by_name,
-                            validity_seconds, refresh_seconds, max_age_seconds, hash_algorithms,
-                            crl_validity_seconds, crl_interval_seconds, crl_delay_seconds)
-                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-                        """,
-                        issuer.id,
-                        issuer.tag,
-                        issuer.certificate,
-                        policy.nonce.name,
-                        policy.unknown_serial.name,
-                        policy.responder_id_by_name,
-                        _seconds(policy.validity),
-                        _seconds(policy.refresh),
-                        _seconds(policy.max_age),
-                        [variant.hash_name for variant in policy.variants],
-                        _seconds(policy.crl_validity),
-                        _seconds(policy.crl_interval),
-                        _seconds(policy.crl_delay),
+                        f"INSERT INTO issuers ({', '.join(columns)}) VALUES ({places})", *columns.values()
                     )
                     # Each slice in its phase: certificates registered later are signed through the outbox at once.
                     await connection.execute(
@@ -115,7 +87,7 @@ class PostgresIssuers:
         Raises:
             ConfigError: every name or value that can't be, with what it may be.
         """
-        values = _read_changes(changes)
+        values = read_changes(changes)
         async with acquired(self._pool) as connection:
             assignments = ", ".join(f"{name} = ${index}" for index, name in enumerate(values, start=2))
             try:
@@ -125,8 +97,7 @@ class PostgresIssuers:
                     *values.values(),
                 )
             except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
-                allowed = "; ".join(f"{name} is {changes[name]}, it may be {_POLICY_COLUMNS[name]}" for name in changes)
-                raise ConfigError(f"issuer {issuer_id}: {allowed}") from error
+                raise ConfigError(f"issuer {issuer_id}: {what_they_may_be(changes)}") from error
             if updated == "UPDATE 0":
                 raise ConfigError(f"{issuer_id}: there is no such issuer; certstatus issuer list shows them")
 
@@ -143,6 +114,36 @@ class PostgresIssuers:
         """Let this certificate (DER) sign for the issuer; again is harmless."""
         async with acquired(self._pool) as connection:
             await _add_responder_certificate(connection, issuer_id, certificate)
+
+    async def retire_responder_certificate(self, issuer: Issuer, certificate: bytes, *, now: bool, actor: str) -> int:
+        """Let a certificate (DER) sign no more; with `now`, what it has signed isn't answered any more either, and
+        everything of the issuer is due to be signed again.
+
+        Returns:
+            How many signing profiles were retired.
+
+        Raises:
+            ConfigError: it isn't one of the issuer's, or is retired already.
+        """
+        async with acquired(self._pool) as connection, connection.transaction():
+            updated = await connection.execute(
+                "UPDATE responder_certificates SET retired_at = now() "
+                "WHERE issuer_id = $1 AND certificate = $2 AND retired_at IS NULL",
+                issuer.id,
+                certificate,
+            )
+            if updated == "UPDATE 0":
+                raise ConfigError(
+                    f"issuer {issuer.id} has no such responder certificate in use; certstatus signer list shows them"
+                )
+            retired = await _retire_profiles(connection, issuer, certificate) if now else 0
+            await connection.execute(
+                "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, 'retire-signer', $2, $3)",
+                actor[:200],
+                issuer.id,
+                {"certificate_sha256": hashlib.sha256(certificate).hexdigest(), "now": now, "profiles": retired},
+            )
+        return retired
 
     async def profiles(self) -> list[SigningProfile]:
         """Those not retired. One of a format that this version doesn't know is left out: its records are misses."""
@@ -202,6 +203,25 @@ def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
     )
 
 
+async def _retire_profiles(connection: Connection, issuer: Issuer, certificate: bytes) -> int:
+    rows = await connection.fetch(
+        "SELECT id, body FROM signing_profiles WHERE issuer_id = $1 AND retired_at IS NULL", issuer.id
+    )
+    signed_by = () if certificate == issuer.certificate else (certificate,)
+    retired = []
+    for row in rows:
+        try:
+            if load_profile(row["body"]).certificates[:1] == signed_by:
+                retired.append(row["id"])
+        except ValueError:  # made by a later version beside this one: its signer may be the one that is retired
+            retired.append(row["id"])
+    await connection.execute("UPDATE signing_profiles SET retired_at = now() WHERE id = ANY($1::bytea[])", retired)
+    await connection.execute(
+        "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1", issuer.id
+    )
+    return len(retired)
+
+
 async def _add_responder_certificate(connection: Connection, issuer_id: str, certificate: bytes) -> None:
     parsed = x509.load_der_x509_certificate(certificate)
     await connection.execute(
@@ -213,49 +233,3 @@ async def _add_responder_certificate(connection: Connection, issuer_id: str, cer
         parsed.not_valid_before_utc,
         parsed.not_valid_after_utc,
     )
-
-
-def _policy(row: Row) -> IssuerPolicy:
-    return IssuerPolicy(
-        nonce=NoncePolicy[row["nonce"]],
-        unknown_serial=UnknownSerial[row["unknown_serial"]],
-        responder_id_by_name=row["responder_id_by_name"],
-        validity=timedelta(seconds=row["validity_seconds"]),
-        refresh=timedelta(seconds=row["refresh_seconds"]),
-        max_age=timedelta(seconds=row["max_age_seconds"]),
-        variants=tuple(sorted(CertIDVariant[name.upper()] for name in row["hash_algorithms"])),
-        crl_validity=timedelta(seconds=row["crl_validity_seconds"]),
-        crl_interval=timedelta(seconds=row["crl_interval_seconds"]),
-        crl_delay=timedelta(seconds=row["crl_delay_seconds"]),
-    )
-
-
-def _read_changes(changes: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    faults = []
-    for name, text in changes.items():
-        if name not in _POLICY_COLUMNS:
-            faults.append(f"{name}: there is nothing of this name to set; it is one of {', '.join(_POLICY_COLUMNS)}")
-            continue
-        fault = f"{name} is {text!r}, it may be {_POLICY_COLUMNS[name]}"
-        if name.endswith("_seconds"):
-            if text.isascii() and text.isdigit() and len(text) <= 9:
-                values[name] = int(text)
-            else:
-                faults.append(fault)
-        elif name == "responder_id_by_name":
-            if text in _BOOLEANS:
-                values[name] = _BOOLEANS[text]
-            else:
-                faults.append(fault)
-        elif name == "hash_algorithms":
-            values[name] = [part.strip() for part in text.split(",")]
-        else:
-            values[name] = text
-    if faults:
-        raise ConfigError(*faults)
-    return values
-
-
-def _seconds(span: timedelta) -> int:
-    return span // timedelta(seconds=1)

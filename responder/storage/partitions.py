@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from responder.pki import Certificate, CertificateStatus, Issuer, decode_serial
+from responder.pki import Certificate, CertificateStatus, Issuer, IssuerPolicy, decode_serial
 from responder.storage.postgres import acquired
 from responder.storage.statuses import _COLUMNS, status_from
 
@@ -54,13 +54,15 @@ class PostgresPartitions:
                     f"""
                     SELECT serial, {_COLUMNS}, now() AS as_of FROM certificates c
                     WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND serial > $3
-                        AND (not_before IS NULL OR not_before <= now()) AND (not_after IS NULL OR not_after >= now())
+                        AND (not_before IS NULL OR not_before <= now())
+                        AND (not_after IS NULL OR not_after + $5::interval >= now())
                     ORDER BY serial LIMIT $4
                     """,
                     issuer.id,
                     list(partitions),
                     after,
                     chunk,
+                    _archived(issuer.policy),
                 )
             if rows:
                 yield [status_from(Certificate(issuer, decode_serial(row["serial"])), row) for row in rows]
@@ -88,8 +90,24 @@ class PostgresPartitions:
         async with acquired(self._pool) as connection:
             await connection.execute("UPDATE partitions SET due_at = now() WHERE issuer_id = $1", issuer_id)
 
+    async def overdue(self, issuer_id: str) -> int:
+        """How many slices of an issuer are due and not signed yet."""
+        async with acquired(self._pool) as connection:
+            return int(
+                await connection.fetchval(
+                    "SELECT count(*) FROM partitions WHERE issuer_id = $1 AND due_at <= now()", issuer_id
+                )
+            )
+
     async def lag(self) -> timedelta:
         """How long the slice that waits longest has been due; zero when none is."""
         async with acquired(self._pool) as connection:
             oldest = await connection.fetchval("SELECT now() - min(due_at) FROM partitions WHERE due_at <= now()")
         return oldest or timedelta(0)
+
+
+def _archived(policy: IssuerPolicy) -> timedelta:
+    """For how long after its end a certificate is answered for, see `CertificateStatus.may_be_answered`."""
+    if not policy.archive:
+        return timedelta(0)
+    return timedelta(days=365_000) if policy.archive_retention is None else policy.archive_retention

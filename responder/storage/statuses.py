@@ -24,7 +24,10 @@ from responder.pki import (
 )
 from responder.storage.postgres import Connection, Row, acquired
 
-_COLUMNS = "c.revoked, c.revoked_at, c.reason, c.invalidity_date, c.not_before, c.not_after, c.epoch, c.number"
+_COLUMNS = (
+    "c.revoked, c.revoked_at, c.reason, c.invalidity_date, c.not_before, c.not_after, c.certificate_sha256, "
+    "c.epoch, c.number"
+)
 
 # now() is the start of the transaction, here of the statement: never later than the snapshot that the row is read in.
 _STATUS_OF = f"""
@@ -214,6 +217,7 @@ def status_from(certificate: Certificate, row: Row) -> CertificateStatus:
         info,
         row["not_before"],
         row["not_after"],
+        row["certificate_sha256"],
     )
 
 

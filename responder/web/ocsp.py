@@ -99,7 +99,7 @@ class OCSPEndpoint:
             metrics.CERT_ID_HASHES.inc(cert_id.variant.hash_name)
         if ocsp_request.nonce is not None:
             metrics.NONCE_REQUESTS.inc()
-        if ocsp_request.is_signed:
+        if ocsp_request.signature is not None:
             metrics.SIGNED_REQUESTS.inc()
         try:
             answer = await self._source.respond(ocsp_request)

@@ -464,6 +464,9 @@ def body(**changes: object) -> bytes:
 def test_a_profile_is_named_by_its_body() -> None:
     one, other = load_profile(body()), load_profile(body(certificates=[sequence(b"")]))
     assert one.id != other.id
+    later = load_profile(body(generation=2**31 - 1))
+    assert (one.generation, later.generation) == (1, 2**31 - 1)
+    assert later.id != one.id
     assert len(one.id) == 16
     assert one.body == body()
     assert other.certificates == (sequence(b""),)
@@ -472,6 +475,7 @@ def test_a_profile_is_named_by_its_body() -> None:
 
 BAD_PROFILES: dict[str, tuple[dict[str, object], str]] = {
     "issuer tag": ({"issuer_tag": b"seven77"}, "8 octets"),
+    "generation": ({"generation": 0}, "generation 0"),
     "three pairs": ({"cert_id_hashes": [(bytes(20), bytes(20))] * 3}, "6 hashes"),
     "a short hash": ({"cert_id_hashes": [(bytes(19), bytes(20)), *[(bytes(20),) * 2] * 3]}, "another length"),
     "an algorithm unknown": ({"signature_algorithm": sequence(der.FOREIGN)}, "doesn't know"),

@@ -37,13 +37,14 @@ def refused(octets: bytes, sentence: str) -> None:
 
 
 def test_the_request_of_rfc_9919() -> None:
-    ((variant, name_hash, key_hash, serial),), nonce, is_signed = parse_ocsp_request(KNOWN_REQUEST)
+    ((variant, name_hash, key_hash, serial),), nonce, preferences, signature = parse_ocsp_request(KNOWN_REQUEST)
     assert variant == 2
     assert name_hash.hex().startswith("3a994677") and name_hash.hex().endswith("6f08ea")
     assert key_hash.hex().startswith("474a6ca3") and key_hash.hex().endswith("584543")
     assert serial == bytes.fromhex("01aaf00d")
     assert nonce is None
-    assert not is_signed
+    assert preferences == ()
+    assert signature is None
 
 
 ALGORITHMS: dict[str, Callable[[], hashes.HashAlgorithm]] = {
@@ -63,7 +64,7 @@ def test_what_another_library_builds(ca: CA, hash_name: str, nonce: bytes | None
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     theirs = builder.build()
-    ours, our_nonce, _ = parse_ocsp_request(theirs.public_bytes(serialization.Encoding.DER))
+    ours, our_nonce, _, _ = parse_ocsp_request(theirs.public_bytes(serialization.Encoding.DER))
     ((variant, name_hash, key_hash, serial),) = ours
     assert variant % 16 == 1 + list(ALGORITHMS).index(hash_name)
     assert (name_hash, key_hash) == (theirs.issuer_name_hash, theirs.issuer_key_hash)
@@ -73,8 +74,8 @@ def test_what_another_library_builds(ca: CA, hash_name: str, nonce: bytes | None
 
 @pytest.mark.parametrize("hash_name", ALGORITHMS)
 def test_parameters_null_and_absent_are_told_apart(hash_name: str) -> None:
-    (with_null,), _, _ = parse_ocsp_request(request(cert_id(hash_name, der.NULL)))
-    (without,), _, _ = parse_ocsp_request(request(cert_id(hash_name, b"")))
+    (with_null,), *_ = parse_ocsp_request(request(cert_id(hash_name, der.NULL)))
+    (without,), *_ = parse_ocsp_request(request(cert_id(hash_name, b"")))
     assert with_null[0] == 1 + list(ALGORITHMS).index(hash_name)
     assert without[0] == with_null[0] + 16
     assert without[1:] == with_null[1:]
@@ -119,16 +120,33 @@ def test_an_explicit_version_v1_is_read_and_another_is_not() -> None:
     refused(request(version=tlv(0xA0, b"\x02\x01\x00\x02\x01\x00")), "isn't an INTEGER")
 
 
-def test_a_requestor_name_and_a_signature_are_read_over() -> None:
+def test_a_requestor_name_is_read_over_and_a_signature_is_taken_out() -> None:
     """6960-14."""
     requestor = tlv(0xA1, tlv(0x82, b"client.example"))
-    signature = tlv(0xA0, sequence(sequence(der.FOREIGN), tlv(der.BIT_STRING, b"\x00sig")))
-    ids, nonce, is_signed = parse_ocsp_request(request(requestor=requestor, signature=signature))
-    assert (len(ids), nonce, is_signed) == (1, None, True)
-    certificates = tlv(0xA0, sequence(sequence(b""), sequence(b"")))
-    signature = tlv(0xA0, sequence(sequence(der.FOREIGN), tlv(der.BIT_STRING, b"\x00sig"), certificates))
-    assert parse_ocsp_request(request(signature=signature))[2]
-    assert not parse_ocsp_request(request(requestor=requestor))[2]
+    algorithm = sequence(der.FOREIGN)
+    signed = sequence(algorithm, tlv(der.BIT_STRING, b"\x00sig"))
+    whole = request(requestor=requestor, signature=tlv(0xA0, signed))
+    ids, nonce, _, signature = parse_ocsp_request(whole)
+    assert (len(ids), nonce) == (1, None)
+    unsigned = request(requestor=requestor)
+    assert signature == (unsigned[2:], algorithm, b"sig", ())
+    certificates = tlv(0xA0, sequence(sequence(b"\x05\x00"), sequence(b"")))
+    signed = sequence(algorithm, tlv(der.BIT_STRING, b"\x00sig"), certificates)
+    signature = parse_ocsp_request(request(signature=tlv(0xA0, signed)))[3]
+    assert signature is not None
+    assert signature[3] == (sequence(b"\x05\x00"), sequence(b""))
+    assert parse_ocsp_request(unsigned)[3] is None
+
+
+def test_preferred_signature_algorithms_are_taken_out_in_their_order() -> None:
+    """6960-24."""
+    wanted = [sequence(bytes([6, 2, 0x2A, index])) for index in range(10)]
+    with_certificate = [sequence(algorithm, sequence(der.FOREIGN)) for algorithm in wanted]
+    content = sequence(*with_certificate)
+    octets = request(extensions=extension(der.PREFERRED_ALGORITHMS, content))
+    assert parse_ocsp_request(octets)[2] == tuple(wanted[:8])
+    for bad in (b"", b"\x30\x01", der.NULL, sequence(der.NULL), sequence(sequence(der.NULL)), content + b"\x00"):
+        refused(request(extensions=extension(der.PREFERRED_ALGORITHMS, bad)), "preferred signature algorithm")
 
 
 MALFORMED_SIGNATURES = {
@@ -287,9 +305,10 @@ def test_any_change_of_a_request_is_read_or_refused(seed: bytes, data: st.DataOb
     read = outcome(bytes(octets))
     # Whatever is read is a view of the input: nothing is made up, and nothing from beyond it.
     if isinstance(read, tuple):
-        ids, nonce, _ = read
-        for each in [*(part for one in ids for part in one[1:]), *([] if nonce is None else [nonce])]:
-            assert each in bytes(octets)
+        ids, nonce, preferences, signature = read
+        parts = [*(part for one in ids for part in one[1:]), *preferences]
+        parts += ([] if nonce is None else [nonce]) + ([] if signature is None else [*signature[:3], *signature[3]])
+        assert all(part in bytes(octets) for part in parts)
 
 
 @given(
@@ -307,7 +326,7 @@ def test_what_was_written_is_read(ids: list[tuple[str, bool, int]], nonce: bytes
         serial = number.to_bytes((number + (number < 0)).bit_length() // 8 + 1, "big", signed=True)
         written.append(cert_id(name, der.NULL if has_null else b"", serial=serial))
     content = b"" if nonce is None else extension(der.NONCE, octet_string(nonce))
-    read, read_nonce, _ = parse_ocsp_request(request(*written, extensions=content))
+    read, read_nonce, *_ = parse_ocsp_request(request(*written, extensions=content))
     assert [(each[0] <= 4, int.from_bytes(each[3], "big", signed=True)) for each in read] == [
         (has_null, number) for _, has_null, number in ids
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,11 +12,8 @@ from cryptography.x509 import ocsp
 from responder.errors import NotAuthoritative, Overloaded, StatusUnavailable
 from responder.interfaces import StatusChange
 from responder.ocsp.cached import CachedSource
-from responder.ocsp.filter import FilterSource
-from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.pki import (
-    Answer,
     CertID,
     CertIDVariant,
     Certificate,
@@ -24,70 +21,15 @@ from responder.pki import (
     CRLReason,
     Issuer,
     IssuerPolicy,
-    Issuers,
     NoncePolicy,
     OCSPRequest,
     RevokedInfo,
     UnknownSerial,
     tombstone_for,
 )
-from responder.signing import NativeSigner, Profiles, Signer, Signers
-from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
-
-SERIAL = 0x1A2B
-
-
-@dataclass
-class Chain:
-    """The chain on doubles, with everything in it at hand."""
-
-    clock: FakeClock
-    issuer: Issuer
-    statuses: MemoryStatuses
-    records: MemoryRecords
-    issuers: Issuers
-    profiles: Profiles
-    signers: Signers
-    live: LiveSource
-    source: FilterSource
-
-    def request(
-        self, *serials: int, variant: CertIDVariant = CertIDVariant.SHA1, nonce: bytes | None = None
-    ) -> OCSPRequest:
-        name_hash, key_hash = self.issuer.cert_id_hashes[(variant & 0x0F) - 1]
-        return OCSPRequest(tuple(CertID(variant, name_hash, key_hash, serial) for serial in serials), nonce)
-
-    async def ask(self, *serials: int, **options: object) -> Answer:
-        return await self.source.respond(self.request(*serials, **options))  # type: ignore[arg-type]
-
-
-def make_chain(clock: FakeClock, issuer: Issuer, signer: Signer, **budget: int) -> Chain:
-    statuses, records = MemoryStatuses(clock), MemoryRecords()
-    issuers, profiles, signers = Issuers([issuer]), Profiles([signer.profile]), Signers([signer])
-    native = NativeSigner(signers, clock, backdate=timedelta(minutes=5))
-    live = LiveSource(
-        statuses,
-        records=native,
-        responses=native,
-        issuers=issuers,
-        profiles=profiles,
-        clock=clock,
-        budget=Budget(max_in_flight=budget.get("max_in_flight", 8), max_waiting=budget.get("max_waiting", 100)),
-    )
-    cached = CachedSource(records, live, issuers=issuers, profiles=profiles, clock=clock, name="redis")
-    source = FilterSource(cached, issuers)
-    return Chain(clock, issuer, statuses, records, issuers, profiles, signers, live, source)
-
-
-@pytest.fixture
-def chain(clock: FakeClock, issuer: Issuer, signer: Signer) -> Chain:
-    made = make_chain(clock, issuer, signer)
-    made.statuses.add(Certificate(issuer, SERIAL))
-    return made
-
-
-def status_in(answer: Answer) -> str:
-    return ocsp.load_der_ocsp_response(answer.render()).certificate_status.name
+from responder.signing import Signer
+from tests.doubles import FakeClock, MemoryRecords
+from tests.ocsp.chain import SERIAL, Chain, make_chain, status_in
 
 
 async def test_a_miss_is_signed_live_and_kept_and_the_next_is_a_hit(chain: Chain) -> None:

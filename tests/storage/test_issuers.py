@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -20,12 +21,14 @@ from responder.pki import (
     NoncePolicy,
     RevokedInfo,
 )
-from responder.signing import Signer
+from responder.signing import Signer, make_signer
 from responder.storage.imports import ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers
+from responder.storage.partitions import PostgresPartitions
+from responder.storage.policies import SETTINGS
 from responder.storage.postgres import connect
 from responder.storage.statuses import PostgresStatuses
-from tests.makers import ca_of, make_ca, make_responder, make_test_issuer, new_key
+from tests.makers import ca_of, make_ca, make_responder, make_test_issuer, native, new_key
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
 LATER = THEN + timedelta(days=1)
@@ -101,6 +104,99 @@ async def test_policies_are_set_by_name(pool: asyncpg.Pool, issuer: Issuer) -> N
     assert loaded.policy.validity == timedelta(seconds=604799)
 
 
+EVERY_SETTING = {
+    "nonce": "required",
+    "unknown_serial": "revoked",
+    "require_signature": "true",
+    "honour_preferred": "true",
+    "responder_id_by_name": "true",
+    "rsa_pss": "true",
+    "baseline": "false",
+    "archive": "true",
+    "archive_retention_seconds": "86400",
+    "cert_hash": "true",
+    "crl_url": "http://crl.example/ca.crl",
+    "compromised_at": "2026-05-01T02:00:00+02:00",
+    "validity_seconds": "604799",
+    "refresh_seconds": "60",
+    "max_age_seconds": "0",
+    "hash_algorithms": "sha512,sha256",
+    "crl_validity_seconds": "863999",
+    "crl_interval_seconds": "60",
+    "crl_delay_seconds": "1",
+}
+
+
+async def test_every_setting_comes_back_and_can_be_taken_back(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    assert set(EVERY_SETTING) == set(SETTINGS)
+    await issuers.set_policy(issuer.id, EVERY_SETTING)
+    (loaded,) = await issuers.load()
+    unchanged = [name for name in SETTINGS if SETTINGS[name].of(loaded.policy) == SETTINGS[name].of(issuer.policy)]
+    assert unchanged == ["baseline"]
+    assert loaded.policy.compromised_at == datetime(2026, 5, 1, tzinfo=UTC)
+    # What was read, added under another name, is the same: every column is written.
+    await issuers.remove(issuer.id)
+    await issuers.add(loaded)
+    assert replace((await issuers.load())[0].policy, generation=2) == loaded.policy
+    await issuers.set_policy(issuer.id, dict.fromkeys(("crl_url", "compromised_at"), "none"))
+    assert (await issuers.load())[0].policy.crl_url is None
+
+
+async def test_the_baseline_requirements_forbid_other_words_for_serials_never_seen(
+    pool: asyncpg.Pool, issuer: Issuer
+) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    for word in ("revoked", "good"):
+        with pytest.raises(ConfigError, match=f"unknown_serial is {word}"):
+            await issuers.set_policy(issuer.id, {"baseline": "true", "unknown_serial": word})
+    await issuers.set_policy(issuer.id, {"baseline": "true", "unknown_serial": "unknown"})
+
+
+async def test_a_compromise_retires_every_answer_and_has_everything_signed_again(
+    pool: asyncpg.Pool, issuer: Issuer, signer: Signer
+) -> None:
+    issuers, partitions = PostgresIssuers(pool), PostgresPartitions(pool)
+    await issuers.add(issuer)
+    await issuers.add_profile(issuer.id, signer.profile)
+    await pool.execute("UPDATE partitions SET due_at = now() + interval '1 day'")
+    await issuers.set_policy(issuer.id, {"max_age_seconds": "5"})
+    assert await issuers.profiles() == [signer.profile]
+    assert await partitions.overdue(issuer.id) == 0
+    await issuers.set_policy(issuer.id, {"compromised_at": "2026-05-01T00:00:00Z"})
+    assert (await issuers.load())[0].policy.generation == 2
+    assert await issuers.profiles() == []
+    assert await partitions.overdue(issuer.id) == 1024
+    # A process that hasn't heard of it yet can't bring the old profile back.
+    await issuers.add_profile(issuer.id, signer.profile)
+    assert await issuers.profiles() == []
+
+
+@pytest.mark.parametrize("now", [False, True])
+async def test_a_retired_signer_signs_no_more_and_with_now_its_answers_are_refused(
+    pool: asyncpg.Pool, issuer: Issuer, signer: Signer, now: bool
+) -> None:
+    issuers = PostgresIssuers(pool)
+    (delegate,) = signer.profile.certificates
+    await issuers.add(issuer, responder_certificate=delegate)
+    ca = ca_of(issuer)
+    other = make_signer(issuer, ca.der, native(ca.key))
+    for each in (signer, other):
+        await issuers.add_profile(issuer.id, each.profile)
+    await pool.execute("UPDATE partitions SET due_at = now() + interval '1 day'")
+    assert await issuers.retire_responder_certificate(issuer, delegate, now=now, actor="test") == int(now)
+    assert await issuers.responder_certificates() == []
+    assert {profile.id for profile in await issuers.profiles()} == {other.profile.id} | (
+        set() if now else {signer.profile.id}
+    )
+    assert await PostgresPartitions(pool).overdue(issuer.id) == (1024 if now else 0)
+    assert await pool.fetchval("SELECT action FROM audit_log") == "retire-signer"
+    with pytest.raises(ConfigError, match="no such responder certificate in use"):
+        await issuers.retire_responder_certificate(issuer, delegate, now=now, actor="test")
+
+
 BAD_SETTINGS = {
     "colour": "red",
     "nonce": "maybe",
@@ -111,6 +207,9 @@ BAD_SETTINGS = {
     "crl_interval_seconds": "9999999999",
     "hash_algorithms": "md5",
     "responder_id_by_name": "yes",
+    "archive_retention_seconds": "0",
+    "crl_url": "ftp://example",
+    "compromised_at": "2026-05-01",
 }
 
 

@@ -1,0 +1,173 @@
+"""`certstatus signer`: the keys and certificates that sign for the issuers."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+
+from responder.app import Stores, ca_key_directory, open_stores
+from responder.cli.config import ConfigOption
+from responder.cli.issuer import install_key, new_key, public_key_of, read_certificate, require_key
+from responder.cli.options import known_issuer, load_config, print_result, run
+from responder.cli.output import JsonOption, print_json, print_table, progress, say
+from responder.clock import SystemClock
+from responder.config import Config
+from responder.crl.delegates import issue_responder_certificate
+from responder.errors import ConfigError, StatusUnavailable
+from responder.ocsp.presign import PARTITIONS
+from responder.pki import ResponderCertificate
+from responder.signing import KeyRing, make_signer
+
+app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
+
+IssuerOption = Annotated[str, typer.Option("--issuer", metavar="ID", help="Which CA.")]
+
+
+@app.command("list")
+def list_signers(config: ConfigOption = None, *, json: JsonOption = False) -> None:
+    """List the responder certificates in use; the first of an issuer is the one that signs."""
+    loaded = load_config(config)
+
+    async def load() -> list[ResponderCertificate]:
+        async with open_stores(loaded, name="cli") as stores:
+            return await stores.issuer_store.responder_certificates()
+
+    ring = KeyRing(loaded.keys.directory)
+    rows = [
+        {
+            "issuer": row.issuer_id,
+            "serial": hex(x509.load_der_x509_certificate(row.certificate).serial_number),
+            "not_after": row.not_after,
+            "key_is_here": ring.get(row.public_key) is not None,
+        }
+        for row in sorted(run(load()), key=lambda row: (row.issuer_id, -row.not_after.timestamp()))
+    ]
+    if json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        say("no responder certificates yet; certstatus issuer add makes or takes the first")
+
+
+@app.command()
+def add(
+    issuer_id: IssuerOption,
+    key: Annotated[Path | None, typer.Option(help="The responder's private key (PEM, mode 0600).")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Its certificate, issued by the CA.")] = None,
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Let another key sign for a CA: a given one, or a new one where the CA's key is here."""
+    loaded = load_config(config)
+    if (key is None) != (certificate is None):
+        raise ConfigError("--key and --certificate go together; one of them is missing")
+    serial = run(_add(loaded, issuer_id, key, certificate))
+    print_result(
+        {"issuer": issuer_id, "serial": hex(serial)}, f"issuer {issuer_id}: signer {serial:#x} added", json=json
+    )
+
+
+async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Path | None) -> int:
+    async with open_stores(config, name="cli") as stores:
+        stores.issuers.replace(await stores.issuer_store.load())
+        issuer = known_issuer(stores.issuers, issuer_id)
+        now = SystemClock().now()
+        name = f"{issuer.id}-{now:%Y%m%dT%H%M%S}.pem"
+        installed: Path | None = None
+        try:
+            if key is not None and certificate is not None:
+                delegate = read_certificate(certificate)
+                installed = install_key(key, config.keys.directory, name)
+            else:
+                issuing = KeyRing(ca_key_directory(config)).certificate_issuing_key(issuer.public_key)
+                if issuing is None:
+                    raise ConfigError(
+                        f"the key of issuer {issuer.id} isn't on this host, so no certificate can be issued here; "
+                        "give --key and --certificate"
+                    )
+                installed, spki = new_key(config.keys.directory, name)
+                delegate = issue_responder_certificate(issuer, issuing, spki, now=now)
+            made = require_key(installed, public_key_of(delegate), key or installed, f"{certificate or installed}")
+            make_signer(issuer, delegate, made)
+            await stores.issuer_store.add_responder_certificate(issuer.id, delegate)
+        except StatusUnavailable:
+            raise  # the row may be there although its confirmation was lost: the key stays
+        except BaseException:
+            if installed is not None:
+                installed.unlink(missing_ok=True)
+            raise
+    return x509.load_der_x509_certificate(delegate).serial_number
+
+
+@app.command()
+def retire(
+    issuer_id: IssuerOption,
+    serial: Annotated[str, typer.Option(help="The responder certificate's serial, as signer list shows it.")],
+    now: Annotated[
+        bool, typer.Option("--now", help="Refuse what it has signed too, and sign everything again: its key is lost.")
+    ] = False,
+    even_if_last: Annotated[
+        bool, typer.Option("--even-if-last", help="Also when no other signer is left: askers are told to try later.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="With --now: wait until everything is signed again.")] = True,
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Let a responder certificate sign no more."""
+    loaded = load_config(config)
+    try:
+        number = int(serial, 16)
+    except ValueError as error:
+        raise ConfigError(f"--serial {serial!r} isn't a hexadecimal number, as in 0x1a2b") from error
+    retired = run(_retire(loaded, issuer_id, number, now=now, even_if_last=even_if_last, wait=wait, quiet=json))
+    text = f"issuer {issuer_id}: signer {number:#x} signs no more"
+    if now:
+        text += f"; its answers are refused ({retired} profiles)"
+    print_result({"issuer": issuer_id, "serial": hex(number), "profiles": retired}, text, json=json)
+
+
+async def _retire(
+    config: Config, issuer_id: str, serial: int, *, now: bool, even_if_last: bool, wait: bool, quiet: bool
+) -> int:
+    async with open_stores(config, name="cli") as stores:
+        stores.issuers.replace(await stores.issuer_store.load())
+        issuer = known_issuer(stores.issuers, issuer_id)
+        rows = [row for row in await stores.issuer_store.responder_certificates() if row.issuer_id == issuer.id]
+        found = [row for row in rows if x509.load_der_x509_certificate(row.certificate).serial_number == serial]
+        if not found:
+            raise ConfigError(
+                f"--serial {serial:#x}: issuer {issuer.id} has no such responder certificate in use; "
+                "certstatus signer list shows them"
+            )
+        moment = SystemClock().now()
+        if not even_if_last and not any(row not in found and row.not_before <= moment < row.not_after for row in rows):
+            raise ConfigError(
+                f"--serial {serial:#x}: it is the only valid signer of issuer {issuer.id}; add another first "
+                "(certstatus signer add), or give --even-if-last"
+            )
+        retired = await stores.issuer_store.retire_responder_certificate(
+            issuer, found[0].certificate, now=now, actor=f"cli:{getpass.getuser()}"
+        )
+        if now and wait:
+            await _watch(stores, issuer.id, quiet=quiet)
+    return retired
+
+
+async def _watch(stores: Stores, issuer_id: str, *, quiet: bool) -> None:
+    """Until `work` has signed every slice again; Ctrl-C stops watching, not signing."""
+    with progress("slices signed again", PARTITIONS, quiet=quiet) as report:
+        left = PARTITIONS
+        while left:
+            still = await stores.partitions.overdue(issuer_id)
+            report.advance(max(0, left - still))
+            left = min(left, still)
+            if left:
+                await asyncio.sleep(0.5)

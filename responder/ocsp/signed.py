@@ -1,0 +1,69 @@
+"""Signed requests, for issuers that answer no others."""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from responder.errors import NotAuthoritative, SignatureRequired
+from responder.interfaces import Clock, ResponseSource, SignatureVerifier, StatusSource
+from responder.pki import Answer, Certificate, CertStatus, Issuer, Issuers, OCSPRequest, RequestSignature
+
+
+class SignedSource:
+    """Verifies signatures where the issuer requires them; elsewhere they are ignored (RFC 9919 §3.1.2).
+
+    Who may ask: the holder of a certificate of the same issuer that is valid and not revoked, sent along in `certs`.
+    """
+
+    def __init__(
+        self,
+        inner: ResponseSource,
+        *,
+        issuers: Issuers,
+        statuses: StatusSource,
+        verifier: SignatureVerifier,
+        clock: Clock,
+    ) -> None:
+        self._inner = inner
+        self._issuers = issuers
+        self._statuses = statuses
+        self._verifier = verifier
+        self._clock = clock
+
+    async def respond(self, request: OCSPRequest) -> Answer:
+        """See `ResponseSource.respond`.
+
+        Raises:
+            SignatureRequired: the request isn't signed.
+            NotAuthoritative: whoever signed it may not ask, or the signature is wrong.
+            StatusUnavailable: the requestor's own status can't be read now.
+        """
+        issuer = self._issuers.find(request.cert_ids[0])
+        if issuer is not None and issuer.policy.require_signature:
+            if request.signature is None:
+                raise SignatureRequired(f"issuer {issuer.id} answers signed requests only")
+            await self._require_requestor(issuer, request.signature)
+        return await self._inner.respond(request)
+
+    async def _require_requestor(self, issuer: Issuer, signature: RequestSignature) -> None:
+        for der in signature.certificates[:1]:
+            serial_number = self._check(issuer, signature, der)
+            (status,) = await self._statuses.status_of([Certificate(issuer, serial_number)])
+            if status is not None and status.cert_status is CertStatus.GOOD:
+                return
+            raise NotAuthoritative("the requestor's certificate is revoked, or isn't known here")
+        raise NotAuthoritative("a signed request brings its certificate, the signer's first")
+
+    def _check(self, issuer: Issuer, signature: RequestSignature, der: bytes) -> int:
+        """The serial of the certificate that signed the request."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise NotAuthoritative(f"the requestor's certificate isn't one of {issuer.id}") from error
+        if not certificate.not_valid_before_utc <= self._clock.now() <= certificate.not_valid_after_utc:
+            raise NotAuthoritative("the requestor's certificate isn't valid now")
+        if not self._verifier.verifies(der, signature.signature_algorithm, signature.tbs_request, signature.signature):
+            raise NotAuthoritative("the request's signature doesn't verify")
+        return certificate.serial_number
