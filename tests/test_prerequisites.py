@@ -26,6 +26,7 @@ class Machine:
 
     def have(self, program: str, script: str) -> None:
         path = self.bin / program
+        path.unlink(missing_ok=True)  # it may be a link to the machine's own program
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
