@@ -47,6 +47,16 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+def test_a_made_up_program_leaves_the_one_it_stands_for_alone(machine: Machine, tmp_path: Path) -> None:
+    """As root, writing through the link would replace the machine's own program."""
+    own = tmp_path / "own"
+    own.write_text("the machine's own")
+    (machine.bin / "tool").symlink_to(own)
+    machine.have("tool", "echo made up")
+    assert own.read_text() == "the machine's own"
+    assert not (machine.bin / "tool").is_symlink()
+
+
 def test_bare_machine_is_told_everything_in_one_line(machine: Machine) -> None:
     code, out, err = machine.run("build")
     assert (code, out) == (2, "")
