@@ -47,13 +47,12 @@ class SignedSource:
         return await self._inner.respond(request)
 
     async def _require_requestor(self, issuer: Issuer, signature: RequestSignature) -> None:
-        for der in signature.certificates[:1]:
-            serial_number = self._check(issuer, signature, der)
-            (status,) = await self._statuses.status_of([Certificate(issuer, serial_number)])
-            if status is not None and status.cert_status is CertStatus.GOOD:
-                return
+        if not signature.certificates:
+            raise NotAuthoritative("a signed request brings its certificate, the signer's first")
+        serial_number = self._check(issuer, signature, signature.certificates[0])
+        (status,) = await self._statuses.status_of([Certificate(issuer, serial_number)])
+        if status is None or status.cert_status is not CertStatus.GOOD:
             raise NotAuthoritative("the requestor's certificate is revoked, or isn't known here")
-        raise NotAuthoritative("a signed request brings its certificate, the signer's first")
 
     def _check(self, issuer: Issuer, signature: RequestSignature, der: bytes) -> int:
         """The serial of the certificate that signed the request."""
