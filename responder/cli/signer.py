@@ -111,7 +111,7 @@ def retire(
     issuer_id: IssuerOption,
     serial: Annotated[str, typer.Option(help="The responder certificate's serial, as signer list shows it.")],
     now: Annotated[
-        bool, typer.Option("--now", help="Refuse what it has signed too, and sign everything again: its key is lost.")
+        bool, typer.Option("--now", help="Refuse what it has signed too, and sign everything again.")
     ] = False,
     even_if_last: Annotated[
         bool, typer.Option("--even-if-last", help="Also when no other signer is left: askers are told to try later.")
@@ -121,7 +121,7 @@ def retire(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Let a responder certificate sign no more."""
+    """Let a responder certificate sign no more. Others of the same key stay in use: retire each, for a key that is lost."""
     loaded = load_config(config)
     try:
         number = int(serial, 16)
