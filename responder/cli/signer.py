@@ -121,7 +121,7 @@ def retire(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Let a responder certificate sign no more. Others of the same key stay in use: retire each, for a key that is lost."""
+    """Let a responder certificate sign no more. Others of its key stay in use: for a lost key, retire each."""
     loaded = load_config(config)
     try:
         number = int(serial, 16)
