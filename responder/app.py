@@ -144,7 +144,7 @@ class Directory:
         # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
         for signer in signers:
             if signer.profile.id not in known:
-                await store.add_profile(signer.issuer.id, signer.profile)
+                await store.add_profile(signer.issuer.id, signer.profile, signer.key.public_key)
         if any(signer.profile.id not in known for signer in signers):
             profiles = await store.profiles()
             known = {profile.id for profile in profiles}

@@ -248,10 +248,14 @@ class ResponderCertificateStore(Protocol):
     """The certificates that may sign for issuers."""
 
     async def responder_certificates(self) -> list[ResponderCertificate]:
-        """All of them."""
+        """All of them that weren't retired."""
 
     async def add_responder_certificate(self, issuer_id: str, certificate: bytes) -> None:
-        """Let one more sign (DER)."""
+        """Let one more sign (DER).
+
+        Raises:
+            ConfigError: its key was retired.
+        """
 
 
 class CRLStore(Protocol):

@@ -465,13 +465,15 @@ def refresh_due(this_update: datetime, next_update: datetime, refresh: timedelta
 
 @dataclass(frozen=True, slots=True)
 class ResponderCertificate:
-    """A certificate that may sign for an issuer, DER; `public_key` is its SubjectPublicKeyInfo."""
+    """A certificate that may sign for an issuer, DER; `public_key` is its SubjectPublicKeyInfo. One that was retired
+    may not."""
 
     issuer_id: str
     certificate: bytes
     public_key: bytes
     not_before: datetime
     not_after: datetime
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

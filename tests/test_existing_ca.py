@@ -16,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from responder.demo.checks import ask_openssl
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -188,6 +191,7 @@ def test_the_path_of_the_readme(ca: CA, site: Site) -> None:
         wait_until_ready(site, process)
         ask_everything(ca, site)
         revoke_and_import_again(ca, site, index)
+        replace_the_signer(ca, site)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
@@ -255,6 +259,64 @@ def revoke_and_import_again(ca: CA, site: Site, index: str) -> None:
         time.sleep(0.1)
     kept = json.loads(site.succeed("import", "openssl-index", index, "--issuer", "example", "--json"))
     assert kept["kept_revoked"] == 1, "good in the index, revoked here: it stays revoked"
+
+
+def signers(site: Site) -> list[int]:
+    rows = json.loads(site.succeed("signer", "list", "--json"))
+    return [int(row["serial"], 16) for row in rows if row["issuer"] == "example"]
+
+
+def signer_of_the_answer(ca: CA, site: Site) -> int | None:
+    """Whose certificate is in the answer for `revoked`; None for an answer that says try later."""
+    certificate = x509.load_pem_x509_certificate((ca.folder / "revoked.pem").read_bytes())
+    issuer = x509.load_pem_x509_certificate((ca.folder / "ca.pem").read_bytes())
+    request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1()).build()
+    answer = httpx.post(f"{site.url}/ocsp", content=request.public_bytes(Encoding.DER), trust_env=False).content
+    response = ocsp.load_der_ocsp_response(answer)
+    if response.response_status is ocsp.OCSPResponseStatus.TRY_LATER:
+        return None
+    assert response.certificate_status is ocsp.OCSPCertStatus.REVOKED
+    return response.certificates[0].serial_number
+
+
+def replace_the_signer(ca: CA, site: Site) -> None:
+    (old,) = signers(site)
+    assert signer_of_the_answer(ca, site) == old
+    for arguments, word in (
+        (["--serial", hex(old)], "--even-if-last"),
+        (["--serial", "0xdead"], "no responder certificate of this serial"),
+        (["--serial", "forty"], "hexadecimal"),
+    ):
+        refused = site.command("signer", "retire", "--issuer", "example", "--now", *arguments)
+        assert refused.returncode == 2
+        assert word in refused.stderr
+    assert "added" in site.succeed("signer", "add", "--issuer", "example")
+    (new,) = set(signers(site)) - {old}
+    retire = ("signer", "retire", "--issuer", "example", "--json", "--now")
+    report = json.loads(site.succeed(*retire, "--serial", hex(old)))
+    assert (report["certificates"], report["signed_again"]) == (1, True)
+    assert signers(site) == [new]
+    deadline = time.monotonic() + 30
+    while (signer := signer_of_the_answer(ca, site)) != new:
+        assert signer is None or signer == old
+        assert time.monotonic() < deadline, "the new signer never came"
+        time.sleep(0.1)
+
+    # A key is lost and there is no other: nothing that it signed is answered, until there is.
+    lost = site.command(*retire, "--serial", hex(new), "--even-if-last")
+    assert lost.returncode == 3
+    assert "certstatus signer add" in lost.stderr
+    assert json.loads(lost.stdout)["signed_again"] is False
+    while signer_of_the_answer(ca, site) is not None:
+        assert time.monotonic() < deadline, "answers of the lost key"
+        time.sleep(0.1)
+    site.succeed("signer", "add", "--issuer", "example")
+    (last,) = signers(site)
+    while signer_of_the_answer(ca, site) != last:
+        assert time.monotonic() < deadline, "the last signer never came"
+        time.sleep(0.1)
+    rows = json.loads(site.succeed("signer", "list", "--retired", "--json"))
+    assert {int(row["serial"], 16) for row in rows if row["retired_at"]} == {old, new}
 
 
 def test_a_delegate_given_by_hand(ca: CA, site: Site) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,7 @@ from responder.errors import ConfigError, StatusUnavailable
 from responder.ocsp.presign import PARTITIONS
 from responder.pki import ResponderCertificate
 from responder.signing import KeyRing, make_signer
+from responder.storage.issuers import RetiredSigner
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
 
@@ -29,21 +32,28 @@ IssuerOption = Annotated[str, typer.Option("--issuer", metavar="ID", help="Which
 
 
 @app.command("list")
-def list_signers(config: ConfigOption = None, *, json: JsonOption = False) -> None:
-    """List the responder certificates in use; the first of an issuer is the one that signs."""
+def list_signers(
+    retired: Annotated[bool, typer.Option("--retired", help="Show those that were retired, too.")] = False,
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """List the responder certificates in use; the first of an issuer whose key is here is the one that signs."""
     loaded = load_config(config)
 
     async def load() -> list[ResponderCertificate]:
         async with open_stores(loaded, name="cli") as stores:
-            return await stores.issuer_store.responder_certificates()
+            return await stores.issuer_store.responder_certificates(retired=retired)
 
     ring = KeyRing(loaded.keys.directory)
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "issuer": row.issuer_id,
             "serial": hex(x509.load_der_x509_certificate(row.certificate).serial_number),
+            "key": hashlib.sha256(row.public_key).hexdigest()[:16],
             "not_after": row.not_after,
             "key_is_here": ring.get(row.public_key) is not None,
+            **({"retired_at": row.retired_at} if retired else {}),
         }
         for row in sorted(run(load()), key=lambda row: (row.issuer_id, -row.not_after.timestamp()))
     ]
@@ -109,7 +119,7 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
 @app.command()
 def retire(
     issuer_id: IssuerOption,
-    serial: Annotated[str, typer.Option(help="The responder certificate's serial, as signer list shows it.")],
+    serial: Annotated[str, typer.Option(help="The serial of one of its certificates, as signer list shows it.")],
     now: Annotated[
         bool, typer.Option("--now", help="Refuse what it has signed too, and sign everything again.")
     ] = False,
@@ -121,53 +131,112 @@ def retire(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Let a responder certificate sign no more. Others of its key stay in use: for a lost key, retire each."""
+    """Let a responder key sign no more, with any of its certificates; it is never certified again here."""
     loaded = load_config(config)
     try:
         number = int(serial, 16)
     except ValueError as error:
         raise ConfigError(f"--serial {serial!r} isn't a hexadecimal number, as in 0x1a2b") from error
-    retired = run(_retire(loaded, issuer_id, number, now=now, even_if_last=even_if_last, wait=wait, quiet=json))
-    text = f"issuer {issuer_id}: signer {number:#x} signs no more"
+    retirement = run(_retire(loaded, issuer_id, number, now=now, even_if_last=even_if_last, wait=wait, quiet=json))
+    done = retirement.done
+    certificates = _count(done.certificates, "certificate")
+    text = f"issuer {issuer_id}: the key of signer {number:#x} signs no more ({certificates})"
     if now:
-        text += f"; its answers are refused ({retired} profiles)"
-    print_result({"issuer": issuer_id, "serial": hex(number), "profiles": retired}, text, json=json)
+        text += f"; its answers are refused ({_count(done.profiles, 'profile')})"
+    if retirement.signed_again:
+        text += "; everything is signed again"
+    for other in retirement.elsewhere:
+        text += f"\nthe same key signs for issuer {other}, too: certstatus signer retire --issuer {other}"
+    document = {
+        "issuer": issuer_id,
+        "serial": hex(number),
+        "certificates": done.certificates,
+        "profiles": done.profiles,
+        "signed_again": retirement.signed_again,
+        "also_signs_for": retirement.elsewhere,
+    }
+    print_result(document, text, json=json)
+    if retirement.obstacle is not None:
+        raise StatusUnavailable(retirement.obstacle)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Retirement:
+    """What was done; whether everything is signed again, None when that wasn't asked; and what keeps it from it."""
+
+    done: RetiredSigner
+    elsewhere: list[str]
+    signed_again: bool | None = None
+    obstacle: str | None = None
 
 
 async def _retire(
     config: Config, issuer_id: str, serial: int, *, now: bool, even_if_last: bool, wait: bool, quiet: bool
-) -> int:
+) -> _Retirement:
     async with open_stores(config, name="cli") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
         issuer = known_issuer(stores.issuers, issuer_id)
-        rows = [row for row in await stores.issuer_store.responder_certificates() if row.issuer_id == issuer.id]
-        found = [row for row in rows if x509.load_der_x509_certificate(row.certificate).serial_number == serial]
-        if not found:
+        rows = await stores.issuer_store.responder_certificates(retired=True)
+        keys = {
+            row.public_key
+            for row in rows
+            if row.issuer_id == issuer.id and x509.load_der_x509_certificate(row.certificate).serial_number == serial
+        }
+        if len(keys) != 1:
             raise ConfigError(
-                f"--serial {serial:#x}: issuer {issuer.id} has no such responder certificate in use; "
-                "certstatus signer list shows them"
+                f"--serial {serial:#x}: issuer {issuer.id} has {'no' if not keys else 'more than one'} responder "
+                "certificate of this serial; certstatus signer list shows them"
             )
-        moment = SystemClock().now()
-        if not even_if_last and not any(row not in found and row.not_before <= moment < row.not_after for row in rows):
-            raise ConfigError(
-                f"--serial {serial:#x}: it is the only valid signer of issuer {issuer.id}; add another first "
-                "(certstatus signer add), or give --even-if-last"
+        (public_key,) = keys
+        try:
+            done = await stores.issuer_store.retire_signer(
+                issuer, public_key, now=now, even_if_last=even_if_last, actor=f"cli:{getpass.getuser()}"
             )
-        retired = await stores.issuer_store.retire_responder_certificate(
-            issuer, found[0].certificate, now=now, actor=f"cli:{getpass.getuser()}"
+        except ConfigError as error:
+            raise ConfigError(f"--serial {serial:#x}: {error}") from error
+        elsewhere = sorted(
+            {
+                row.issuer_id
+                for row in rows
+                if row.public_key == public_key and row.retired_at is None and row.issuer_id != issuer.id
+            }
         )
-        if now and wait:
-            await _watch(stores, issuer.id, quiet=quiet)
-    return retired
+        if not (now and wait):
+            return _Retirement(done, elsewhere)
+        if not done.others:
+            obstacle: str | None = f"issuer {issuer.id} has no signer any more; add one: certstatus signer add"
+        else:
+            obstacle = await _watch(stores, issuer.id, quiet=quiet)
+        return _Retirement(done, elsewhere, signed_again=obstacle is None, obstacle=obstacle)
 
 
-async def _watch(stores: Stores, issuer_id: str, *, quiet: bool) -> None:
-    """Until `work` has signed every slice again; Ctrl-C stops watching, not signing."""
+PATIENCE_SECONDS = 30.0
+"""How long nobody may be at it before `retire --now` says so and waits no longer."""
+
+
+async def _watch(stores: Stores, issuer_id: str, *, quiet: bool) -> str | None:
+    """Until `work` has signed every slice again, or nobody does; then the sentence for it.
+
+    Ctrl-C stops watching, not signing.
+    """
+    loop = asyncio.get_running_loop()
     with progress("slices signed again", PARTITIONS, quiet=quiet) as report:
-        left = PARTITIONS
+        left, seen = PARTITIONS, loop.time()
         while left:
             still = await stores.partitions.overdue(issuer_id)
+            if still < left or await stores.partitions.is_being_signed(issuer_id):
+                seen = loop.time()
+            elif loop.time() - seen > PATIENCE_SECONDS:
+                return (
+                    f"issuer {issuer_id}: {still} of {PARTITIONS} slices aren't signed again, and nobody is at it; is "
+                    "certstatus work running? It goes on by itself, and until then these are signed as they are asked"
+                )
             report.advance(max(0, left - still))
             left = min(left, still)
             if left:
                 await asyncio.sleep(0.5)
+    return None

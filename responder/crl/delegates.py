@@ -120,7 +120,11 @@ async def renew_responder_certificates(
         if key is None:
             continue
         certificate = issue_responder_certificate(issuer, key, row.public_key, now=now)
-        await store.add_responder_certificate(issuer.id, certificate)
+        try:
+            await store.add_responder_certificate(issuer.id, certificate)
+        except ConfigError as error:  # its key was retired since the list was read
+            _log.warning("responder_certificate_not_renewed", issuer=issuer.id, error=str(error))
+            continue
         _log.info("responder_certificate_renewed", issuer=issuer.id)
         renewed += 1
     return renewed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -22,6 +23,16 @@ from responder.pki import (
 )
 from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
 from responder.storage.postgres import Connection, acquired
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredSigner:
+    """What a retirement came to: certificates and signing profiles that were in use before, and how many valid
+    certificates of other keys are left to sign with."""
+
+    certificates: int
+    profiles: int
+    others: int
 
 
 class PostgresIssuers:
@@ -101,49 +112,77 @@ class PostgresIssuers:
             if updated == "UPDATE 0":
                 raise ConfigError(f"{issuer_id}: there is no such issuer; certstatus issuer list shows them")
 
-    async def responder_certificates(self) -> list[ResponderCertificate]:
-        """Those not retired, of all issuers."""
+    async def responder_certificates(self, *, retired: bool = False) -> list[ResponderCertificate]:
+        """Those in use, of all issuers; with `retired` the others too."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch(
-                "SELECT issuer_id, certificate, public_key, not_before, not_after FROM responder_certificates "
-                "WHERE retired_at IS NULL ORDER BY issuer_id, not_after"
+                "SELECT issuer_id, certificate, public_key, not_before, not_after, retired_at "
+                "FROM responder_certificates WHERE $1 OR retired_at IS NULL ORDER BY issuer_id, not_after",
+                retired,
             )
         return [ResponderCertificate(**dict(row)) for row in rows]
 
     async def add_responder_certificate(self, issuer_id: str, certificate: bytes) -> None:
-        """Let this certificate (DER) sign for the issuer; again is harmless."""
-        async with acquired(self._pool) as connection:
-            await _add_responder_certificate(connection, issuer_id, certificate)
-
-    async def retire_responder_certificate(self, issuer: Issuer, certificate: bytes, *, now: bool, actor: str) -> int:
-        """Let a certificate (DER) sign no more; with `now`, what it has signed isn't answered any more either, and
-        everything of the issuer is due to be signed again.
-
-        Returns:
-            How many signing profiles were retired.
+        """Let this certificate (DER) sign for the issuer; again is harmless.
 
         Raises:
-            ConfigError: it isn't one of the issuer's, or is retired already.
+            ConfigError: its key was retired.
         """
         async with acquired(self._pool) as connection, connection.transaction():
-            updated = await connection.execute(
-                "UPDATE responder_certificates SET retired_at = now() "
-                "WHERE issuer_id = $1 AND certificate = $2 AND retired_at IS NULL",
+            await _add_responder_certificate(connection, issuer_id, certificate)
+
+    async def retire_signer(
+        self, issuer: Issuer, public_key: bytes, *, now: bool, even_if_last: bool, actor: str
+    ) -> RetiredSigner:
+        """Let a key (DER SubjectPublicKeyInfo) sign no more for the issuer, with whichever of its certificates, and
+        never again. With `now`, what it has signed isn't answered any more either, and everything of the issuer is
+        due to be signed again; a key that was retired without that can still be.
+
+        Raises:
+            ConfigError: it isn't a key of the issuer; there is nothing left to retire; or no other valid signer would
+                remain and `even_if_last` is false.
+        """
+        async with acquired(self._pool) as connection, connection.transaction():
+            await _lock(connection, issuer.id)
+            certificates = await connection.fetch(
+                "UPDATE responder_certificates SET retired_at = coalesce(retired_at, now()) "
+                "WHERE issuer_id = $1 AND public_key = $2 RETURNING certificate, retired_at = now() AS is_new",
                 issuer.id,
-                certificate,
+                public_key,
             )
-            if updated == "UPDATE 0":
+            if not certificates:
                 raise ConfigError(
-                    f"issuer {issuer.id} has no such responder certificate in use; certstatus signer list shows them"
+                    f"issuer {issuer.id} has no responder certificate of this key; certstatus signer list shows them"
                 )
-            retired = await _retire_profiles(connection, issuer, certificate) if now else 0
+            others = await connection.fetchval(
+                "SELECT count(*) FROM responder_certificates "
+                "WHERE issuer_id = $1 AND retired_at IS NULL AND not_before <= now() AND not_after > now()",
+                issuer.id,
+            )
+            newly = sum(row["is_new"] for row in certificates)
+            if newly and not others and not even_if_last:
+                raise ConfigError(
+                    f"it is the only valid signer of issuer {issuer.id}; add another first (certstatus signer add), "
+                    "or give --even-if-last"
+                )
+            profiles = await _retire_profiles(connection, issuer, certificates) if now else 0
+            if not newly and not profiles:
+                raise ConfigError(
+                    f"issuer {issuer.id}: this signer is retired already"
+                    + (" and nothing that it has signed is in use" if now else "; --now refuses its answers too")
+                )
             await connection.execute(
                 "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, 'retire-signer', $2, $3)",
                 actor[:200],
                 issuer.id,
-                {"certificate_sha256": hashlib.sha256(certificate).hexdigest(), "now": now, "profiles": retired},
+                {
+                    "public_key_sha256": hashlib.sha256(public_key).hexdigest(),
+                    "certificates": newly,
+                    "now": now,
+                    "profiles": profiles,
+                },
             )
-        return retired
+        return RetiredSigner(certificates=newly, profiles=profiles, others=others)
 
     async def profiles(self) -> list[SigningProfile]:
         """Those not retired. One of a format that this version doesn't know is left out: its records are misses."""
@@ -157,14 +196,19 @@ class PostgresIssuers:
                 continue
         return profiles
 
-    async def add_profile(self, issuer_id: str, profile: SigningProfile) -> None:
-        """Make a profile known to all, before the first record is signed with it; again is harmless."""
-        async with acquired(self._pool) as connection:
+    async def add_profile(self, issuer_id: str, profile: SigningProfile, public_key: bytes) -> None:
+        """Make a profile of this key (DER SubjectPublicKeyInfo) known to all, before the first record is signed with
+        it; again is harmless, and a retired key gets none."""
+        async with acquired(self._pool) as connection, connection.transaction():
+            await _lock(connection, issuer_id)
             await connection.execute(
-                "INSERT INTO signing_profiles (id, issuer_id, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                "INSERT INTO signing_profiles (id, issuer_id, body) SELECT $1, $2, $3 WHERE NOT EXISTS ("
+                "SELECT FROM responder_certificates "
+                "WHERE issuer_id = $2 AND public_key = $4 AND retired_at IS NOT NULL) ON CONFLICT DO NOTHING",
                 profile.id,
                 issuer_id,
                 profile.body,
+                public_key,
             )
 
     async def add_certificates(self, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
@@ -203,33 +247,55 @@ def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
     )
 
 
-async def _retire_profiles(connection: Connection, issuer: Issuer, certificate: bytes) -> int:
-    rows = await connection.fetch(
-        "SELECT id, body FROM signing_profiles WHERE issuer_id = $1 AND retired_at IS NULL", issuer.id
-    )
-    signed_by = () if certificate == issuer.certificate else (certificate,)
+async def _lock(connection: Connection, issuer_id: str) -> None:
+    """Until the transaction ends, nobody else adds or retires a signer of this issuer."""
+    await connection.execute("SELECT FROM issuers WHERE id = $1 FOR NO KEY UPDATE", issuer_id)
+
+
+async def _retire_profiles(connection: Connection, issuer: Issuer, rows: Sequence[asyncpg.Record]) -> int:
+    """Refuse what was signed under these certificates; everything is due again. How many profiles that were."""
+    # A CA that signs by itself puts no certificate into its answers.
+    signed_by = [() if row["certificate"] == issuer.certificate else (row["certificate"],) for row in rows]
     retired = []
-    for row in rows:
+    for row in await connection.fetch(
+        "SELECT id, body FROM signing_profiles WHERE issuer_id = $1 AND retired_at IS NULL", issuer.id
+    ):
         try:
-            if load_profile(row["body"]).certificates[:1] == signed_by:
+            if load_profile(row["body"]).certificates[:1] in signed_by:
                 retired.append(row["id"])
         except ValueError:  # made by a later version beside this one: its signer may be the one that is retired
             retired.append(row["id"])
     await connection.execute("UPDATE signing_profiles SET retired_at = now() WHERE id = ANY($1::bytea[])", retired)
-    await connection.execute(
-        "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1", issuer.id
-    )
+    if retired:
+        await connection.execute(
+            "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1",
+            issuer.id,
+        )
     return len(retired)
 
 
 async def _add_responder_certificate(connection: Connection, issuer_id: str, certificate: bytes) -> None:
     parsed = x509.load_der_x509_certificate(certificate)
+    public_key = parsed.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    await _lock(connection, issuer_id)
+    if await connection.fetchval(
+        "SELECT count(*) FROM responder_certificates "
+        "WHERE issuer_id = $1 AND public_key = $2 AND retired_at IS NOT NULL",
+        issuer_id,
+        public_key,
+    ):
+        raise ConfigError(
+            f"issuer {issuer_id}: the key of responder certificate {parsed.serial_number:#x} was retired and never "
+            "signs again; make another (certstatus signer add)"
+        )
     await connection.execute(
         "INSERT INTO responder_certificates (issuer_id, certificate, public_key, not_before, not_after) "
         "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         issuer_id,
         certificate,
-        parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+        public_key,
         parsed.not_valid_before_utc,
         parsed.not_valid_after_utc,
     )

@@ -99,6 +99,15 @@ class PostgresPartitions:
                 )
             )
 
+    async def is_being_signed(self, issuer_id: str) -> bool:
+        """Whether somebody is at a slice of this issuer."""
+        async with acquired(self._pool) as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT EXISTS (SELECT FROM partitions WHERE issuer_id = $1 AND leased_until > now())", issuer_id
+                )
+            )
+
     async def lag(self) -> timedelta:
         """How long the slice that waits longest has been due; zero when none is."""
         async with acquired(self._pool) as connection:

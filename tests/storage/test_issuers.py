@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from responder.crl.delegates import issue_responder_certificate, renew_responder_certificates
 from responder.errors import ConfigError
 from responder.interfaces import ImportedStatus, IssuedCertificate
 from responder.pki import (
@@ -19,6 +20,7 @@ from responder.pki import (
     Issuer,
     Issuers,
     NoncePolicy,
+    ResponderCertificate,
     RevokedInfo,
 )
 from responder.signing import Signer, make_signer
@@ -28,6 +30,7 @@ from responder.storage.partitions import PostgresPartitions
 from responder.storage.policies import SETTINGS
 from responder.storage.postgres import connect
 from responder.storage.statuses import PostgresStatuses
+from tests.doubles import FakeClock
 from tests.makers import ca_of, make_ca, make_responder, make_test_issuer, native, new_key
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
@@ -160,7 +163,7 @@ async def test_a_compromise_retires_every_answer_and_has_everything_signed_again
 ) -> None:
     issuers, partitions = PostgresIssuers(pool), PostgresPartitions(pool)
     await issuers.add(issuer)
-    await issuers.add_profile(issuer.id, signer.profile)
+    await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
     await pool.execute("UPDATE partitions SET due_at = now() + interval '1 day'")
     await issuers.set_policy(issuer.id, {"max_age_seconds": "5"})
     assert await issuers.profiles() == [signer.profile]
@@ -170,7 +173,7 @@ async def test_a_compromise_retires_every_answer_and_has_everything_signed_again
     assert await issuers.profiles() == []
     assert await partitions.overdue(issuer.id) == 1024
     # A process that hasn't heard of it yet can't bring the old profile back.
-    await issuers.add_profile(issuer.id, signer.profile)
+    await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
     assert await issuers.profiles() == []
 
 
@@ -179,22 +182,82 @@ async def test_a_retired_signer_signs_no_more_and_with_now_its_answers_are_refus
     pool: asyncpg.Pool, issuer: Issuer, signer: Signer, now: bool
 ) -> None:
     issuers = PostgresIssuers(pool)
+    ca, key = ca_of(issuer), signer.key.public_key
     (delegate,) = signer.profile.certificates
     await issuers.add(issuer, responder_certificate=delegate)
-    ca = ca_of(issuer)
+    # A key has one certificate after the other, and each has a profile of its own.
+    renewed = issue_responder_certificate(issuer, ca.key, key, now=datetime.now(UTC))
     other = make_signer(issuer, ca.der, native(ca.key))
-    for each in (signer, other):
-        await issuers.add_profile(issuer.id, each.profile)
+    for certificate in (renewed, ca.der):
+        await issuers.add_responder_certificate(issuer.id, certificate)
+    mine = {signer.profile.id, make_signer(issuer, renewed, signer.key).profile.id}
+    for each in (signer, make_signer(issuer, renewed, signer.key), other):
+        await issuers.add_profile(issuer.id, each.profile, each.key.public_key)
     await pool.execute("UPDATE partitions SET due_at = now() + interval '1 day'")
-    assert await issuers.retire_responder_certificate(issuer, delegate, now=now, actor="test") == int(now)
-    assert await issuers.responder_certificates() == []
-    assert {profile.id for profile in await issuers.profiles()} == {other.profile.id} | (
-        set() if now else {signer.profile.id}
-    )
+
+    done = await issuers.retire_signer(issuer, key, now=now, even_if_last=False, actor="test")
+    assert (done.certificates, done.profiles, done.others) == (2, 2 if now else 0, 1)
+    assert [row.certificate for row in await issuers.responder_certificates()] == [ca.der]
+    assert len(await issuers.responder_certificates(retired=True)) == 3
+    assert {profile.id for profile in await issuers.profiles()} == {other.profile.id} | (set() if now else mine)
     assert await PostgresPartitions(pool).overdue(issuer.id) == (1024 if now else 0)
     assert await pool.fetchval("SELECT action FROM audit_log") == "retire-signer"
-    with pytest.raises(ConfigError, match="no such responder certificate in use"):
-        await issuers.retire_responder_certificate(issuer, delegate, now=now, actor="test")
+    with pytest.raises(ConfigError, match="retired already"):
+        await issuers.retire_signer(issuer, key, now=now, even_if_last=False, actor="test")
+    if not now:
+        # The key turns out to be lost, later.
+        done = await issuers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
+        assert (done.certificates, done.profiles) == (0, 2)
+        assert [profile.id for profile in await issuers.profiles()] == [other.profile.id]
+
+
+async def test_a_retired_key_never_signs_again(pool: asyncpg.Pool, issuer: Issuer, signer: Signer) -> None:
+    issuers = PostgresIssuers(pool)
+    ca, key = ca_of(issuer), signer.key.public_key
+    (delegate,) = signer.profile.certificates
+    await issuers.add(issuer, responder_certificate=delegate)
+    await issuers.add_responder_certificate(issuer.id, ca.der)
+    before = await issuers.responder_certificates()
+    await issuers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
+
+    # By hand, by a renewal that read the list before, and by a process that hasn't heard of it yet.
+    for certificate in (delegate, issue_responder_certificate(issuer, ca.key, key, now=datetime.now(UTC))):
+        with pytest.raises(ConfigError, match="never signs again"):
+            await issuers.add_responder_certificate(issuer.id, certificate)
+
+    class ReadBefore(PostgresIssuers):
+        async def responder_certificates(self, *, retired: bool = False) -> list[ResponderCertificate]:
+            return before
+
+    shortly_before_its_end = FakeClock(signer.not_after - timedelta(hours=1))
+    assert (
+        await renew_responder_certificates(
+            ReadBefore(pool),
+            issuers=Issuers([issuer]),
+            ca_key=lambda public_key: ca.key,
+            clock=shortly_before_its_end,
+        )
+        == 0
+    )
+    await issuers.add_profile(issuer.id, signer.profile, key)
+    assert await issuers.profiles() == []
+    assert [row.certificate for row in await issuers.responder_certificates()] == [ca.der]
+
+
+async def test_the_last_signer_is_retired_only_when_that_is_meant(
+    pool: asyncpg.Pool, issuer: Issuer, signer: Signer
+) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer, responder_certificate=signer.profile.certificates[0])
+    await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
+    with pytest.raises(ConfigError, match="--even-if-last"):
+        await issuers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=False, actor="test")
+    assert len(await issuers.responder_certificates()) == 1, "nothing half-applied"
+    assert await issuers.profiles() == [signer.profile]
+    with pytest.raises(ConfigError, match="no responder certificate of this key"):
+        await issuers.retire_signer(issuer, b"another", now=True, even_if_last=True, actor="test")
+    done = await issuers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=True, actor="test")
+    assert (done.certificates, done.profiles, done.others) == (1, 1, 0)
 
 
 BAD_SETTINGS = {
@@ -236,7 +299,7 @@ async def test_responder_certificates_and_profiles_are_kept_once(
     await issuers.add_responder_certificate(issuer.id, delegate)
     assert [row.certificate for row in await issuers.responder_certificates()] == [delegate]
     for _ in range(2):
-        await issuers.add_profile(issuer.id, signer.profile)
+        await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
     assert await issuers.profiles() == [signer.profile]
     await pool.execute(
         "INSERT INTO signing_profiles (id, issuer_id, body) VALUES ($1, $2, 'of a later version')", bytes(16), issuer.id
