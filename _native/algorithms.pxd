@@ -1,4 +1,4 @@
-"""Signature algorithms, and the signing of octets with them. Needs no GIL once a `Maker` is had."""
+"""Signature algorithms, and the signing of octets with them. Needs no GIL once there is a `Maker`."""
 
 from libc.stddef cimport size_t
 
@@ -23,7 +23,8 @@ ctypedef struct Maker:
     const Algorithm* algorithm
     libcrypto.EVP_PKEY* key             # borrowed
     libcrypto.EVP_PKEY_CTX* context     # NULL where the algorithm takes the octets themselves
-    libcrypto.EVP_MD_CTX* digester
+    libcrypto.EVP_MD_CTX* digester      # for what is signed
+    libcrypto.EVP_MD_CTX* hasher        # for all else: a context that has signed hashes no more
 
 # The first algorithm of an AlgorithmIdentifier, or NULL when it isn't one of ours.
 cdef const Algorithm* find_algorithm(const Span* identifier) noexcept nogil

@@ -137,7 +137,8 @@ cdef bint open_maker(Maker* maker, libcrypto.EVP_PKEY* key, const Algorithm* alg
     maker.key = key
     maker.context = NULL
     maker.digester = libcrypto.EVP_MD_CTX_new()
-    if maker.digester == NULL:
+    maker.hasher = libcrypto.EVP_MD_CTX_new()
+    if maker.digester == NULL or maker.hasher == NULL:
         return False
     if algorithm.digest == ITSELF:
         return True
@@ -152,8 +153,10 @@ cdef bint open_maker(Maker* maker, libcrypto.EVP_PKEY* key, const Algorithm* alg
 cdef void close_maker(Maker* maker) noexcept nogil:
     libcrypto.EVP_PKEY_CTX_free(maker.context)
     libcrypto.EVP_MD_CTX_free(maker.digester)
+    libcrypto.EVP_MD_CTX_free(maker.hasher)
     maker.context = NULL
     maker.digester = NULL
+    maker.hasher = NULL
 
 
 cdef bint sign_octets(
@@ -212,7 +215,10 @@ cdef bint verify_octets(
 cdef bint sha256_of_two(
     libcrypto.EVP_MD_CTX* context, const Span* first, const Span* second, unsigned char* digest
 ) noexcept nogil:
-    """SHA-256 of two strings one after the other; 32 octets go to `digest`."""
+    """SHA-256 of two strings one after the other; 32 octets go to `digest`.
+
+    `context` must never have signed: EVP_DigestInit_ex2 goes on with the signature then, which EdDSA refuses.
+    """
     return (
         libcrypto.EVP_DigestInit_ex2(context, _digests[SHA256], NULL) == 1
         and libcrypto.EVP_DigestUpdate(context, first.data, first.size) == 1

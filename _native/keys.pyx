@@ -98,6 +98,7 @@ cdef class PrivateKey:
             self._spare.algorithm = NULL
             self._spare.context = NULL
             self._spare.digester = NULL
+            self._spare.hasher = NULL
             return 0
         if not open_maker(maker, self._key, algorithm):
             close_maker(maker)

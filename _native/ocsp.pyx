@@ -683,7 +683,7 @@ cdef class _Batch:
         cdef size_t size
         cdef int which
         cdef Out out
-        if not sha256_of_two(maker.digester, &profile.issuer_tag, &task.single.serial, digest):
+        if not sha256_of_two(maker.hasher, &profile.issuer_tag, &task.single.serial, digest):
             return False
         memcpy(task.tag, digest, CERTIFICATE_TAG)
         for which in range(self.variant_count):

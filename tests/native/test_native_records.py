@@ -21,6 +21,7 @@ from responder._native import (
     encode_profile,
     load_profile,
     tombstone,
+    verify,
 )
 from responder.pki import CertIDVariant, Issuer, epoch_seconds
 from responder.signing import Signer, make_signer
@@ -34,6 +35,7 @@ from tests.makers import (
     make_ca,
     make_responder,
     make_test_issuer,
+    make_test_signer,
     native,
     new_key,
 )
@@ -427,6 +429,28 @@ def test_variants_and_keys_are_checked(signer: Signer, rsa_signer: Signer) -> No
     with pytest.raises(ValueError, match="doesn't sign with the algorithm"):
         signer.profile.sign_response(rsa_signer.key, [single()], THIS_UPDATE, None)
     assert signer.profile.sign_records(signer.key, [], [1], THIS_UPDATE) == []
+
+
+@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "rsa", "ed25519", "ed448"])
+@pytest.mark.parametrize("first", ["records", "key", "response"])
+def test_a_key_of_any_kind_goes_on_signing(issuer: Issuer, kind: str, first: str) -> None:
+    """An EdDSA key once signed the first record of a process, and never again."""
+    signer = make_test_signer(issuer, kind)
+    rows = [status(serial=b"\x01"), status(serial=b"\x02")]
+
+    def use(how: str) -> None:
+        if how == "records":
+            made = signer.profile.sign_records(signer.key, rows, [1, 2], THIS_UPDATE)
+            for row, records in zip(rows, made, strict=True):
+                for variant in (1, 2):
+                    judge(signer.profile.render(records, variant, row[0]), signer)
+        elif how == "key":
+            verify(signer.key.public_key, signer.key.signature_algorithm, b"text", signer.key.sign(b"text"))
+        else:
+            judge(signer.profile.sign_response(signer.key, [single()], THIS_UPDATE, b"nonce"), signer)
+
+    for how in (first, "records", "response", "records", "key", "records", "records"):
+        use(how)
 
 
 def test_many_threads_sign_with_one_key(any_signer: Signer) -> None:
