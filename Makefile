@@ -5,6 +5,7 @@
 #   make check                   style, types, import rules, stubs of the native core
 #   make test [ARGS="-k crl"]    the tests
 #   make bench [ARGS=...]        the figures
+#   make bench-crl [ARGS=...]    a CRL of a million entries
 #   make clean                   back to a fresh checkout
 #
 # PYTHON=/path/to/python picks the Python that .venv is made of.
@@ -12,7 +13,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test demo bench clean
+.PHONY: build debug dev check test demo bench bench-crl clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +54,9 @@ demo: $(EMBEDDED)
 
 bench: $(EMBEDDED)
 	@$(BIN)/python loadtest/first_figures.py $(ARGS)
+
+bench-crl: $(EMBEDDED)
+	@$(BIN)/python loadtest/large_crl.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

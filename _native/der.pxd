@@ -7,7 +7,7 @@ more; whoever made the buffer checks that at the end.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 cdef enum:
     BOOLEAN = 0x01
@@ -131,13 +131,29 @@ cdef inline bint is_oid(const TLV* value) noexcept nogil:
     return True
 
 
-cdef inline bint is_extensions(Bytes data, size_t size) noexcept nogil:
-    """Extension values in DER one after the other, or nothing: what we are given to sign (RFC 5280 §4.1)."""
+cdef inline bint has_extension(Bytes data, size_t size, Bytes oid, size_t oid_size) noexcept nogil:
+    """Whether one of these Extension values, which were checked before, has this OBJECT IDENTIFIER."""
     cdef In source = reader(data, size)
     cdef In extension
     cdef TLV value
+    while enter(&source, SEQUENCE, &extension) and read(&extension, OID, &value):
+        if value.total == oid_size and memcmp(value.start, oid, oid_size) == 0:
+            return True
+    return False
+
+
+cdef inline bint is_extensions(Bytes data, size_t size) noexcept nogil:
+    """Extension values in DER one after the other, none twice, or nothing: what we are given to sign (RFC 5280 §4.1,
+    §4.2)."""
+    cdef In source = reader(data, size)
+    cdef In extension
+    cdef TLV value
+    cdef Bytes start
     while not at_end(&source):
+        start = source.position
         if not enter(&source, SEQUENCE, &extension) or not read(&extension, OID, &value) or not is_oid(&value):
+            return False
+        if has_extension(data, <size_t> (start - data), value.start, value.total):
             return False
         if next_is(&extension, BOOLEAN):
             if not read_any(&extension, &value) or value.length != 1 or value.content[0] != 0xFF:
@@ -160,6 +176,54 @@ cdef inline Span span(bytes octets):
     view.data = octets
     view.size = <size_t> len(octets)
     return view
+
+
+cdef inline int two_digits(Bytes digits) noexcept nogil:
+    """0 to 99, or -1."""
+    if not 48 <= digits[0] <= 57 or not 48 <= digits[1] <= 57:
+        return -1
+    return (digits[0] - 48) * 10 + digits[1] - 48
+
+
+cdef inline bint read_moment(const TLV* value, int64_t* seconds) noexcept nogil:
+    """A UTCTime or GeneralizedTime as RFC 5280 §4.1.2.5 has it, in seconds since 1970."""
+    cdef Bytes at = value.content
+    cdef int64_t year
+    cdef int high, low, month, day, hour, minute, second, month_days
+    cdef int64_t era, day_of_era
+    if value.tag == UTC_TIME and value.length == 13:
+        low = two_digits(at)
+        if low < 0:
+            return False
+        year = 1900 + low if low >= 50 else 2000 + low
+    elif value.tag == GENERALIZED_TIME and value.length == 15:
+        high, low = two_digits(at), two_digits(at + 2)
+        if high < 0 or low < 0:
+            return False
+        year = high * 100 + low
+        at += 2
+    else:
+        return False
+    at += 2
+    month, day, hour = two_digits(at), two_digits(at + 2), two_digits(at + 4)
+    minute, second = two_digits(at + 6), two_digits(at + 8)
+    if not 1 <= month <= 12 or not 0 <= hour <= 23 or not 0 <= minute <= 59 or not 0 <= second <= 59 or at[10] != 90:
+        return False
+    month_days = 31
+    if month == 4 or month == 6 or month == 9 or month == 11:
+        month_days = 30
+    elif month == 2:
+        month_days = 29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28
+    if not 1 <= day <= month_days:
+        return False
+    # The same calendar as put_moment: years begin in March, in eras of 400.
+    if month <= 2:
+        year -= 1
+    era = year // 400 if year >= 0 else (year - 399) // 400
+    day_of_era = (year - era * 400) * 365 + (year - era * 400) // 4 - (year - era * 400) // 100
+    day_of_era += (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    seconds[0] = (era * 146097 + day_of_era - 719468) * 86400 + hour * 3600 + minute * 60 + second
+    return True
 
 
 cdef inline Out writer(unsigned char* buffer, size_t size) noexcept nogil:
@@ -267,12 +331,24 @@ cdef inline void put_time(Out* out, int64_t seconds) noexcept nogil:
         put_generalized_time(out, seconds)
 
 
+cdef inline int whole(str name, object number) except -1:
+    """Refuse what C would cut to an integer.
+
+    Raises:
+        TypeError: not an int.
+    """
+    if not isinstance(number, int):
+        raise TypeError(f"{name} {number!r} isn't a whole number")
+    return 0
+
+
 cdef inline int64_t moment(str name, object seconds) except -1:
     """Seconds since 1970 that both ASN.1 times and our records can say.
 
     Raises:
         ValueError: another number.
     """
+    whole(name, seconds)
     if not 0 <= seconds <= 253402300799:  # 9999-12-31T23:59:59Z
         raise ValueError(f"{name} {seconds} isn't between the years 1970 and 9999")
     return seconds

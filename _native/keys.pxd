@@ -18,3 +18,8 @@ cdef class PrivateKey:
     cdef bytes _sign(self, const Algorithm* algorithm, const unsigned char* message, size_t size)
     cdef int take(self, const Algorithm* algorithm, Maker* maker) except -1
     cdef void give_back(self, Maker* maker) noexcept
+
+
+cdef class PublicKey:
+    cdef libcrypto.EVP_PKEY* _key
+    cdef int verify_span(self, const Span* identifier, const Span* message, const Span* signature) except -1

@@ -135,7 +135,24 @@ def load_private_key(bytes pkcs8 not None, /):
         libcrypto.PKCS8_PRIV_KEY_INFO_free(info)
     _classify(key)
     key.public_key = _public_half(key._key)
+    if libcrypto.EVP_PKEY_is_a(key._key, b"EC") == 1 or libcrypto.EVP_PKEY_is_a(key._key, b"RSA-PSS") == 1:
+        _try(key)
     return key
+
+
+cdef _try(PrivateKey key):
+    """Sign once and verify: an EC file may hold another key's public half, a PSS key may forbid what we sign with.
+
+    Raises:
+        ValueError: one of these.
+    """
+    cdef bytes text = b"certstatus"
+    try:
+        load_public_key(key.public_key).verify(key.signature_algorithm, text, key.sign(text))
+    except SigningFailed as error:
+        raise ValueError(f"a {key.name} key that doesn't sign with SHA-256 and 32 octets of salt: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"a private key whose public half isn't its own: {error}") from error
 
 
 cdef _classify(PrivateKey key):
@@ -184,35 +201,60 @@ cdef bytes _public_half(libcrypto.EVP_PKEY* key):
         libcrypto.OPENSSL_free(der)
 
 
-def verify(
-    bytes spki not None, bytes signature_algorithm not None, bytes message not None, bytes signature not None, /
-):
-    """Check a signature of one of our algorithms. Releases the GIL."""
+@cython.final
+cdef class PublicKey:
+    """One public key, owned by libcrypto. Made by `load_public_key`; safe to use from many threads."""
+
+    def __cinit__(self, maker=None):
+        if maker is not _MADE_HERE:
+            raise TypeError("PublicKey is made by load_public_key")
+
+    def __dealloc__(self):
+        libcrypto.EVP_PKEY_free(self._key)
+
+    def __reduce__(self):
+        raise TypeError("a PublicKey is never copied")
+
+    def verify(self, bytes signature_algorithm not None, bytes message not None, bytes signature not None, /):
+        """Check a signature of one of our algorithms. Releases the GIL."""
+        cdef Span identifier = span(signature_algorithm)
+        cdef Span text = span(message)
+        cdef Span signed = span(signature)
+        self.verify_span(&identifier, &text, &signed)
+
+    cdef int verify_span(self, const Span* identifier, const Span* message, const Span* signature) except -1:
+        """Raises ValueError unless this is a signature of `message`."""
+        cdef const Algorithm* algorithm = find_algorithm_of_key(self._key, identifier)
+        cdef bint matches
+        if algorithm == NULL:
+            if find_algorithm(identifier) == NULL:
+                raise ValueError("a signature algorithm that isn't one of ours")
+            raise ValueError("the key isn't of the signature algorithm's type")
+        libcrypto.ERR_clear_error()
+        with nogil:
+            matches = verify_octets(self._key, algorithm, message, signature)
+        if not matches:
+            raise ValueError(f"the signature doesn't verify: {drain_errors()}")
+        return 0
+
+
+def load_public_key(bytes spki not None, /):
+    """Read a DER SubjectPublicKeyInfo."""
     cdef const unsigned char* data = spki
     cdef const unsigned char* end = data + len(spki)
-    cdef Span identifier = span(signature_algorithm)
-    cdef Span text = span(message)
-    cdef Span signed = span(signature)
-    cdef libcrypto.EVP_PKEY* key = NULL
-    cdef const Algorithm* algorithm
-    cdef bint matches
-    if find_algorithm(&identifier) == NULL:
-        raise ValueError("a signature algorithm that isn't one of ours")
+    cdef PublicKey key = PublicKey.__new__(PublicKey, _MADE_HERE)
     if len(spki) > MAX_KEY_OCTETS:
         raise ValueError(f"not a SubjectPublicKeyInfo: over {MAX_KEY_OCTETS} octets")
     libcrypto.ERR_clear_error()
-    try:
-        key = libcrypto.d2i_PUBKEY(NULL, &data, len(spki))
-        if key == NULL:
-            raise ValueError(f"not a SubjectPublicKeyInfo: {drain_errors()}")
-        if data != end:
-            raise ValueError("octets follow the SubjectPublicKeyInfo")
-        algorithm = find_algorithm_of_key(key, &identifier)
-        if algorithm == NULL:
-            raise ValueError("the key isn't of the signature algorithm's type")
-        with nogil:
-            matches = verify_octets(key, algorithm, &text, &signed)
-        if not matches:
-            raise ValueError(f"the signature doesn't verify: {drain_errors()}")
-    finally:
-        libcrypto.EVP_PKEY_free(key)
+    key._key = libcrypto.d2i_PUBKEY(NULL, &data, len(spki))
+    if key._key == NULL:
+        raise ValueError(f"not a SubjectPublicKeyInfo: {drain_errors()}")
+    if data != end:
+        raise ValueError("octets follow the SubjectPublicKeyInfo")
+    return key
+
+
+def verify(bytes spki not None, bytes signature_algorithm not None, bytes message not None, bytes signature not None, /):
+    """Check a signature of one of our algorithms. Releases the GIL."""
+    cdef PublicKey key = load_public_key(spki)
+    key.verify(signature_algorithm, message, signature)

@@ -28,7 +28,7 @@ from responder._native.algorithms cimport (
 )
 from responder._native.der cimport In, Out, Span, TLV, span
 from responder._native.errors cimport drain_errors
-from responder._native.keys cimport PrivateKey
+from responder._native.keys cimport PrivateKey, PublicKey
 from responder._native.records cimport (
     CERTIFICATE_TAG,
     GOOD,
@@ -176,6 +176,18 @@ cdef size_t room_for(const Constants* profile, const RecordView* view, const Spa
     return profile.size + MAX_PREFIX + serial.size + view.extensions.size + view.signature_size
 
 
+cdef void set_single(Single* single, const RecordView* view, int variant, const Span* serial) noexcept nogil:
+    """What the SingleResponse of a record says."""
+    single.index = index_of(variant)
+    single.serial = serial[0]
+    single.cert_status = view.cert_status
+    single.revocation_time = view.revocation_time
+    single.reason = view.reason
+    single.this_update = view.this_update
+    single.next_update = view.next_update
+    single.extensions = view.extensions
+
+
 cdef Rendering render_record(
     const Constants* profile,
     const RecordView* view,
@@ -199,14 +211,7 @@ cdef Rendering render_record(
         return NO_DIGEST
     if memcmp(view.certificate_tag, digest, CERTIFICATE_TAG) != 0:
         return OTHER_CERTIFICATE
-    single.index = index_of(variant)
-    single.serial = serial[0]
-    single.cert_status = view.cert_status
-    single.revocation_time = view.revocation_time
-    single.reason = view.reason
-    single.this_update = view.this_update
-    single.next_update = view.next_update
-    single.extensions = view.extensions
+    set_single(&single, view, variant, serial)
     put_signature(out, profile, signature, view.signature_size, as_coordinates)
     put_response_data(out, profile, &single, 1, view.produced_at, NULL)
     put_response(out, end)
@@ -250,6 +255,38 @@ cdef class SigningProfile:
             return PyBytes_FromStringAndSize(<char*> out.position, der.written(&out, buffer + room))
         finally:
             free(buffer)
+
+    def verify(self, PublicKey key not None, Records records not None, int variant, bytes serial not None, /):
+        """Check the signature of one variant of records, over what `render` would send."""
+        cdef const RecordView* view = &records.view
+        cdef const unsigned char* signature = signature_of(view, variant)
+        cdef size_t coordinate = self.constants.algorithm.coordinate
+        cdef unsigned char[MAX_SIGNATURE] buffer
+        cdef unsigned char[SHA256_OCTETS] digest
+        cdef Span octets = span(serial)
+        cdef Span signed, text
+        cdef Single single
+        cdef Out out
+        cdef bytes tbs
+        if signature == NULL:
+            raise KeyError(variant)
+        if memcmp(view.profile_id, self.constants.id, PROFILE_ID) != 0:
+            raise _refusal(OTHER_PROFILE, variant)
+        if not sha256_of_two(_digester.context, &self.constants.issuer_tag, &octets, digest):
+            raise _refusal(NO_DIGEST, variant)
+        if memcmp(view.certificate_tag, digest, CERTIFICATE_TAG) != 0:
+            raise _refusal(OTHER_CERTIFICATE, variant)
+        signed.data, signed.size = signature, view.signature_size
+        if coordinate:
+            if view.signature_size != 2 * coordinate:
+                raise _refusal(OTHER_ALGORITHM, variant)
+            out = der.writer(buffer, sizeof(buffer))
+            ecdsa.put_signature(&out, signature, coordinate)
+            signed.data, signed.size = out.position, der.written(&out, buffer + sizeof(buffer))
+        set_single(&single, view, variant, &octets)
+        tbs = _tbs(&self.constants, &single, 1, view.produced_at, NULL, room_for(&self.constants, view, &octets))
+        text = span(tbs)
+        key.verify_span(&self.constants.signature_algorithm, &text, &signed)
 
     def sign_response(
         self, PrivateKey key not None, object singles, object produced_at, bytes nonce, /
@@ -490,6 +527,8 @@ cdef _fill(
         raise ValueError(f"variant {variant} is none of ours")
     if serial is None or len(serial) > MAX_SERIAL or not der.is_minimal_integer(serial, len(serial)):
         raise ValueError(f"a serial is the content of a minimal INTEGER, 1 to {MAX_SERIAL} octets")
+    der.whole("cert_status", cert_status)
+    der.whole("reason", reason)
     if not GOOD <= cert_status <= UNKNOWN:
         raise ValueError(f"cert_status {cert_status} is none of good, revoked and unknown")
     single.this_update = der.moment("this_update", this_update)

@@ -276,6 +276,9 @@ cdef set_version(RecordView* view, object epoch, object number, object as_of_mic
     Raises:
         ValueError: a number that its field can't hold.
     """
+    der.whole("epoch", epoch)
+    der.whole("number", number)
+    der.whole("as_of", as_of_microseconds)
     if not 0 <= epoch < 1 << 32:
         raise ValueError(f"epoch {epoch} isn't a number of 32 bits")
     if not 0 <= number < 1 << 64:

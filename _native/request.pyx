@@ -52,6 +52,7 @@ cdef bint parse_request(const unsigned char* octets, size_t size, RequestView* r
     request.nonce = NULL
     request.nonce_size = 0
     request.signature_algorithm.size = 0
+    request.certs.data = NULL
     request.certs.size = 0
     request.preference_count = 0
     request.fault = NULL
@@ -345,7 +346,7 @@ cdef tuple values_of(const Span* what):
     cdef In source = der.reader(what.data, what.size)
     cdef TLV value
     cdef list found = []
-    while der.read_any(&source, &value):
+    while not der.at_end(&source) and der.read_any(&source, &value):
         found.append(<bytes> value.start[:value.total])
     return tuple(found)
 

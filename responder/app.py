@@ -32,7 +32,7 @@ from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
 from responder.pki import Issuers
-from responder.process import Process, background, repeatedly
+from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
 from responder.signing import (
     KeyRing,
     NativeCRLSigner,
@@ -50,6 +50,8 @@ from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import Listener, connect
 from responder.storage.redis import RedisRecords
 from responder.storage.statuses import PostgresStatuses
+from responder.storage.troubles import PostgresTroubles
+from responder.troubles import Troubles
 from responder.web.admin import AdminAPI
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.health import Check, Health
@@ -82,6 +84,7 @@ class Stores:
     partitions: PostgresPartitions
     crls: PostgresCRLs
     imports: PostgresImports
+    troubles: PostgresTroubles
     records: RedisRecords
 
 
@@ -115,6 +118,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
             imports=PostgresImports(pool),
+            troubles=PostgresTroubles(pool, host=host_identity()),
             records=records,
         )
 
@@ -352,7 +356,7 @@ def health(stores: Stores, segment: metrics.Segment, *, workers: int) -> Health:
 
     async def crls() -> str:
         now = SystemClock().now()
-        newest = await stores.crls.newest()
+        newest = await stores.crls.heads()
         expired = [crl.issuer_id for crl in newest if crl.next_update <= now]
         if expired:
             raise StatusUnavailable(f"the CRL of {', '.join(expired)} is past its nextUpdate")
@@ -380,7 +384,7 @@ def health(stores: Stores, segment: metrics.Segment, *, workers: int) -> Health:
                         {"issuer": crl.issuer_id, "scope": crl.scope},
                         crl.next_update.timestamp(),
                     )
-                    for crl in await stores.crls.newest()
+                    for crl in await stores.crls.heads()
                 ),
             ]
         return metrics.render(segment, gauges)
@@ -402,7 +406,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             signer=signer,
             records=stores.records,
             clock=clock,
-            owner=_owner(),
+            owner=process_identity(),
         )
         changed = asyncio.Event()
         listener = Listener(
@@ -448,11 +452,16 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
             directory.report(*keys.faults)
             signer.use(keys)
 
+        await stores.crls.end_leases(has_ended)
         await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], reload))
-        schedule = _crl_schedule(stores, signer)
+        troubles = Troubles("crl", stores.troubles)
+        schedule = _crl_schedule(stores, signer, troubles)
+        stack.push_async_callback(schedule.close)
 
         async def publish_once() -> bool:
-            return await schedule.once(_signed_here(stores, signer)) > 0
+            await schedule.begin(_signed_here(stores, signer))
+            await troubles.tell()
+            return False
 
         async def renew_once() -> bool:
             await renew_responder_certificates(
@@ -485,20 +494,17 @@ async def publish_crls(config: Config, stores: Stores) -> None:
     await _crl_schedule(stores, signer).once(_signed_here(stores, signer))
 
 
-def _crl_schedule(stores: Stores, signer: NativeCRLSigner) -> CRLSchedule:
+def _crl_schedule(stores: Stores, signer: NativeCRLSigner, troubles: Troubles | None = None) -> CRLSchedule:
     return CRLSchedule(
         CRLIssuer(revoked=stores.statuses, statuses=stores.statuses, signer=signer, store=stores.crls),
         store=stores.crls,
         leases=stores.crls,
         issuers=stores.issuers,
         clock=SystemClock(),
-        owner=_owner(),
+        owner=process_identity(),
+        troubles=troubles,
     )
 
 
 def _signed_here(stores: Stores, signer: NativeCRLSigner) -> frozenset[str]:
     return frozenset(issuer.id for issuer in stores.issuers if signer.can_sign(issuer))
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from responder.pki import (
     CRL,
@@ -15,11 +15,11 @@ from responder.pki import (
     Certificate,
     CertificateStatus,
     CertStatus,
+    CRLBuilder,
     Issuer,
     OCSPRequest,
     Records,
     ResponderCertificate,
-    RevokedCertificate,
     RevokedInfo,
     SigningProfile,
     StatusVersion,
@@ -208,9 +208,9 @@ class CRLSigner(Protocol):
         crl_number: int,
         this_update: datetime,
         next_update: datetime,
-        entries: AsyncIterator[RevokedCertificate],
+        entries: CRLBuilder,
     ) -> bytes:
-        """The DER CertificateList, its entries in the order they come.
+        """The DER CertificateList, its entries in the order they were added.
 
         Raises:
             SigningFailed: libcrypto refused.
@@ -220,7 +220,8 @@ class CRLSigner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RevokedSnapshot:
-    """What is revoked at one moment: `entries` sorted by serial octets, to be read once, within the `async with`.
+    """What is revoked at one moment: `entries` sorted by serial octets, some at a time, to be read once, within the
+    `async with`. Each is `(serial, revocation_time, reason, invalidity_date)` as `CRLBuilder.extend` takes it.
 
     `as_of` is not later than the snapshot. `snapshot` names it, so that changes it hasn't seen can be told from those
     it has: changes commit out of the order of their numbers and times.
@@ -228,16 +229,17 @@ class RevokedSnapshot:
 
     as_of: datetime
     snapshot: str
-    entries: AsyncIterator[RevokedCertificate]
+    entries: AsyncIterator[Sequence[Sequence[Any]]]
 
 
 class RevokedSource(Protocol):
     """What a CRL is made of."""
 
     def revoked_snapshot(
-        self, issuer: Issuer, *, not_expired_at: datetime | None
+        self, issuer: Issuer, *, not_expired_at: datetime | None, unseen_by: str | None = None
     ) -> AbstractAsyncContextManager[RevokedSnapshot]:
-        """Every revoked certificate whose notAfter is unknown or not before `not_expired_at` (None: all).
+        """Every revoked certificate whose notAfter is unknown or not before `not_expired_at` (None: all), and those
+        that changed after the snapshot `unseen_by`, expired or not.
 
         Raises:
             StatusUnavailable: the primary can't be read.
@@ -258,8 +260,26 @@ class ResponderCertificateStore(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class CRLHead:
+    """A published CRL without its bytes; `changed_at` is when the oldest change was made that it hasn't seen."""
+
+    issuer_id: str
+    scope: str
+    crl_number: int
+    this_update: datetime
+    next_update: datetime
+    changed_at: datetime | None = None
+
+
 class CRLStore(Protocol):
     """Published CRLs, and their numbers."""
+
+    async def heads(self) -> list[CRLHead]:
+        """The CRL with the highest number of each issuer and scope."""
+
+    async def not_started(self) -> set[str]:
+        """The ids of issuers whose first CRL must not be published yet."""
 
     async def latest(self, issuer: Issuer, scope: str) -> CRL | None:
         """The CRL with the highest number."""
@@ -273,6 +293,37 @@ class CRLStore(Protocol):
         Raises:
             CRLError: its number isn't higher than the last one's.
         """
+
+
+class CRLLeases(Protocol):
+    """Who builds."""
+
+    async def lease(self, issuer: Issuer, scope: str, *, owner: str, seconds: int) -> bool:
+        """Take or prolong the right to build; False when another holds it."""
+
+    async def release(self, issuer: Issuer, scope: str, *, owner: str) -> None:
+        """Give it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedTrouble:
+    """A task that fails for an issuer on a host, since when, and a sentence that says why."""
+
+    issuer_id: str
+    task: str
+    host: str
+    since: datetime
+    error: str
+
+
+class TroubleStore(Protocol):
+    """Where the processes of all hosts tell which issuers are in trouble."""
+
+    async def report(self, task: str, issuer_id: str, error: str) -> None:
+        """A task of this host fails for an issuer; to be repeated as long as it does."""
+
+    async def clear(self, task: str, issuer_id: str) -> None:
+        """It does no longer."""
 
 
 @dataclass(frozen=True, slots=True)

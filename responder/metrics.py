@@ -186,6 +186,8 @@ CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a che
 REVOCATIONS = Counter("revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused"))
 OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes brought to the record store.")
 PRESIGNED = Counter("presigned_total", "Certificates signed in their turn.")
+TASKS = ("relay", "presign", "crl", "delegate", "signer")
+TROUBLES = Counter("issuer_troubles_total", "Times that a task failed for one issuer alone.", task=TASKS)
 PROCESS_RESTARTS = Counter("process_restarts_total", "Processes that the supervisor started again.")
 
 

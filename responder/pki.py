@@ -11,10 +11,14 @@ from enum import IntEnum
 from cryptography import x509
 
 from responder._native import (
+    CRLBuilder,
+    PublicKey,
     Records,
     SigningProfile,
+    crl_excerpt,
     decode_records,
     load_profile,
+    load_public_key,
     parse_certificate,
     tombstone,
 )
@@ -25,6 +29,7 @@ __all__ = [
     "HASH_NAMES",
     "Answer",
     "CRL",
+    "CRLBuilder",
     "CRLReason",
     "CertID",
     "CertIDVariant",
@@ -36,19 +41,21 @@ __all__ = [
     "Issuers",
     "NoncePolicy",
     "OCSPRequest",
+    "PublicKey",
     "Records",
     "ResponseTimes",
-    "RevokedCertificate",
     "RevokedInfo",
     "SigningProfile",
     "StatusVersion",
     "UnknownSerial",
+    "crl_excerpt",
     "decode_records",
     "decode_serial",
     "encode_serial",
     "epoch_seconds",
     "from_epoch_seconds",
     "load_profile",
+    "load_public_key",
     "make_issuer",
     "parse_certificate",
     "parse_ocsp_request",
@@ -477,16 +484,9 @@ class ResponderCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class RevokedCertificate:
-    """One entry of a CRL. Source: RFC 5280 §5.1.2.6."""
-
-    serial: bytes
-    revoked_info: RevokedInfo
-
-
-@dataclass(frozen=True, slots=True)
 class CRL:
-    """A published CRL: DER, and what a server says of it. `scope` is `full` until shards and deltas come."""
+    """A published CRL: DER, and what a server says of it. `scope` is `full` until shards and deltas come; `snapshot`
+    names what the database had seen when it was made."""
 
     issuer_id: str
     scope: str
@@ -495,6 +495,7 @@ class CRL:
     this_update: datetime
     next_update: datetime
     sha256: bytes
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

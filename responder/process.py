@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import uvloop
@@ -16,6 +18,32 @@ from responder import log
 from responder.errors import CertstatusError
 
 _log = log.get("process")
+
+
+def process_identity() -> str:
+    """What this process is called where it holds a lease."""
+    return f"{host_identity()}:{os.getpid()}"
+
+
+def host_identity() -> str:
+    """The name of this host, and which boot and which space of process ids of it."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+    return f"{socket.gethostname()}/{boot}-{space}"
+
+
+def has_ended(identity: str) -> bool:
+    """Whether a `process_identity` is of a process of this host, this boot and this space of ids that is no more."""
+    host, _, pid = identity.rpartition(":")
+    if host != host_identity() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 class Process(Protocol):

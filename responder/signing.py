@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import stat
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,6 @@ from responder.pki import (
     Issuer,
     Records,
     ResponseTimes,
-    RevokedCertificate,
     SigningProfile,
     encode_serial,
     epoch_seconds,
@@ -428,23 +427,15 @@ class NativeCRLSigner:
         crl_number: int,
         this_update: datetime,
         next_update: datetime,
-        entries: AsyncIterator[RevokedCertificate],
+        entries: CRLBuilder,
     ) -> bytes:
         """See `CRLSigner.sign_crl`."""
         key = self._keys.get(issuer.public_key)
         if key is None:
             raise CRLError(f"issuer {issuer.id}: its key isn't among the CA keys of this host")
-        builder = CRLBuilder()
-        async for entry in entries:
-            info = entry.revoked_info
-            builder.add(
-                entry.serial,
-                *revocation_fields(info),
-                -1 if info.invalidity_date is None else epoch_seconds(info.invalidity_date),
-            )
         try:
             return await asyncio.to_thread(
-                builder.sign,
+                entries.sign,
                 key,
                 issuer.name,
                 issuer.key_identifier,

@@ -1,7 +1,7 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
-from responder._native.crl import CRLBuilder
-from responder._native.keys import PrivateKey, load_private_key, verify
+from responder._native.crl import CRLBuilder, crl_excerpt
+from responder._native.keys import PrivateKey, PublicKey, load_private_key, load_public_key, verify
 from responder._native.ocsp import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import (
@@ -16,12 +16,15 @@ __all__ = [
     "MAX_REQUEST_BYTES",
     "CRLBuilder",
     "PrivateKey",
+    "PublicKey",
     "Records",
     "SigningProfile",
+    "crl_excerpt",
     "decode_records",
     "encode_profile",
     "load_private_key",
     "load_profile",
+    "load_public_key",
     "parse_certificate",
     "parse_ocsp_request",
     "tombstone",

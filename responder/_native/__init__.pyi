@@ -4,20 +4,23 @@ Times are integers: seconds since 1970-01-01T00:00:00Z unless the name says othe
 content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet or more).
 """
 
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, final
 
 __all__ = [
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "CRLBuilder",
     "PrivateKey",
+    "PublicKey",
     "Records",
     "SigningProfile",
+    "crl_excerpt",
     "decode_records",
     "encode_profile",
     "load_private_key",
     "load_profile",
+    "load_public_key",
     "parse_certificate",
     "parse_ocsp_request",
     "tombstone",
@@ -95,7 +98,26 @@ def load_private_key(pkcs8: bytes, /) -> PrivateKey:
     """Take over a DER PrivateKeyInfo (unencrypted).
 
     Raises:
-        ValueError: not such a structure, a key type or a curve we don't sign with, or RSA under 2048 bits.
+        ValueError: not such a structure, a key type or a curve we don't sign with, RSA under 2048 bits, a PSS key that
+            forbids SHA-256 with 32 octets of salt, or an EC key with another's public half.
+    """
+
+@final
+class PublicKey:
+    """One public key, owned by libcrypto. Made by `load_public_key`; safe to use from many threads."""
+
+    def verify(self, signature_algorithm: bytes, message: bytes, signature: bytes, /) -> None:
+        """Check a signature of one of our algorithms. Releases the GIL.
+
+        Raises:
+            ValueError: it doesn't verify, or the key isn't of the algorithm's type.
+        """
+
+def load_public_key(spki: bytes, /) -> PublicKey:
+    """Read a DER SubjectPublicKeyInfo.
+
+    Raises:
+        ValueError: it isn't one that libcrypto reads.
     """
 
 def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: bytes, /) -> None:
@@ -134,6 +156,13 @@ class SigningProfile:
         Raises:
             KeyError: `records` has no such variant.
             ValueError: `records` is of another profile or another certificate.
+        """
+    def verify(self, key: PublicKey, records: Records, variant: int, serial: bytes, /) -> None:
+        """Check the signature of one variant of records, over what `render` would send.
+
+        Raises:
+            KeyError: `records` has no such variant.
+            ValueError: it doesn't verify, or `records` is of another profile or certificate.
         """
     def sign_response(
         self,
@@ -254,7 +283,7 @@ def tombstone(
 
 @final
 class CRLBuilder:
-    """Collects the entries of one CRL in encoded form, in the order they are added, then signs it."""
+    """Collects the entries of one CRL in encoded form, in the order they are added, then signs it and reads it back."""
 
     def __init__(self) -> None: ...
     def __len__(self) -> int: ...
@@ -265,6 +294,19 @@ class CRLBuilder:
             reason: CRLReason, or -1; 0 (unspecified) is left out as -1 is (RFC 5280 §5.3.1).
             invalidity_date: or -1 (RFC 5280 §5.3.2; always GeneralizedTime).
         """
+    def extend(self, rows: Iterable[Sequence[Any]], /) -> None:
+        """`add` for each row of `(serial, revocation_time, reason, invalidity_date)`; those before a bad one stay."""
+    def check(self, crl: bytes, key: PublicKey, previous: bytes | None = None, /) -> list[bytes]:
+        """Read a CRL back: its signature, and entry by entry that it says what was added. Releases the GIL.
+
+        Returns:
+            The serials that the CRL `previous` (DER) lists and this one doesn't, in ascending order of their octets.
+
+        Raises:
+            ValueError: not a CRL, another's signature, or another entry than was added at its place.
+        """
+    def rows(self, positions: Iterable[int], /) -> list[tuple[bytes, int, int, int]]:
+        """What was added at these ascending positions, as for `extend`; an unspecified reason is -1."""
     def sign(
         self,
         key: PrivateKey,
@@ -287,3 +329,13 @@ class CRLBuilder:
 
         Source: RFC 5280 §5.1, §5.2; times are UTCTime through 2049, GeneralizedTime from 2050 (§5.1.2.4).
         """
+
+def crl_excerpt(crl: bytes, positions: Iterable[int], /) -> bytes:
+    """The same CRL (DER) with the entries at these ascending positions alone; its signature is no longer of it.
+
+    For other parsers, to which a million entries are a burden.
+
+    Raises:
+        ValueError: not a CRL.
+        IndexError: it has no such entry.
+    """

@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from responder.app import Stores, ca_key_directory, open_stores
 from responder.cli.config import ConfigOption
-from responder.cli.options import load_config, print_result, run
+from responder.cli.options import known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
+from responder.imports.crl import PublishedElsewhere, read_crl
 from responder.pki import Issuer, make_issuer
 from responder.signing import KeyRing, PrivateKey, make_signer
 
@@ -39,21 +40,50 @@ def add(
         Path | None,
         typer.Option(help="The CA's private key (PEM, mode 0600): for CRLs, and to issue the responder certificate."),
     ] = None,
+    crl: Annotated[
+        Path | None, typer.Option(help="The CA's last CRL: its number and its entries are taken over.")
+    ] = None,
+    crl_number: Annotated[
+        int | None, typer.Option(min=1, help="The number of the CA's last CRL; ours go on after it.")
+    ] = None,
+    no_crl: Annotated[
+        bool, typer.Option("--no-crl", help="The CA has published no CRL yet: begin at once, with number 1.")
+    ] = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Answer for a CA, with a delegated responder of its, or with its key."""
+    """Answer for a CA, with a delegated responder of its, or with its key.
+
+    The first CRL is published after the first import, or with --crl or --no-crl at once: it mustn't be an empty one.
+    """
     loaded = load_config(config)
     if (responder_key is None) != (responder_certificate is None):
         raise ConfigError("--responder-key and --responder-certificate go together; one of them is missing")
     if responder_key is None and ca_key is None:
         raise ConfigError("give --responder-key and --responder-certificate, or --ca-key, or all three")
+    if (crl is not None) + (crl_number is not None) + no_crl > 1:
+        raise ConfigError("--crl, --crl-number and --no-crl exclude each other; give one of them, or none")
     issuer = make_issuer(issuer_id, read_certificate(certificate))
-    result = run(_add(loaded, issuer, responder_key, responder_certificate, ca_key))
+    before = PublishedElsewhere(crl_number or 0) if crl is None else read_crl(crl, issuer)
+    result = run(
+        _add(
+            loaded,
+            issuer,
+            responder_key,
+            responder_certificate,
+            ca_key,
+            before=before,
+            start_crls=no_crl or crl is not None,
+        )
+    )
     text = f"issuer {issuer.id} added: {issuer_subject(issuer)}"
+    if crl is not None:
+        text += f"\nCRL {before.crl_number} taken over, {len(before.entries)} entries"
     if not result["crl"]:
         text += "\nwithout the CA's key no CRLs are built for it"
+    elif not result["crl_started"]:
+        text += "\nits first CRL is published after the first import (certstatus import)"
     print_result(result, text, json=json)
 
 
@@ -63,6 +93,9 @@ async def _add(
     responder_key: Path | None,
     responder_certificate: Path | None,
     ca_key: Path | None,
+    *,
+    before: PublishedElsewhere,
+    start_crls: bool,
 ) -> dict[str, object]:
     """Check everything first; then keys into their folders, then the rows, so that no row is without its key."""
     async with open_stores(config, name="cli") as stores:
@@ -85,14 +118,27 @@ async def _add(
                 installed[-1], public_key_of(delegate), responder_key or installed[-1], f"{responder_certificate}"
             )
             make_signer(issuer, delegate, key)
-            await stores.issuer_store.add(issuer, responder_certificate=delegate)
+            await stores.issuer_store.add(
+                issuer,
+                responder_certificate=delegate,
+                issued=before.entries,
+                last_crl_number=before.crl_number,
+                start_crls=start_crls,
+            )
         except StatusUnavailable:
             raise  # the row may be there although its confirmation was lost: the keys stay
         except BaseException:
             for path in installed:
                 path.unlink(missing_ok=True)
             raise
-    return {"id": issuer.id, "subject": issuer_subject(issuer), "crl": ca_key is not None}
+    return {
+        "id": issuer.id,
+        "subject": issuer_subject(issuer),
+        "crl": ca_key is not None,
+        "crl_started": start_crls,
+        "last_crl_number": before.crl_number,
+        "crl_entries": len(before.entries),
+    }
 
 
 async def _refuse_duplicate(stores: Stores, issuer: Issuer) -> None:
@@ -101,6 +147,24 @@ async def _refuse_duplicate(stores: Stores, issuer: Issuer) -> None:
             raise ConfigError(f"--id {issuer.id}: there is an issuer of this name; choose another")
         if known == issuer:
             raise ConfigError(f"--certificate: this CA (same name, same key) is known as {known.id} already")
+
+
+@app.command("start-crls")
+def start_crls(
+    issuer_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOption = None, *, json: JsonOption = False
+) -> None:
+    """Let the CRLs of a CA be published although nothing was imported for it."""
+    loaded = load_config(config)
+
+    async def start() -> None:
+        async with open_stores(loaded, name="cli") as stores:
+            stores.issuers.replace(await stores.issuer_store.load())
+            await stores.crls.start(known_issuer(stores.issuers, issuer_id).id)
+
+    run(start())
+    print_result(
+        {"id": issuer_id, "crl_started": True}, f"issuer {issuer_id}: CRLs are published from now on", json=json
+    )
 
 
 @app.command("list")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from datetime import timedelta
 
 from responder import log, metrics
 from responder.crl.checks import check_crl
@@ -14,8 +13,8 @@ from responder.pki import (
     CRL,
     Certificate,
     CertStatus,
+    CRLBuilder,
     Issuer,
-    RevokedCertificate,
     decode_serial,
     epoch_seconds,
     from_epoch_seconds,
@@ -25,8 +24,6 @@ _log = log.get("crl.issuer")
 
 FULL = "full"
 """The scope of a CRL that holds everything of its issuer."""
-
-CLOCK_SLACK = timedelta(seconds=60)
 
 
 class CRLIssuer:
@@ -50,19 +47,19 @@ class CRLIssuer:
         """
         previous = await self._store.latest(issuer, FULL)
         crl_number = await self._store.next_number(issuer, FULL)
+        entries = CRLBuilder()
         async with self._revoked.revoked_snapshot(
-            issuer, not_expired_at=None if previous is None else previous.this_update
+            issuer,
+            not_expired_at=None if previous is None else previous.this_update,
+            unseen_by=None if previous is None else previous.snapshot,
         ) as snapshot:
-            this_update = from_epoch_seconds(epoch_seconds(snapshot.as_of))
-            next_update = min(this_update + issuer.policy.crl_validity, issuer.not_after)
-            entries: list[RevokedCertificate] = []
-            der = await self._signer.sign_crl(
-                issuer,
-                crl_number=crl_number,
-                this_update=this_update,
-                next_update=next_update,
-                entries=_remembered(snapshot.entries, entries),
-            )
+            async for rows in snapshot.entries:
+                entries.extend(rows)
+        this_update = from_epoch_seconds(epoch_seconds(snapshot.as_of))
+        next_update = min(this_update + issuer.policy.crl_validity, issuer.not_after)
+        der = await self._signer.sign_crl(
+            issuer, crl_number=crl_number, this_update=this_update, next_update=next_update, entries=entries
+        )
         crl = CRL(
             issuer_id=issuer.id,
             scope=FULL,
@@ -70,9 +67,10 @@ class CRLIssuer:
             der=der,
             this_update=this_update,
             next_update=next_update,
-            sha256=hashlib.sha256(der).digest(),
+            sha256=await asyncio.to_thread(_sha256, der),
+            snapshot=snapshot.snapshot,
         )
-        removed = check_crl(crl, issuer=issuer, entries=entries, previous=previous)
+        removed = await asyncio.to_thread(check_crl, crl, issuer=issuer, entries=entries, previous=previous)
         await self._explain(issuer, removed, previous)
         await self._store.put(crl, snapshot=snapshot.snapshot)
         metrics.CRL_PUBLISHED.inc()
@@ -107,9 +105,5 @@ class CRLIssuer:
             )
 
 
-async def _remembered(
-    source: AsyncIterator[RevokedCertificate], into: list[RevokedCertificate]
-) -> AsyncIterator[RevokedCertificate]:
-    async for entry in source:
-        into.append(entry)
-        yield entry
+def _sha256(octets: bytes) -> bytes:
+    return hashlib.sha256(octets).digest()

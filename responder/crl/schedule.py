@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from responder import log, metrics
 from responder.crl.issuer import FULL, CRLIssuer
 from responder.errors import CertstatusError
-from responder.interfaces import Clock, CRLStore
-from responder.pki import CRL, Issuer, Issuers
+from responder.interfaces import Clock, CRLHead, CRLLeases, CRLStore
+from responder.pki import Issuer, Issuers
+from responder.troubles import Troubles
 
 _log = log.get("crl.schedule")
 
-_LEASE_SECONDS = 600
+_LEASE_SECONDS = 60
+_PROLONG_SECONDS = 15
 
-
-class CRLLeases(Protocol):
-    """Who builds, and whether there is something new to build."""
-
-    async def lease(self, issuer: Issuer, scope: str, *, owner: str, seconds: int) -> bool:
-        """Take or prolong the right to build; False when another holds it."""
-
-    async def release(self, issuer: Issuer, scope: str, *, owner: str) -> None:
-        """Give it back."""
-
-    async def changed_since(self, issuer: Issuer, scope: str) -> datetime | None:
-        """When the oldest change was made that the latest CRL hasn't seen; None when it has seen all."""
+_AT_ONCE = 2
+"""CRLs that are built beside each other: a large one keeps no small one waiting, and memory counts."""
 
 
 class CRLSchedule:
-    """Publishes the CRLs that are due."""
+    """Publishes the CRLs that are due. What fails for one issuer is tried again later, and delays no other."""
 
     def __init__(
         self,
@@ -41,6 +36,7 @@ class CRLSchedule:
         issuers: Issuers,
         clock: Clock,
         owner: str,
+        troubles: Troubles | None = None,
     ) -> None:
         self._builder = builder
         self._store = store
@@ -48,50 +44,96 @@ class CRLSchedule:
         self._issuers = issuers
         self._clock = clock
         self._owner = owner
+        self._troubles = troubles or Troubles("crl")
+        self._building: dict[str, asyncio.Task[bool]] = {}
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def once(self, can_sign: frozenset[str]) -> int:
-        """Publish what is due of the issuers named; how many were published. A failure is logged and tried again."""
-        published = 0
+        """Publish what is due of the issuers named, and return how many were; a failure is logged and tried again."""
+        return sum(await asyncio.gather(*await self.begin(can_sign)))
+
+    async def begin(self, can_sign: frozenset[str]) -> list[asyncio.Task[bool]]:
+        """Begin to build what is due and isn't being built; each task tells whether its CRL was published.
+
+        Raises:
+            StatusUnavailable: the database can't be read.
+        """
+        heads = {head.issuer_id: head for head in await self._store.heads() if head.scope == FULL}
+        waiting = await self._store.not_started() if can_sign - heads.keys() else set()
+        now = self._clock.now()
+        tasks = []
         for issuer in self._issuers:
-            if issuer.id not in can_sign:
-                continue
-            try:
-                published += await self._publish_if_due(issuer)
-            except CertstatusError as error:
-                metrics.CRL_FAILURES.inc()
-                _log.error("crl_not_published", issuer=issuer.id, scope=FULL, error=str(error))
+            if (
+                issuer.id in can_sign
+                and issuer.id not in self._building
+                and issuer.id not in waiting
+                and self._troubles.may_try(issuer.id)
+                and is_due(heads.get(issuer.id), issuer, now)
+            ):
+                task = asyncio.create_task(self._publish(issuer), name=f"crl of {issuer.id}")
+                self._building[issuer.id] = task
+                task.add_done_callback(lambda _, issuer_id=issuer.id: self._building.pop(issuer_id))  # type: ignore[misc]
+                tasks.append(task)
+        return tasks
+
+    async def close(self) -> None:
+        """End what is being built, and give the leases back."""
+        tasks = list(self._building.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _publish(self, issuer: Issuer) -> bool:
+        try:
+            async with self._places:
+                published = await self._publish_if_due(issuer)
+        except Exception as error:
+            # Whatever it is, it is this issuer's: a failing dependency comes back for each in its turn.
+            metrics.CRL_FAILURES.inc()
+            self._troubles.failed(issuer.id, error)
+            return False
+        self._troubles.mended(issuer.id)
         return published
 
     async def _publish_if_due(self, issuer: Issuer) -> bool:
-        if not await self._is_due(issuer):
-            return False
         if not await self._leases.lease(issuer, FULL, owner=self._owner, seconds=_LEASE_SECONDS):
             return False
         try:
             # Another host may have built it between the look and the lease.
-            if not await self._is_due(issuer):
+            head = next((head for head in await self._store.heads() if head.issuer_id == issuer.id), None)
+            if not is_due(head, issuer, self._clock.now()):
                 return False
-            await self._builder.publish(issuer)
+            async with self._prolonged(issuer):
+                await self._builder.publish(issuer)
             return True
         finally:
-            await self._leases.release(issuer, FULL, owner=self._owner)
+            with contextlib.suppress(CertstatusError):  # it ends by itself
+                await asyncio.shield(self._leases.release(issuer, FULL, owner=self._owner))
 
-    async def _is_due(self, issuer: Issuer) -> bool:
-        latest = await self._store.latest(issuer, FULL)
-        changed_at = None if latest is None else await self._leases.changed_since(issuer, FULL)
-        return is_due(latest, changed_at, issuer, self._clock.now())
+    @asynccontextmanager
+    async def _prolonged(self, issuer: Issuer) -> AsyncIterator[None]:
+        """Keep the lease for as long as the block takes."""
+
+        async def prolong() -> None:
+            while True:
+                await asyncio.sleep(_PROLONG_SECONDS)
+                with contextlib.suppress(CertstatusError):
+                    await self._leases.lease(issuer, FULL, owner=self._owner, seconds=_LEASE_SECONDS)
+
+        task = asyncio.create_task(prolong())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
-def is_due(latest: CRL | None, changed_at: datetime | None, issuer: Issuer, now: datetime) -> bool:
-    """Whether a new CRL must be built at `now`.
-
-    Args:
-        changed_at: when the oldest change was made that `latest` hasn't seen.
-    """
+def is_due(latest: CRLHead | None, issuer: Issuer, now: datetime) -> bool:
+    """Whether a new CRL must be built at `now`."""
     if latest is None:
         return True
     policy = issuer.policy
-    if changed_at is not None and now >= changed_at + policy.crl_delay:
+    if latest.changed_at is not None and now >= latest.changed_at + policy.crl_delay:
         return True
     # The interval leaves slack before nextUpdate (incident I-12); an issuer near its end is the exception.
     due = min(latest.this_update + policy.crl_interval, latest.next_update - timedelta(minutes=10))

@@ -118,6 +118,10 @@ class PostgresImports:
                 changed = row_count(await connection.execute(_CHANGE, issuer.id, timeout=_LONG_SECONDS))
                 revoked = row_count(await connection.execute(_REVOKE, issuer.id, timeout=_LONG_SECONDS))
                 await connection.execute(_INSERT, issuer.id, timeout=_LONG_SECONDS)
+                # With the first list CRLs may be published: before it they would have been empty.
+                await connection.execute(
+                    "UPDATE issuers SET crls_started_at = now() WHERE id = $1 AND crls_started_at IS NULL", issuer.id
+                )
                 report = ImportReport(
                     listed=listed,
                     added=added,

@@ -47,8 +47,21 @@ class PostgresIssuers:
             rows = await connection.fetch("SELECT * FROM issuers ORDER BY id")
         return [make_issuer(row["id"], row["certificate"], policy_from(row)) for row in rows]
 
-    async def add(self, issuer: Issuer, *, responder_certificate: bytes | None = None) -> None:
-        """Answer for this issuer from now on; with its first responder certificate (DER) in the same transaction.
+    async def add(
+        self,
+        issuer: Issuer,
+        *,
+        responder_certificate: bytes | None = None,
+        issued: Sequence[IssuedCertificate] = (),
+        last_crl_number: int = 0,
+        start_crls: bool = True,
+    ) -> None:
+        """Answer for this issuer from now on; with its first responder certificate (DER) and what is known of its
+        certificates, in one transaction.
+
+        Args:
+            last_crl_number: of the CRLs that were published elsewhere; ours go on after it (5280-05).
+            start_crls: whether the first CRL may be published at once, or only after the first import.
 
         Raises:
             ConfigError: its id, or the CA under another id, is there already; or the id isn't one.
@@ -76,6 +89,14 @@ class PostgresIssuers:
                     )
                     if responder_certificate is not None:
                         await _add_responder_certificate(connection, issuer.id, responder_certificate)
+                    await connection.execute(
+                        "INSERT INTO crl_numbers (issuer_id, scope, last) VALUES ($1, 'full', $2)",
+                        issuer.id,
+                        last_crl_number,
+                    )
+                    if start_crls:
+                        await connection.execute("UPDATE issuers SET crls_started_at = now() WHERE id = $1", issuer.id)
+                    await _register(connection, issuer, issued)
             except asyncpg.UniqueViolationError as error:
                 raise ConfigError(
                     f"--id {issuer.id}: there is an issuer of this name, or this CA (same name, same key) is known "
@@ -214,22 +235,25 @@ class PostgresIssuers:
     async def add_certificates(self, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
         """Register certificates; one that is known already stays as it is. All of them or none."""
         async with acquired(self._pool) as connection, connection.transaction():
-            await connection.execute("CREATE TEMP TABLE issued (LIKE certificates) ON COMMIT DROP")
-            await connection.execute(
-                "ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, "
-                "ALTER number DROP NOT NULL"
-            )
-            columns = (
-                "issuer_id", "serial", "revoked", "revoked_at", "reason", "invalidity_date", "not_before",
-                "not_after", "certificate_sha256",
-            )  # fmt: skip
-            await connection.copy_records_to_table(
-                "issued", columns=columns, records=(_record(issuer, certificate) for certificate in issued)
-            )
-            names = ", ".join(columns)
-            await connection.execute(
-                f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING"
-            )
+            await _register(connection, issuer, issued)
+
+
+async def _register(connection: Connection, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
+    if not issued:
+        return
+    await connection.execute("CREATE TEMP TABLE issued (LIKE certificates) ON COMMIT DROP")
+    await connection.execute(
+        "ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, ALTER number DROP NOT NULL"
+    )
+    columns = (
+        "issuer_id", "serial", "revoked", "revoked_at", "reason", "invalidity_date", "not_before", "not_after",
+        "certificate_sha256",
+    )  # fmt: skip
+    await connection.copy_records_to_table(
+        "issued", columns=columns, records=(_record(issuer, certificate) for certificate in issued)
+    )
+    names = ", ".join(columns)
+    await connection.execute(f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING")
 
 
 def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:

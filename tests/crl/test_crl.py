@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,15 +22,20 @@ from responder.clock import SystemClock
 from responder.crl.checks import check_crl
 from responder.crl.issuer import FULL, CRLIssuer
 from responder.crl.schedule import CRLSchedule, is_due
-from responder.errors import CRLError
-from responder.interfaces import IssuedCertificate
-from responder.pki import CRL, CRLReason, Issuer, Issuers, RevokedCertificate, RevokedInfo, encode_serial
+from responder.errors import ConfigError, CRLError
+from responder.imports.crl import read_crl
+from responder.interfaces import CRLHead, ImportedStatus, IssuedCertificate
+from responder.pki import CRL, CRLBuilder, Issuer, Issuers, RevokedInfo, encode_serial, epoch_seconds
+from responder.process import has_ended, process_identity
 from responder.signing import KeyRing, NativeCRLSigner
 from responder.storage.crls import PostgresCRLs
+from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import connect
 from responder.storage.statuses import PostgresStatuses
-from tests.makers import ca_of, pem
+from responder.storage.troubles import PostgresTroubles
+from responder.troubles import Troubles
+from tests.makers import CA, ca_of, pem
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -170,6 +179,199 @@ async def test_a_change_makes_a_crl_due_also_when_it_commits_after_a_later_one(w
     assert await world.schedule().once(here) == 0
 
 
+async def test_a_lease_ends_with_its_holder(world: World) -> None:
+    """The next process of the host takes over what a killed one held; a living one keeps it."""
+    mine = process_identity()
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
+    await child.wait()
+    gone = f"{mine.rpartition(':')[0]}:{child.pid}"
+    for owner, is_free in ((gone, True), (mine, False), ("another-host/1-2:77", False)):
+        await world.pool.execute("DELETE FROM crl_leases")
+        assert await world.crls.lease(world.issuer, FULL, owner=owner, seconds=60)
+        await world.crls.end_leases(has_ended)
+        assert await world.crls.lease(world.issuer, FULL, owner="somebody", seconds=60) == is_free
+
+
+async def test_a_change_of_a_long_transaction_makes_a_crl_due(world: World) -> None:
+    """However long ago its transaction began, and whatever clock says so."""
+    here = frozenset({world.issuer.id})
+    assert await world.schedule().once(here) == 1
+    await world.revoke(5)
+    await world.pool.execute("UPDATE outbox SET created_at = created_at - interval '3 hours'")
+    assert await world.schedule().once(here) == 1
+    assert await world.schedule().once(here) == 0
+
+
+async def test_a_crl_from_another_cluster_is_followed_by_one_of_this(world: World) -> None:
+    """A restored row's snapshot says nothing of the transactions here; it may seem to have seen them all."""
+    here = frozenset({world.issuer.id})
+    assert await world.schedule().once(here) == 1
+    await world.pool.execute("UPDATE crls SET snapshot = '99999999:99999999:'")
+    await world.revoke(5)
+    assert await world.schedule().once(here) == 1
+    latest = await world.crls.latest(world.issuer, FULL)
+    assert latest is not None
+    assert serials(latest) == {5}
+
+
+async def test_what_expired_before_it_was_registered_is_on_one_crl(world: World) -> None:
+    """5280-12: imported with an expiry before the last CRL, it was on none."""
+    await world.builder.publish(world.issuer)
+    expired = datetime.now(UTC) - timedelta(hours=1)
+    revoked = RevokedInfo(THEN)
+    await world.issuers.add_certificates(world.issuer, [IssuedCertificate(9, revoked, not_after=expired)])
+    assert serials(await world.builder.publish(world.issuer)) == {9}
+    assert serials(await world.builder.publish(world.issuer)) == set()
+
+
+async def test_nothing_is_published_before_the_first_import(world: World) -> None:
+    """An empty CRL of a CA that had another responder would tell everyone for a week that nothing is revoked."""
+    here = frozenset({world.issuer.id})
+    await world.pool.execute("UPDATE issuers SET crls_started_at = NULL")
+    assert await world.schedule().once(here) == 0
+    rows = [ImportedStatus(3, RevokedInfo(THEN))]
+    imports = PostgresImports(world.pool)
+    await imports.run(world.issuer, rows, dry_run=True, actor="test")
+    assert await world.schedule().once(here) == 0
+    await imports.run(world.issuer, rows, dry_run=False, actor="test")
+    assert await world.schedule().once(here) == 1
+    latest = await world.crls.latest(world.issuer, FULL)
+    assert latest is not None
+    assert serials(latest) == {3}
+
+
+async def test_numbers_and_entries_of_an_earlier_responder_go_on(world: World, database: str, tmp_path: Path) -> None:
+    ca = ca_of(world.issuer)
+    old = make_old_crl(ca, number=1000, serials=[7, 8])
+    path = tmp_path / "old.crl"
+    path.write_bytes(old.public_bytes(serialization.Encoding.PEM))
+    before = read_crl(path, world.issuer)
+    assert before.crl_number == 1000
+    await world.issuers.remove(world.issuer.id)
+    await world.issuers.add(world.issuer, issued=before.entries, last_crl_number=before.crl_number)
+    crl = await world.builder.publish(world.issuer)
+    assert (crl.crl_number, serials(crl)) == (1001, {7, 8})
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("junk", "not a CRL"),
+        ("another CA's", "isn't signed with the key of"),
+        ("without a number", "--crl-number"),
+        ("a delta", "isn't a full CRL"),
+        ("before 1970", "before 1970"),
+    ],
+)
+def test_a_crl_to_go_on_after_is_looked_at(
+    issuer: Issuer, rsa_issuer: Issuer, tmp_path: Path, what: str, sentence: str
+) -> None:
+    path = tmp_path / "old.crl"
+    ca = ca_of(rsa_issuer if what == "another CA's" else issuer)
+    if what == "junk":
+        path.write_bytes(b"junk")
+    else:
+        crl = make_old_crl(
+            ca,
+            number=None if what == "without a number" else 5,
+            serials=[1],
+            is_delta=what == "a delta",
+            revoked_at=datetime(1969, 1, 1, tzinfo=UTC) if what == "before 1970" else THEN,
+        )
+        path.write_bytes(crl.public_bytes(serialization.Encoding.DER))
+    with pytest.raises(ConfigError, match=sentence):
+        read_crl(path, issuer)
+
+
+def make_old_crl(
+    ca: CA, *, number: int | None, serials: list[int], is_delta: bool = False, revoked_at: datetime = THEN
+) -> x509.CertificateRevocationList:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    builder = builder.last_update(THEN).next_update(THEN + timedelta(days=7))
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+    if is_delta:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(revoked_at)
+        entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(ca.key, hashes.SHA256())
+
+
+class Failing(CRLIssuer):
+    """Fails for some issuers, in a way that isn't even ours; `slow` ones take until they are let go."""
+
+    def __init__(self, inner: CRLIssuer, failing: set[str], slow: dict[str, asyncio.Event] | None = None) -> None:
+        self.inner, self.failing, self.slow, self.tries = inner, failing, slow or {}, 0
+
+    async def publish(self, issuer: Issuer) -> CRL:
+        if issuer.id in self.failing:
+            self.tries += 1
+            raise ZeroDivisionError("a bug that one issuer's data brings out")
+        if issuer.id in self.slow:
+            await self.slow[issuer.id].wait()
+        return await self.inner.publish(issuer)
+
+
+async def test_one_issuers_trouble_delays_no_others_crl(
+    world: World, issuer: Issuer, rsa_issuer: Issuer, tmp_path: Path
+) -> None:
+    other = rsa_issuer if world.issuer == issuer else issuer
+    both = frozenset({world.issuer.id, other.id})
+    await world.issuers.add(other)
+    world.signer.use(ring_with(tmp_path, issuer, rsa_issuer))
+    now = [0.0]
+    troubles = Troubles("crl", PostgresTroubles(world.pool, host="here"), monotonic=lambda: now[0])
+    builder = Failing(world.builder, {world.issuer.id})
+    schedule = CRLSchedule(
+        builder,
+        store=world.crls,
+        leases=world.crls,
+        issuers=Issuers([world.issuer, other]),
+        clock=SystemClock(),
+        owner="me",
+        troubles=troubles,
+    )
+    assert await schedule.once(both) == 1
+    assert await schedule.once(both) == 0
+    assert builder.tries == 1, "it is left alone for a while"
+    await troubles.tell()
+    (told,) = await PostgresTroubles(world.pool, host="elsewhere").all()
+    assert (told.issuer_id, told.task, told.host) == (world.issuer.id, "crl", "here")
+    assert "ZeroDivisionError" in told.error
+    now[0] += 100
+    assert await schedule.once(both) == 0
+    assert builder.tries == 2
+    # It is mended; a slow one meanwhile keeps nobody waiting.
+    builder.failing.clear()
+    now[0] += 100
+    builder.slow[other.id] = let_go = asyncio.Event()
+    await world.pool.execute("DELETE FROM crls WHERE issuer_id = $1", other.id)
+    slow, quick = sorted(await schedule.begin(both), key=lambda task: other.id not in task.get_name())
+    assert await quick
+    assert not slow.done()
+    assert await schedule.begin(both) == [], "it isn't begun twice"
+    let_go.set()
+    assert await slow
+    await troubles.tell()
+    assert await PostgresTroubles(world.pool, host="elsewhere").all() == []
+
+
+async def test_a_crl_is_checked_beside_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one takes seconds, and a loop that is silent for five is ended by the supervisor."""
+    threads: list[int] = []
+
+    def checked(*arguments: Any, **options: Any) -> list[bytes]:
+        threads.append(threading.get_ident())
+        return check_crl(*arguments, **options)
+
+    monkeypatch.setattr("responder.crl.issuer.check_crl", checked)
+    await world.builder.publish(world.issuer)
+    assert threads
+    assert threads[0] != threading.get_ident()
+
+
 async def test_a_host_without_the_key_publishes_nothing(world: World, tmp_path: Path) -> None:
     assert not NativeCRLSigner(KeyRing(None)).can_sign(world.issuer)
     assert await world.schedule().once(frozenset()) == 0
@@ -179,7 +381,7 @@ async def test_ten_crls_are_kept(world: World) -> None:
     for _ in range(12):
         await world.builder.publish(world.issuer)
     assert await world.pool.fetchval("SELECT count(*) FROM crls") == 10
-    (newest,) = await world.crls.newest()
+    (newest,) = await world.crls.heads()
     assert newest.crl_number == 12
     assert [crl.crl_number for crl in await world.crls.newer_than({(world.issuer.id, FULL): 11})] == [12]
     assert await world.crls.newer_than({(world.issuer.id, FULL): 12}) == []
@@ -203,27 +405,36 @@ async def test_a_crl_that_is_not_as_asked_is_not_published(
     if case == "another issuer's key":
         judged = rsa_issuer if world.issuer == issuer else issuer
     with pytest.raises(CRLError, match=word):
-        check_crl(replace(crl, **changes), issuer=judged, entries=[], previous=None)  # type: ignore[arg-type]
+        check_crl(replace(crl, **changes), issuer=judged, entries=CRLBuilder(), previous=None)  # type: ignore[arg-type]
 
 
 async def test_entries_that_are_not_as_asked_are_not_published(world: World) -> None:
     await world.revoke(7)
     crl = await world.builder.publish(world.issuer)
-    listed = RevokedCertificate(encode_serial(7), RevokedInfo(THEN))
-    assert check_crl(crl, issuer=world.issuer, entries=[listed], previous=None) == []
+    then = epoch_seconds(THEN)
+    listed = (encode_serial(7), then, -1, -1)
+    assert check_crl(crl, issuer=world.issuer, entries=asked(listed), previous=None) == []
     for wrong in (
         [],
-        [listed, RevokedCertificate(encode_serial(8), RevokedInfo(THEN))],
-        [RevokedCertificate(encode_serial(7), RevokedInfo(THEN, CRLReason.superseded))],
-        [RevokedCertificate(encode_serial(7), RevokedInfo(THEN + timedelta(seconds=1)))],
+        [listed, (encode_serial(8), then, -1, -1)],
+        [(encode_serial(7), then, 4, -1)],
+        [(encode_serial(7), then + 1, -1, -1)],
+        [(encode_serial(7), then, -1, then)],
+        [(encode_serial(8), then, -1, -1)],
     ):
-        with pytest.raises(CRLError, match="entries differ"):
-            check_crl(crl, issuer=world.issuer, entries=wrong, previous=None)
+        with pytest.raises(CRLError, match="asked for"):
+            check_crl(crl, issuer=world.issuer, entries=asked(*wrong), previous=None)
     damaged = replace(crl, der=crl.der[:-1])
     with pytest.raises(CRLError, match="parsed"):
-        check_crl(damaged, issuer=world.issuer, entries=[listed], previous=None)
+        check_crl(damaged, issuer=world.issuer, entries=asked(listed), previous=None)
     with pytest.raises(CRLError, match="isn't higher"):
-        check_crl(crl, issuer=world.issuer, entries=[listed], previous=crl)
+        check_crl(crl, issuer=world.issuer, entries=asked(listed), previous=crl)
+
+
+def asked(*rows: tuple[bytes, int, int, int]) -> CRLBuilder:
+    builder = CRLBuilder()
+    builder.extend(rows)
+    return builder
 
 
 @given(
@@ -237,11 +448,11 @@ def test_a_crl_is_due_on_its_interval_and_after_a_change(age: timedelta, change_
     _ISSUER = _ISSUER or make_test_issuer("due", make_ca("ec"))
     now = datetime(2026, 6, 1, 12, tzinfo=UTC)
     policy = _ISSUER.policy
-    latest = CRL("due", FULL, 1, b"", now - age, now - age + policy.crl_validity, b"")
     changed_at = None if change_age is None else now - change_age
+    latest = CRLHead("due", FULL, 1, now - age, now - age + policy.crl_validity, changed_at)
     expected = age >= policy.crl_interval or (change_age is not None and change_age >= policy.crl_delay)
-    assert is_due(latest, changed_at, _ISSUER, now) == expected
-    assert is_due(None, None, _ISSUER, now)
+    assert is_due(latest, _ISSUER, now) == expected
+    assert is_due(None, _ISSUER, now)
 
 
 _ISSUER: Issuer | None = None

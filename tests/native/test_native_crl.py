@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responder._native import CRLBuilder
+from responder._native import CRLBuilder, PublicKey, crl_excerpt, load_public_key
 from responder.pki import epoch_seconds
 from tests import der
 from tests.der import extension, octet_string, sequence, tlv
@@ -191,9 +192,141 @@ def test_what_cannot_be_said_is_refused(one_ca: CA) -> None:
         sign(one_ca, builder, next_update=THIS_UPDATE - 1)
     with pytest.raises(ValueError, match="aren't DER Extension"):
         sign(one_ca, builder, extensions=octet_string(b"x"))
+    for own in (b"\x14", b"\x23"):
+        with pytest.raises(ValueError, match="are written here"):
+            sign(one_ca, builder, extensions=extension(b"\x06\x03\x55\x1d" + own, b"\x02\x01\x07"))
+    for fraction in ((b"\x01", THIS_UPDATE + 0.5), (b"\x01", THIS_UPDATE, 1.5), (b"\x01", THIS_UPDATE, 1, 0.5)):
+        with pytest.raises(TypeError, match="isn't a whole number"):
+            builder.add(*fraction)
     key = native(one_ca.key)
     for name in (b"", b"\x30\x00", b"\x30\x05", octet_string(b"x")):
         with pytest.raises(ValueError, match="isn't a DER Name"):
             builder.sign(key, name, KEY_ID, 1, THIS_UPDATE, NEXT_UPDATE)
     with pytest.raises(ValueError, match="key identifier is empty"):
         builder.sign(key, one_ca.certificate.subject.public_bytes(), b"", 1, THIS_UPDATE, NEXT_UPDATE)
+
+
+def public(ca: CA) -> PublicKey:
+    return load_public_key(native(ca.key).public_key)
+
+
+def filled(count: int) -> CRLBuilder:
+    """Entries of every form, in the order a database gives them."""
+    builder = CRLBuilder()
+    serials = sorted((2**40 + 977 * index).to_bytes(6, "big") for index in range(count))
+    for index, serial in enumerate(serials):
+        reason = (1, -1, 4, 6)[index % 4]
+        builder.add(serial, THIS_UPDATE - index, reason, THIS_UPDATE - 9 if index % 3 else -1)
+    return builder
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 127, 128, 5000])
+def test_a_crl_is_read_back_as_it_was_asked_for(ca: CA, count: int) -> None:
+    builder = filled(count)
+    assert builder.check(sign(ca, builder), public(ca)) == []
+
+
+def test_any_changed_octet_is_noticed(one_ca: CA) -> None:
+    """By the signature; and entry by entry where the signature is right."""
+    builder = filled(5)
+    crl = sign(one_ca, builder)
+    for position in range(len(crl)):
+        damaged = crl[:position] + bytes([crl[position] ^ 1]) + crl[position + 1 :]
+        with pytest.raises(ValueError, match=r"can't be read|doesn't verify|isn't one of ours|asked for"):
+            builder.check(damaged, public(one_ca))
+    for wrong in (filled(4), filled(6), CRLBuilder()):
+        with pytest.raises(ValueError, match=r"asked for|were asked"):
+            wrong.check(crl, public(one_ca))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (b"\x02", THIS_UPDATE, -1, -1),
+        (b"\x01", THIS_UPDATE + 1, -1, -1),
+        (b"\x01", THIS_UPDATE, 1, -1),
+        (b"\x01", THIS_UPDATE, -1, THIS_UPDATE),
+        (b"\x01\x00", THIS_UPDATE, -1, -1),
+    ],
+)
+def test_another_entry_is_noticed(one_ca: CA, row: tuple[bytes, int, int, int]) -> None:
+    asked, made = CRLBuilder(), CRLBuilder()
+    asked.extend([(b"\x01", THIS_UPDATE, -1, -1)])
+    made.extend([row])
+    with pytest.raises(ValueError, match="entry 0 isn't what was asked for"):
+        asked.check(sign(one_ca, made), public(one_ca))
+
+
+@given(
+    st.sets(st.binary(min_size=1, max_size=3).filter(lambda octets: octets[0] not in {0, 255}), max_size=30),
+    st.sets(st.binary(min_size=1, max_size=3).filter(lambda octets: octets[0] not in {0, 255}), max_size=30),
+    st.randoms(),
+)
+def test_what_is_gone_since_the_last_crl(one_ca: CA, before: set[bytes], after: set[bytes], chance: Random) -> None:
+    last, new = CRLBuilder(), CRLBuilder()
+    shuffled = sorted(before)
+    chance.shuffle(shuffled)  # another program's CRL has its own order
+    last.extend((serial, THIS_UPDATE, -1, -1) for serial in shuffled)
+    new.extend((serial, THIS_UPDATE, -1, -1) for serial in sorted(after))
+    gone = new.check(sign(one_ca, new, 2), public(one_ca), sign(one_ca, last))
+    assert gone == sorted(before - after)
+
+
+def test_rows_and_excerpts_of_a_crl(ca: CA) -> None:
+    builder = filled(300)
+    crl = sign(ca, builder)
+    for positions in ([], [0], [299], [0, 7, 150, 299]):
+        excerpt = x509.load_der_x509_crl(crl_excerpt(crl, positions))
+        rows = builder.rows(positions)
+        assert [entry.serial_number for entry in excerpt] == [int.from_bytes(row[0], "big") for row in rows]
+        assert [epoch_seconds(entry.revocation_date_utc) for entry in excerpt] == [row[1] for row in rows]
+        assert excerpt.issuer == ca.certificate.subject
+    for positions in ([300], [-1]):
+        with pytest.raises((IndexError, ValueError)):
+            crl_excerpt(crl, positions)
+        with pytest.raises(IndexError):
+            builder.rows(positions)
+    with pytest.raises(ValueError, match="ascend"):
+        crl_excerpt(crl, [1, 1])
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_a_crl_or_refused(octets: bytes) -> None:
+    with pytest.raises(ValueError, match="the CRL can't be read"):
+        crl_excerpt(octets, [])
+
+
+@given(st.integers(-631152000, 253402300799))
+def test_times_are_read_as_they_are_written(seconds: int) -> None:
+    """1950 to 9999, through the reader that checks CRLs; the calendar is pyca's."""
+    ca = make_crl_ca()
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    crl = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.certificate.subject)
+        .last_update(NOW)
+        .next_update(NOW)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(1).revocation_date(moment.replace(tzinfo=None)).build()
+        )
+        .sign(ca.key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
+    builder = CRLBuilder()
+    if seconds >= 0:
+        builder.add(b"\x01", seconds)
+        assert builder.check(crl, public(ca)) == []
+    else:
+        builder.add(b"\x01", 0)
+        with pytest.raises(ValueError, match="entry 0"):
+            builder.check(crl, public(ca))
+
+
+def make_crl_ca() -> CA:
+    global _ca
+    _ca = _ca or make_ca("ec")
+    return _ca
+
+
+_ca: CA | None = None

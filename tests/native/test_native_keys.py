@@ -204,3 +204,22 @@ def test_many_threads_sign_with_one_key(key: Key) -> None:
     assert len(made) == 200
     for message, signature in made:
         check(key, signature, message)
+
+
+def test_a_pss_key_that_forbids_what_we_sign_with_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    options = ["rsa_keygen_bits:2048", "rsa_pss_keygen_md:sha384", "rsa_pss_keygen_mgf1_md:sha384"]
+    command = ["openssl", "genpkey", "-algorithm", "RSA-PSS", "-outform", "DER", "-out", str(tmp_path / "key")]
+    for option in [*options, "rsa_pss_keygen_saltlen:48"]:
+        command += ["-pkeyopt", option]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(ValueError, match="doesn't sign with SHA-256"):
+        load_private_key((tmp_path / "key").read_bytes())
+
+
+def test_a_key_with_the_public_half_of_another_is_refused() -> None:
+    one, other = new_key("ec"), new_key("ec")
+    point = {key: spki(key)[-65:] for key in (one, other)}
+    mixed = pkcs8(one).replace(point[one], point[other])
+    assert mixed != pkcs8(one)
+    with pytest.raises(ValueError, match="public half"):
+        load_private_key(mixed)

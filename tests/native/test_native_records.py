@@ -20,6 +20,7 @@ from responder._native import (
     decode_records,
     encode_profile,
     load_profile,
+    load_public_key,
     tombstone,
     verify,
 )
@@ -418,6 +419,48 @@ def test_what_cannot_be_said_is_not_signed(signer: Signer, case: str) -> None:
     what, sentence = BAD[case]
     with pytest.raises(ValueError, match=sentence):
         sign_one(signer, what)
+
+
+@pytest.mark.parametrize("field", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_numbers_are_whole(signer: Signer, field: int) -> None:
+    """C would cut them."""
+    row = list(status(SERIAL, REVOKED, THIS_UPDATE, 1))
+    row[field] += 0.5  # type: ignore[operator]
+    with pytest.raises(TypeError, match="isn't a whole number"):
+        sign_one(signer, tuple(row))  # type: ignore[arg-type]
+
+
+def test_an_extension_stands_once(signer: Signer) -> None:
+    """RFC 5280 §4.2."""
+    with pytest.raises(ValueError, match="aren't DER Extension"):
+        sign_one(signer, status(extensions=INVALIDITY + INVALIDITY))
+
+
+@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "rsa", "ed25519", "ed448"])
+def test_a_record_is_verified_octet_by_octet(issuer: Issuer, kind: str) -> None:
+    """Whatever is flipped in a record, it is refused, or what it says of the certificate is the same."""
+    signer = make_test_signer(issuer, kind)
+    public = load_public_key(signer.key.public_key)
+    records = sign_one(signer, status(SERIAL, REVOKED, THIS_UPDATE, 1, extensions=INVALIDITY))
+    for variant in (1, 2):
+        signer.profile.verify(public, records, variant, SERIAL)
+    answer = signer.profile.render(records, 1, SERIAL)
+    for position in range(len(records.encoded)):
+        for bit in (0x01, 0x80):
+            flipped = bytearray(records.encoded)
+            flipped[position] ^= bit
+            try:
+                read = decode_records(bytes(flipped))
+                signer.profile.verify(public, read, 1, SERIAL)
+            except (ValueError, KeyError):
+                continue
+            assert signer.profile.render(read, 1, SERIAL) == answer
+    with pytest.raises(ValueError, match="another certificate"):
+        signer.profile.verify(public, records, 1, b"\x05")
+    with pytest.raises(KeyError):
+        signer.profile.verify(public, records, 3, SERIAL)
+    with pytest.raises(ValueError, match=r"doesn't verify|isn't of the"):
+        signer.profile.verify(load_public_key(native(new_key("ec")).public_key), records, 1, SERIAL)
 
 
 def test_variants_and_keys_are_checked(signer: Signer, rsa_signer: Signer) -> None:

@@ -1,0 +1,80 @@
+"""What a CA's last CRL says, when ours are to go on after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+
+from responder.errors import ConfigError
+from responder.interfaces import IssuedCertificate
+from responder.pki import CRLReason, Issuer, RevokedInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedElsewhere:
+    """The last CRL of a CA before ours: its number (0: none), and the certificates on it."""
+
+    crl_number: int = 0
+    entries: tuple[IssuedCertificate, ...] = ()
+
+
+def read_crl(path: Path, issuer: Issuer) -> PublishedElsewhere:
+    """Read the CRL file (PEM or DER) of an issuer.
+
+    Raises:
+        ConfigError: unreadable, another CA's, without a number, or not a full CRL.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: the CRL can't be read: {error.strerror}") from error
+    try:
+        pem = b"-----BEGIN" in content
+        crl = x509.load_pem_x509_crl(content) if pem else x509.load_der_x509_crl(content)
+        number = _number(path, crl)
+        entries = tuple(_entry(path, entry) for entry in crl)
+        ca = x509.load_der_x509_certificate(issuer.certificate)
+        is_its = crl.is_signature_valid(cast(CertificateIssuerPublicKeyTypes, ca.public_key()))
+    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+        raise ConfigError(f"{path}: not a CRL in PEM or DER: {error}") from error
+    if not is_its:
+        raise ConfigError(f"{path}: it isn't signed with the key of {issuer.id}; give the last CRL of this CA")
+    return PublishedElsewhere(number, entries)
+
+
+def _number(path: Path, crl: x509.CertificateRevocationList) -> int:
+    found: int | None = None
+    for extension in crl.extensions:
+        if isinstance(extension.value, x509.CRLNumber):
+            found = extension.value.crl_number
+        elif extension.critical:
+            raise ConfigError(
+                f"{path}: it has the critical extension {extension.oid.dotted_string}, so it isn't a full CRL; "
+                "give the full one, or its number with --crl-number"
+            )
+    if found is None:
+        raise ConfigError(f"{path}: it has no CRLNumber; give the number to go on after with --crl-number")
+    return found
+
+
+def _entry(path: Path, entry: x509.RevokedCertificate) -> IssuedCertificate:
+    reason: CRLReason | None = None
+    invalidity_date = None
+    for extension in entry.extensions:
+        if isinstance(extension.value, x509.CRLReason):
+            reason = CRLReason[extension.value.reason.value]
+        elif isinstance(extension.value, x509.InvalidityDate):
+            invalidity_date = extension.value.invalidity_date_utc
+    for name, moment in (("revocationDate", entry.revocation_date_utc), ("invalidityDate", invalidity_date)):
+        if moment is not None and moment.year < 1970:
+            raise ConfigError(
+                f"{path}: serial {entry.serial_number:#x} has the {name} {moment.isoformat()}, before 1970, which no "
+                "record can hold; give the number alone with --crl-number, and import the rest"
+            )
+    if reason in {CRLReason.unspecified, CRLReason.removeFromCRL}:
+        reason = None
+    return IssuedCertificate(entry.serial_number, RevokedInfo(entry.revocation_date_utc, reason, invalidity_date))
