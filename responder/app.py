@@ -43,6 +43,7 @@ from responder.signing import (
     Signers,
     make_signer,
 )
+from responder.storage.checks import PostgresChecks
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
@@ -85,6 +86,7 @@ class Stores:
     crls: PostgresCRLs
     imports: PostgresImports
     troubles: PostgresTroubles
+    checks: PostgresChecks
     records: RedisRecords
 
 
@@ -118,6 +120,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
             imports=PostgresImports(pool),
+            checks=PostgresChecks(pool),
             troubles=PostgresTroubles(pool, host=host_identity()),
             records=records,
         )
@@ -399,7 +402,9 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
         await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], directory.reload))
         clock = SystemClock()
         signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
-        relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
+        relay_troubles, presign_troubles = Troubles("relay", stores.troubles), Troubles("presign", stores.troubles)
+        relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock, troubles=relay_troubles)
+        await stores.partitions.end_leases(has_ended)
         presigner = Presigner(
             stores.partitions,
             issuers=stores.issuers,
@@ -407,6 +412,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             records=stores.records,
             clock=clock,
             owner=process_identity(),
+            troubles=presign_troubles,
         )
         changed = asyncio.Event()
         listener = Listener(
@@ -422,6 +428,11 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
         async def relay_once() -> bool:
             return await relay.once() > 0
 
+        async def tell_once() -> bool:
+            for troubles in (relay_troubles, presign_troubles):
+                await troubles.tell()
+            return False
+
         async def sweep_once() -> bool:
             await stores.statuses.sweep()
             return False
@@ -431,6 +442,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             background(
                 repeatedly(relay_once, idle_seconds=1, wake=changed),
                 repeatedly(presign_once, idle_seconds=1),
+                repeatedly(tell_once, idle_seconds=1),
                 repeatedly(sweep_once, idle_seconds=3600),
             ),
         ):

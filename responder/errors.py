@@ -32,12 +32,6 @@ class SigningFailed(ResponderError):
     label = "signing_failed"
 
 
-class StaleResponse(ResponderError):
-    """Only an answer past its nextUpdate is at hand; it is never sent."""
-
-    label = "stale"
-
-
 class Overloaded(ResponderError):
     """The budget for costly work is spent; asking again later helps."""
 
@@ -50,6 +44,10 @@ class StatusUnavailable(ResponderError):
 
     ocsp_status = 3
     label = "status_unavailable"
+
+
+class IssuerUnavailable(StatusUnavailable):
+    """One issuer can't be answered for here: no signer, or none that is valid. The others can."""
 
 
 class SignatureRequired(ResponderError):

@@ -65,7 +65,8 @@ class RecordStore(Protocol):
     async def put(self, certificate: Certificate, records: Records) -> Kept:
         """Keep `records` unless some of a later status are already kept.
 
-        Later means a higher `(version, as_of)`, never a later signing time. Safe to call from many tasks and
+        Later means a higher `(version, as_of)`, never a later signing time; of one version, records are later than a
+        tombstone. Safe to call from many tasks and
         processes at once. What is kept expires with `next_update`.
 
         Returns:
@@ -75,11 +76,12 @@ class RecordStore(Protocol):
             StoreUnavailable: no confirmation in time, or the records took over 120 s from their read to this put.
         """
 
-    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept]:
-        """`put` for each, in as few round trips as it takes; the results in the same order.
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
+        """`put` for each, in as few round trips as it takes; the results in the same order, None for records that took
+        too long or have ended: they are refused, the others of the batch aren't.
 
         Raises:
-            StoreUnavailable: as `put`; some of the batch may be kept, and doing it again is safe.
+            StoreUnavailable: no confirmation in time; some of the batch may be kept, and doing it again is safe.
         """
 
 
@@ -137,11 +139,19 @@ class RevocationStore(Protocol):
     async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
         """As `StatusSource.status_of`."""
 
-    async def pending(self, limit: int) -> list[Pending]:
-        """The oldest open changes, at most `limit`, each certificate once."""
+    async def pending(self, limit: int, *, except_issuers: Sequence[str] = ()) -> list[Pending]:
+        """The oldest open changes that are to be tried now, at most `limit`, each certificate once."""
 
     async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
-        """Close the outbox rows whose version is at most that of the status now in the store (None: row deleted)."""
+        """Close these changes and every one of the same certificate that isn't later than the status now in the store
+        (None: row deleted)."""
+
+    async def retry_later(self, pending: Sequence[Pending]) -> None:
+        """Leave these changes open, and give them by `pending` later, and later each time."""
+
+    async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
+        """Give a status a new version, where the store keeps a higher one that this database has given: the change then
+        comes again, above it. False, and nothing is changed, where this database has never given `kept`."""
 
 
 class SigningProfiles(Protocol):
@@ -155,11 +165,13 @@ class RecordSigner(Protocol):
     """Signs pre-produced answers."""
 
     async def sign(self, statuses: Sequence[CertificateStatus]) -> list[Records]:
-        """One `Records` per status, each with the issuer's configured variants; all of one issuer.
+        """One `Records` per status, each with the issuer's configured variants; all of one issuer. A status that no
+        answer can say gets a tombstone, and is logged and counted; the others of the batch are signed.
 
         Raises:
             SigningFailed: nothing was signed.
-            StatusUnavailable: no signer for this issuer here, or clocks too far apart.
+            IssuerUnavailable: no signer for this issuer here.
+            StatusUnavailable: clocks too far apart.
         """
 
 

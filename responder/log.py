@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Any
 
 import structlog
@@ -41,3 +42,18 @@ def configure(*, level: str = "info", format: str = "json") -> None:  # noqa: A0
 def get(name: str) -> Any:
     """The logger of one module; `name` becomes the stable key `component`."""
     return structlog.get_logger(component=name)
+
+
+class OncePerSecond:
+    """Whether a line of a kind may be logged: one a second, so that nobody outside can fill the disk."""
+
+    def __init__(self) -> None:
+        self._logged_at: dict[str, float] = {}
+
+    def __call__(self, kind: str) -> bool:
+        """True once a second for each kind; kinds are few, and ours."""
+        now = time.monotonic()
+        if now - self._logged_at.get(kind, -1.0) < 1.0:
+            return False
+        self._logged_at[kind] = now
+        return True

@@ -145,7 +145,7 @@ METRICS: list[Counter | Histogram] = []
 
 _RESULTS = (
     "good", "revoked", "unknown", "several", "malformed", "sig_required", "unauthorized", "overloaded",
-    "status_unavailable", "internal_error", "signing_failed", "stale",
+    "status_unavailable", "internal_error", "signing_failed",
 )  # fmt: skip
 _KEYS = (
     "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other", "ed25519", "ed448",
@@ -186,6 +186,8 @@ CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a che
 REVOCATIONS = Counter("revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused"))
 OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes brought to the record store.")
 PRESIGNED = Counter("presigned_total", "Certificates signed in their turn.")
+UNSAYABLE = Counter("statuses_unsayable_total", "Times that a status was met which no answer can say (db check).")
+CHANGES_REFUSED = Counter("changes_refused_total", "Changes that the record store didn't keep; they stay open.")
 TASKS = ("relay", "presign", "crl", "delegate", "signer")
 TROUBLES = Counter("issuer_troubles_total", "Times that a task failed for one issuer alone.", task=TASKS)
 PROCESS_RESTARTS = Counter("process_restarts_total", "Processes that the supervisor started again.")

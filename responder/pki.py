@@ -323,18 +323,22 @@ class Issuers:
 
     def __init__(self, issuers: Iterable[Issuer] = ()) -> None:
         self._by_id: dict[str, Issuer] = {}
-        self._by_hashes: dict[tuple[bytes, bytes], Issuer] = {}
+        self._by_hashes: dict[tuple[int, bytes, bytes], Issuer] = {}
         self.replace(issuers)
 
     def replace(self, issuers: Iterable[Issuer]) -> None:
         """Take exactly these from now on."""
         by_id = {issuer.id: issuer for issuer in issuers}
-        self._by_hashes = {hashes: issuer for issuer in by_id.values() for hashes in issuer.cert_id_hashes}
+        self._by_hashes = {
+            (algorithm, *hashes): issuer
+            for issuer in by_id.values()
+            for algorithm, hashes in enumerate(issuer.cert_id_hashes, 1)
+        }
         self._by_id = by_id
 
     def find(self, cert_id: CertID) -> Issuer | None:
-        """The issuer that a CertID names, by name and key hash together."""
-        return self._by_hashes.get((cert_id.issuer_name_hash, cert_id.issuer_key_hash))
+        """The issuer that a CertID names, by hash algorithm, name hash and key hash together."""
+        return self._by_hashes.get((cert_id.variant & 0x0F, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
 
     def get(self, issuer_id: str) -> Issuer | None:
         """The issuer of this id."""
@@ -372,6 +376,11 @@ class StatusVersion:
     as_of: datetime
 
     @property
+    def change(self) -> tuple[int, int]:
+        """Epoch and number: which change made the status, whenever it was read."""
+        return self.epoch, self.number
+
+    @property
     def as_of_microseconds(self) -> int:
         """`as_of` in microseconds since 1970."""
         return (self.as_of - _EPOCH) // timedelta(microseconds=1)
@@ -405,9 +414,23 @@ class CertificateStatus:
     not_after: datetime | None = None
     certificate_sha256: bytes | None = None
 
+    @property
+    def fault(self) -> str | None:
+        """What no answer can say of it, as a sentence; None where all can be said. The database refuses such rows since
+        schema version 4, but may hold older ones."""
+        info = self.revoked_info
+        if info is None:
+            return None
+        for name, moment in (("revoked_at", info.revocation_time), ("invalidity_date", info.invalidity_date)):
+            if moment is not None and moment < _EPOCH:
+                return f"{name} is {moment.isoformat()}, before 1970"
+        return None
+
     def may_be_answered(self, now: datetime) -> bool:
         """Whether producedAt = `now` lies in the certificate's validity as far as that is known, or in the time for
-        which the issuer keeps an archive (standards §1.8; RFC 6960 §4.4.4)."""
+        which the issuer keeps an archive (standards §1.8; RFC 6960 §4.4.4). The second of notAfter counts in (RFC 5280
+        §4.1.2.5)."""
+        now = now.replace(microsecond=0)
         if self.not_before is not None and now < self.not_before:
             return False
         if self.not_after is None or now <= self.not_after:

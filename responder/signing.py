@@ -25,7 +25,7 @@ from responder._native import (
     load_private_key,
     verify,
 )
-from responder.errors import ConfigError, CRLError, SigningFailed, StatusUnavailable
+from responder.errors import ConfigError, CRLError, IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
 from responder.pki import (
     Answer,
@@ -41,6 +41,7 @@ from responder.pki import (
     load_profile,
     parse_certificate,
     response_times,
+    tombstone_for,
 )
 from responder.singles import der_value, response_extensions, revocation_fields, single_status
 
@@ -239,7 +240,7 @@ class Signers:
         """The signer to use at this moment, or the one for an algorithm that `algorithms` has.
 
         Raises:
-            StatusUnavailable: none here, or none valid now.
+            IssuerUnavailable: none here, or none valid now.
         """
         for signer in self._by_issuer.get(issuer.id, ()):
             if signer.not_before <= now < signer.not_after and signature_algorithm in {
@@ -247,7 +248,7 @@ class Signers:
                 signer.profile.signature_algorithm,
             }:
                 return signer
-        raise StatusUnavailable(f"no valid responder key and certificate for issuer {issuer.id} on this host")
+        raise IssuerUnavailable(f"no valid responder key and certificate for issuer {issuer.id} on this host")
 
     def algorithms(self, issuer: Issuer, now: datetime) -> list[bytes]:
         """See `SignatureAlgorithms.algorithms`."""
@@ -288,6 +289,7 @@ class NativeSigner:
         self._signers = signers
         self._clock = clock
         self._backdate = backdate
+        self._may_log = log.OncePerSecond()
 
     async def sign(self, statuses: Sequence[CertificateStatus]) -> list[Records]:
         """See `RecordSigner.sign`."""
@@ -296,8 +298,14 @@ class NativeSigner:
         issuer = statuses[0].certificate.issuer
         now = self._clock.now()
         signer = self._signers.for_issuer(issuer, now)
-        rows = []
-        for status in statuses:
+        rows: list[tuple[bytes, int, int, int, int, int, int, int, int, bytes]] = []
+        unsayable: dict[int, Records] = {}
+        for index, status in enumerate(statuses):
+            fault = status.fault
+            if fault is not None:
+                unsayable[index] = tombstone_for(status)
+                self._report(status, fault)
+                continue
             times = self._times(signer, status.version.as_of, now)
             single = single_status(issuer, status, now)
             revocation_time, reason = revocation_fields(single.revoked_info)
@@ -323,8 +331,23 @@ class NativeSigner:
             records = signer.profile.sign_records(signer.key, rows, variants, produced_at)
         else:
             records = await asyncio.to_thread(signer.profile.sign_records, signer.key, rows, variants, produced_at)
-        metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
-        return records
+        if signatures:
+            metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
+        if not unsayable:
+            return records
+        signed = iter(records)
+        return [unsayable.get(index) or next(signed) for index in range(len(statuses))]
+
+    def _report(self, status: CertificateStatus, fault: str) -> None:
+        metrics.UNSAYABLE.inc()
+        if self._may_log("unsayable"):
+            _log.error(
+                "status_cannot_be_signed",
+                issuer=status.certificate.issuer.id,
+                serial=hex(status.certificate.serial_number),
+                error=fault,
+                remedy="certstatus db check",
+            )
 
     async def sign_response(
         self,
@@ -343,6 +366,9 @@ class NativeSigner:
         this_update, next_update = epoch_seconds(times.this_update), epoch_seconds(times.next_update)
         singles = []
         for variant, serial_number, status in answers:
+            if status is not None and status.fault is not None:
+                self._report(status, status.fault)
+                raise SigningFailed(f"a status that no answer can say: {status.fault}")
             single = single_status(issuer, status, now)
             revocation_time, reason = revocation_fields(single.revoked_info)
             singles.append(
@@ -383,14 +409,14 @@ class NativeSigner:
             )
         policy = signer.issuer.policy
         times = response_times(
-            as_of,
+            min(as_of, now),  # an answer's this_update is never after its producedAt
             validity=policy.validity,
             refresh=policy.refresh,
             backdate=self._backdate,
             not_after=(signer.not_after, signer.issuer.not_after),
         )
         if times.next_update <= now:
-            raise StatusUnavailable(f"the signer of issuer {signer.issuer.id} expires before an answer could")
+            raise IssuerUnavailable(f"the signer of issuer {signer.issuer.id} expires before an answer could")
         return times
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from responder import log, metrics
-from responder.errors import CertstatusError, StatusUnavailable, StoreUnavailable
+from responder.errors import CertstatusError, IssuerUnavailable, StatusUnavailable, StoreUnavailable
 from responder.interfaces import TroubleStore
 
 _log = log.get("troubles")
@@ -69,6 +69,8 @@ class Troubles:
         """Let what fails in the block be this issuer's trouble. A dependency that fails is everybody's, and rises."""
         try:
             yield
+        except IssuerUnavailable as error:
+            self.failed(issuer_id, error)
         except (StatusUnavailable, StoreUnavailable):
             raise
         except Exception as error:  # a fault in a row, in a key, or in us: the others go on whatever it is

@@ -42,8 +42,7 @@ class MemoryRecords:
             self.before_put()
         self.puts += 1
         held = self.kept.get(certificate)
-        ours, theirs = StatusVersion.of(records), None if held is None else StatusVersion.of(held)
-        if held is None or theirs is None or theirs < ours or (theirs == ours and held.is_tombstone):
+        if held is None or _rank(held) <= _rank(records):
             self.kept[certificate] = records
         now_kept = self.kept[certificate]
         if self.after_put is not None:
@@ -52,8 +51,13 @@ class MemoryRecords:
             raise StoreUnavailable("the answer was lost")
         return Kept(StatusVersion.of(now_kept), CertStatus(now_kept.cert_status))
 
-    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept]:
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         return [await self.put(certificate, records) for certificate, records in batch]
+
+
+def _rank(records: Records) -> tuple[int, int, bool, int]:
+    """What a store compares by."""
+    return records.epoch, records.number, not records.is_tombstone, records.as_of_microseconds
 
 
 @dataclass
@@ -66,6 +70,7 @@ class MemoryStatuses:
     number: int = 0
     reads: int = 0
     down: bool = False
+    left: set[Certificate] = field(default_factory=set)
     before_read_returns: Callable[[], None] | None = None
 
     def add(
@@ -121,16 +126,29 @@ class MemoryStatuses:
         assert now is not None
         return now
 
-    async def pending(self, limit: int) -> list[Pending]:
-        return self.open[:limit]
+    async def pending(self, limit: int, *, except_issuers: Sequence[str] = ()) -> list[Pending]:
+        newest = {change.certificate: change for change in self.open if change.certificate not in self.left}
+        return [change for change in newest.values() if change.certificate.issuer.id not in except_issuers][:limit]
+
+    async def retry_later(self, pending: Sequence[Pending]) -> None:
+        self.left.update(change.certificate for change in pending)
+
+    async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
+        if kept.epoch != 1 or kept.number > self.number or certificate not in self.rows:
+            return False
+        self._store(replace(self.rows[certificate], version=self._next_version()))
+        return True
 
     async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
         covered = {
-            (change.certificate, change.outbox_id)
+            change.certificate: max(change.version.change, (status or change).version.change)
             for change, status in zip(pending, kept, strict=True)
-            if status is None or status.version >= replace(change.version, as_of=status.version.as_of)
         }
-        self.open = [change for change in self.open if (change.certificate, change.outbox_id) not in covered]
+        self.open = [
+            change
+            for change in self.open
+            if change.certificate not in covered or change.version.change > covered[change.certificate]
+        ]
 
     def _next_version(self) -> StatusVersion:
         self.number += 1

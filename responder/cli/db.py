@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
+from responder.app import open_stores
 from responder.cli.config import ConfigOption
 from responder.cli.options import load_config, print_result, run
 from responder.cli.output import JsonOption
+from responder.storage.checks import UnsayableRow
 from responder.storage.migrations import migrate as apply_migrations
 
 app = typer.Typer(help="The database schema.", no_args_is_help=True)
@@ -19,3 +23,25 @@ def migrate(config: ConfigOption = None, *, json: JsonOption = False) -> None:
     applied = run(apply_migrations(loaded.postgres.url, password=loaded.postgres.password()))
     text = f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is up to date"
     print_result({"applied": applied}, text, json=json)
+
+
+@app.command()
+def check(config: ConfigOption = None, *, json: JsonOption = False) -> None:
+    """List rows that an older schema let in and that no answer can say, each with its remedy; change nothing.
+
+    Exits 1 when there are any.
+    """
+    loaded = load_config(config)
+
+    async def look() -> list[UnsayableRow]:
+        async with open_stores(loaded, name="cli") as stores:
+            rows = await stores.checks.unsayable()
+            if not rows:
+                await stores.checks.validate()
+            return rows
+
+    rows = run(look())
+    lines = [f"{row.issuer_id} {row.serial}: {row.fault}\n  {row.remedy}" for row in rows]
+    print_result([asdict(row) for row in rows], "\n".join(lines) or "every row can be served", json=json)
+    if rows:
+        raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from responder.app import open_stores
 from responder.cli.config import ConfigOption
 from responder.cli.options import known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption, progress
+from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.imports import openssl_index
@@ -39,7 +41,9 @@ def import_openssl_index(
         content = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: it can't be read: {error.strerror}") from error
-    _import(loaded, issuer_id, openssl_index.parse(content), source=str(file), dry_run=dry_run, json=json)
+    # A minute's grace for the clock of the CA's host.
+    rows = openssl_index.parse(content, now=SystemClock().now() + timedelta(minutes=1))
+    _import(loaded, issuer_id, rows, source=str(file), dry_run=dry_run, json=json)
 
 
 def _import(

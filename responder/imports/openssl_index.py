@@ -50,11 +50,13 @@ _LINE = re.compile(rb"(?:[VE]\t([0-9]+Z)\t|R\t([0-9]+Z)\t([0-9]+Z)(,[^\t]*)?)\t(
 _TIME = re.compile(rb"([0-9]{10}|[0-9]{12}|[0-9]{14})(?:[.,][0-9]+)?(?:Z|([+-])([0-9]{2})([0-9]{2}))")
 
 
-def parse(data: bytes | Iterable[bytes]) -> list[ImportedStatus]:
+def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list[ImportedStatus]:
     """Read a whole index file, for an importer that replaces the statuses of one issuer; the order stays.
 
     Args:
         data: the file, or its lines with their line endings, as a file opened in binary mode yields them.
+        now: no revocation may be later than this, where it is given: the date says when it happened (RFC 5280
+            §5.1.2.6), and some clients take a later one for not revoked.
 
     Returns:
         One status a certificate. `not_before` is never known; the subject isn't looked at.
@@ -72,6 +74,11 @@ def parse(data: bytes | Iterable[bytes]) -> list[ImportedStatus]:
             status = _parse_line(line)
             if status is None:
                 continue
+            if now is not None and status.revoked_info is not None and status.revoked_info.revocation_time > now:
+                raise ValueError(
+                    f"the revocation date {status.revoked_info.revocation_time:%Y-%m-%dT%H:%M:%SZ} is in the future "
+                    f"(now is {now:%Y-%m-%dT%H:%M:%SZ}); write the date when it was revoked, and look at both clocks"
+                )
             first = first_lines.setdefault(status.serial_number, line_number)
             if first != line_number:
                 raise ValueError(f"serial {status.serial_number:X} stands in line {first} already")
@@ -112,7 +119,7 @@ def _parse_line(line: bytes) -> ImportedStatus | None:
 
 def _parse_revocation(revoked_at: bytes, reason: bytes | None) -> RevokedInfo:
     """`date[,reason[,argument]]`; `reason` begins with its comma."""
-    revocation_time = _parse_time(revoked_at)
+    revocation_time = _since_1970("revocation date", revoked_at, _parse_time(revoked_at))
     if reason is None:
         return RevokedInfo(revocation_time)
     name, _, argument = reason[1:].partition(b",")
@@ -126,8 +133,18 @@ def _parse_revocation(revoked_at: bytes, reason: bytes | None) -> RevokedInfo:
     if lower in _COMPROMISE_TIMES:
         if not argument:
             raise ValueError(f"{_show(name)} is without its time")
-        return RevokedInfo(revocation_time, _COMPROMISE_TIMES[lower], _parse_time(argument, is_generalized=True))
+        compromised_at = _since_1970("time of compromise", argument, _parse_time(argument, is_generalized=True))
+        return RevokedInfo(revocation_time, _COMPROMISE_TIMES[lower], compromised_at)
     raise ValueError(f"the reason {_show(name)} isn't one that openssl knows")
+
+
+def _since_1970(name: str, text: bytes, moment: datetime) -> datetime:
+    if moment.year < 1970:
+        raise ValueError(
+            f"the {name} {_show(text)} is in {moment.year}, before 1970, which no record can hold; two-digit years "
+            "from 50 on are 19xx: write it with four digits, YYYYMMDDHHMMSSZ, if another century is meant"
+        )
+    return moment
 
 
 def _parse_time(text: bytes, *, is_generalized: bool = False) -> datetime:

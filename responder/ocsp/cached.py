@@ -102,7 +102,7 @@ class CachedSource:
                 return answer
             answer = await asyncio.shield(self._flight(certificate, request))
             # A flight that began before a change was announced must not answer a request that saw the change.
-            if records is None or answer.version is None or answer.version >= StatusVersion.of(records):
+            if records is None or answer.version is None or not _is_later(records, answer.version):
                 return answer
         raise StatusUnavailable("the status changed several times while it was being answered")
 
@@ -161,7 +161,7 @@ class CachedSource:
         except StoreUnavailable:
             metrics.STORE_FAILURES.inc(self._name, "put")
             return answer
-        if kept.version > StatusVersion.of(answer.records):
+        if kept.version.change > StatusVersion.of(answer.records).change:
             # Something newer was there: ours must not be answered. Read what it is, or make it again.
             newer = await self._get(certificate)
             cert_id = request.cert_ids[0]
@@ -174,6 +174,13 @@ class CachedSource:
             return
         flight = self._flight(certificate, request)
         flight.add_done_callback(_log_failed_refresh)
+
+
+def _is_later(records: Records, version: StatusVersion) -> bool:
+    """Whether `records` were made from a later status than `version`. A tombstone stands for its change whenever that
+    was read: the moments come from clocks that may step back."""
+    held = StatusVersion.of(records)
+    return held.change > version.change if records.is_tombstone else held > version
 
 
 def _log_failed_refresh(flight: asyncio.Task[Answer]) -> None:

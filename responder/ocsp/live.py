@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from responder.errors import MalformedRequest, NotAuthoritative, Overloaded, StatusUnavailable
+from responder.errors import MalformedRequest, NotAuthoritative, Overloaded, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock, RecordSigner, ResponseSigner, SigningProfiles, StatusSource
 from responder.pki import (
     Answer,
@@ -119,6 +119,8 @@ class LiveSource:
 
     async def _sign_records(self, issuer: Issuer, request: OCSPRequest, status: CertificateStatus) -> Answer:
         (records,) = await self._records.sign([status])
+        if records.is_tombstone:
+            raise SigningFailed("a status that no answer can say; certstatus db check lists such rows")
         profile = self._profiles.get(records.profile_id)
         if profile is None:
             raise StatusUnavailable("the profile just signed with has been retired")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from responder import log, metrics
-from responder.errors import StatusUnavailable
+from responder.errors import IssuerUnavailable, StoreUnavailable
 from responder.interfaces import (
     Clock,
+    Kept,
     Pending,
     RecordSigner,
     RecordStore,
@@ -25,9 +25,11 @@ from responder.pki import (
     IssuerPolicy,
     Issuers,
     Records,
+    StatusVersion,
     refresh_due,
     tombstone_for,
 )
+from responder.troubles import Troubles
 
 _log = log.get("ocsp.presign")
 
@@ -40,20 +42,30 @@ _LEASE_SECONDS = 300
 class PartitionStore(Protocol):
     """When each slice is due, who is at it, and what is in it."""
 
-    async def claim(self, owner: str, *, limit: int, lease_seconds: int) -> tuple[str, list[int]] | None:
+    async def claim(
+        self, owner: str, *, limit: int, lease_seconds: int, except_issuers: Sequence[str] = ()
+    ) -> tuple[str, list[int]] | None:
         """Some due slices of one issuer, for `owner` alone until the lease ends; None when nothing is due."""
 
     def statuses(
         self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
-    ) -> AsyncIterator[list[CertificateStatus]]:
-        """The certificates of these slices that are valid now, in chunks, each read in one statement."""
+    ) -> AsyncIterator[tuple[list[CertificateStatus], int]]:
+        """The certificates of these slices that are valid now, slice after slice, in chunks, each read in one
+        statement; with each the slice that it ends in: those before it are whole."""
 
     async def finished(self, issuer_id: str, due_at: dict[int, datetime], *, owner: str) -> None:
         """These slices are signed; each is due again at its moment."""
 
+    async def prolong(self, issuer_id: str, partitions: Sequence[int], *, owner: str, lease_seconds: int) -> None:
+        """Keep these slices for as long again."""
+
+    async def release(self, issuer_id: str, partitions: Sequence[int], *, owner: str) -> None:
+        """Give these slices back unsigned."""
+
 
 class Relay:
-    """Brings changed statuses from the outbox to the record store."""
+    """Brings changed statuses from the outbox to the record store. A change is closed when the store keeps it, or
+    something later; what fails for one issuer, or for one change, keeps no other waiting."""
 
     def __init__(
         self,
@@ -63,15 +75,17 @@ class Relay:
         records: RecordStore,
         clock: Clock,
         batch: int = 500,
+        troubles: Troubles | None = None,
     ) -> None:
         self._store = store
         self._signer = signer
         self._records = records
         self._clock = clock
         self._batch = batch
+        self._troubles = troubles or Troubles("relay")
 
     async def once(self) -> int:
-        """Sign and put the oldest open changes; how many rows were taken up.
+        """Sign and put the oldest open changes; how many were closed, or will come again above what the store keeps.
 
         A crash anywhere leaves rows open, and doing them again is harmless.
 
@@ -82,32 +96,80 @@ class Relay:
         if not pending:
             return 0
         statuses = await self._store.status_of([change.certificate for change in pending])
-        await self._put(pending, statuses)
-        await self._store.done(pending, statuses)
-        metrics.OUTBOX_CLOSED.inc(amount=len(pending))
-        return len(pending)
+        made = await self._make(pending, statuses)
+        kept = await self._records.put_many(
+            [(change.certificate, records) for change, records in zip(pending, made, strict=True)]
+        )
+        closed: list[tuple[Pending, CertificateStatus | None]] = []
+        refused: list[tuple[Pending, Kept | None]] = []
+        for change, status, records, held in zip(pending, statuses, made, kept, strict=True):
+            if (
+                held is not None
+                and held.version.change == StatusVersion.of(records).change
+                and (held.cert_status == records.cert_status)
+            ):
+                closed.append((change, status))
+            else:
+                refused.append((change, held))
+        await self._store.done([change for change, _ in closed], [status for _, status in closed])
+        metrics.OUTBOX_CLOSED.inc(amount=len(closed))
+        return len(closed) + (await self._settle(refused) if refused else 0)
 
-    async def _put(self, pending: Sequence[Pending], statuses: Sequence[CertificateStatus | None]) -> None:
+    async def _make(self, pending: Sequence[Pending], statuses: Sequence[CertificateStatus | None]) -> list[Records]:
+        """What to put for each: signed records; a tombstone where there is nothing to sign, or nobody who can."""
+        now = self._clock.now()
+        made: dict[Certificate, Records] = {}
         by_issuer: dict[Issuer, list[CertificateStatus]] = defaultdict(list)
-        batch: list[tuple[Certificate, Records]] = []
         for change, status in zip(pending, statuses, strict=True):
             if status is None:
                 # The row is gone: what it said may not be answered any more.
                 gone = CertificateStatus(change.certificate, CertStatus.UNKNOWN, change.version)
-                batch.append((change.certificate, tombstone_for(gone)))
-            elif status.may_be_answered(self._clock.now()):
+                made[change.certificate] = tombstone_for(gone)
+            elif status.may_be_answered(now):
                 by_issuer[status.certificate.issuer].append(status)
             else:
-                batch.append((status.certificate, tombstone_for(status)))
+                made[status.certificate] = tombstone_for(status)
         for issuer, changed in by_issuer.items():
-            try:
-                signed = await self._signer.sign(changed)
-            except StatusUnavailable as error:
-                # No signer here: the old answers go at once, new ones come with the signer (its slices are then due).
-                _log.warning("changes_left_unsigned", issuer=issuer.id, count=len(changed), error=str(error))
-                signed = [tombstone_for(status) for status in changed]
-            batch += [(status.certificate, records) for status, records in zip(changed, signed, strict=True)]
-        await self._records.put_many(batch)
+            signed = await self._sign(issuer, changed)
+            made.update(zip((status.certificate for status in changed), signed, strict=True))
+        return [made[change.certificate] for change in pending]
+
+    async def _sign(self, issuer: Issuer, changed: Sequence[CertificateStatus]) -> list[Records]:
+        try:
+            signed = await self._signer.sign(changed)
+        except Exception as error:  # no signer, a key that fails, a bug that one issuer's data brings out
+            # The old answers go at once; new ones are made when they are asked for, once they can be.
+            self._troubles.failed(issuer.id, error)
+            return [tombstone_for(status) for status in changed]
+        self._troubles.mended(issuer.id)
+        return signed
+
+    async def _settle(self, refused: Sequence[tuple[Pending, Kept | None]]) -> int:
+        """What the store didn't keep: it may hold a later change of ours, or one that the database doesn't know."""
+        statuses = await self._store.status_of([change.certificate for change, _ in refused])
+        settled = 0
+        for (change, held), status in zip(refused, statuses, strict=True):
+            if held is not None and status is not None:
+                if status.version.change >= held.version.change and status.cert_status == held.cert_status:
+                    await self._store.done([change], [status])  # it has changed again meanwhile
+                    settled += 1
+                    continue
+                if await self._store.renumber(change.certificate, held.version):
+                    settled += 1  # the change comes again, with a number above the one that is kept
+                    continue
+            metrics.CHANGES_REFUSED.inc()
+            if held is not None:
+                _log.error(
+                    "store_keeps_another_status",
+                    issuer=change.certificate.issuer.id,
+                    serial=hex(change.certificate.serial_number),
+                    kept=held.cert_status.name,
+                    kept_version=held.version.change,
+                    ours=None if status is None else status.version.change,
+                    remedy="certstatus db recover, if the database has lost commits",
+                )
+            await self._store.retry_later([change])
+        return settled
 
 
 class Presigner:
@@ -124,6 +186,7 @@ class Presigner:
         owner: str,
         chunk: int = 1000,
         slices: int = 64,
+        troubles: Troubles | None = None,
     ) -> None:
         """`chunk` certificates are signed within seconds of being read; `slices` are claimed at a time."""
         self._partitions = partitions
@@ -134,42 +197,65 @@ class Presigner:
         self._owner = owner
         self._chunk = chunk
         self._slices = slices
+        self._troubles = troubles or Troubles("presign")
 
     async def once(self, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Sign the slices that are due, as many as are claimed at once; False when nothing was due.
+        """Sign the slices that are due, as many as are claimed at once; False when nothing was due. An issuer for
+        which that fails is left alone for a while.
 
         Args:
             progress: called with (slices done, certificates signed) after each claim.
 
         Raises:
-            StatusUnavailable, StoreUnavailable, SigningFailed: the slices become due again when their lease ends.
+            StatusUnavailable, StoreUnavailable: what isn't finished is due again.
         """
-        claim = await self._partitions.claim(self._owner, limit=self._slices, lease_seconds=_LEASE_SECONDS)
+        claim = await self._partitions.claim(
+            self._owner,
+            limit=self._slices,
+            lease_seconds=_LEASE_SECONDS,
+            except_issuers=self._troubles.waiting(),
+        )
         if claim is None:
             return False
         issuer_id, slices = claim
-        issuer = self._issuers.get(issuer_id)
+        left = sorted(slices)
         signed = 0
-        if issuer is not None:
-            async for statuses in self._partitions.statuses(issuer, slices, chunk=self._chunk):
-                records = await self._signer.sign(statuses)
-                await self._records.put_many(
-                    [(status.certificate, made) for status, made in zip(statuses, records, strict=True)]
-                )
-                signed += len(statuses)
-        now = self._clock.now()
-        period = timedelta(days=1) if issuer is None else turn_period(issuer.policy)
-        await self._partitions.finished(issuer_id, {p: next_turn(p, now, period) for p in slices}, owner=self._owner)
-        metrics.PRESIGNED.inc(amount=signed)
+        try:
+            with self._troubles.guarding(issuer_id):
+                issuer = self._issuers.get(issuer_id)
+                if issuer is None:
+                    raise IssuerUnavailable(f"issuer {issuer_id} isn't known here yet")
+                async for statuses, last in self._partitions.statuses(issuer, left, chunk=self._chunk):
+                    await self._sign(statuses)
+                    signed += len(statuses)
+                    left = await self._finish(issuer, left, before=last)
+                left = await self._finish(issuer, left, before=PARTITIONS)
+        finally:
+            if left:
+                await self._partitions.release(issuer_id, left, owner=self._owner)
         if progress is not None:
-            progress(len(slices), signed)
+            progress(len(slices) - len(left), signed)
         return True
 
-    async def run(self, *, idle_seconds: float) -> None:
-        """Sign what is due, for ever."""
-        while True:
-            if not await self.once():
-                await asyncio.sleep(idle_seconds)
+    async def _sign(self, statuses: Sequence[CertificateStatus]) -> None:
+        records = await self._signer.sign(statuses)
+        kept = await self._records.put_many(
+            [(status.certificate, made) for status, made in zip(statuses, records, strict=True)]
+        )
+        if any(held is None for held in kept):
+            raise StoreUnavailable("records were refused: they took too long from the database to the record store")
+        metrics.PRESIGNED.inc(amount=len(statuses))
+
+    async def _finish(self, issuer: Issuer, slices: list[int], *, before: int) -> list[int]:
+        """Slices below `before` are whole; returns the others, whose lease is prolonged."""
+        now, period = self._clock.now(), turn_period(issuer.policy)
+        whole = {p: next_turn(p, now, period) for p in slices if p < before}
+        left = [p for p in slices if p >= before]
+        if whole:
+            await self._partitions.finished(issuer.id, whole, owner=self._owner)
+        if left:
+            await self._partitions.prolong(issuer.id, left, owner=self._owner, lease_seconds=_LEASE_SECONDS)
+        return left
 
 
 def turn_period(policy: IssuerPolicy) -> timedelta:

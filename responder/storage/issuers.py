@@ -219,17 +219,19 @@ class PostgresIssuers:
 
     async def add_profile(self, issuer_id: str, profile: SigningProfile, public_key: bytes) -> None:
         """Make a profile of this key (DER SubjectPublicKeyInfo) known to all, before the first record is signed with
-        it; again is harmless, and a retired key gets none."""
+        it; again is harmless, and neither a retired key nor an earlier generation gets one."""
         async with acquired(self._pool) as connection, connection.transaction():
             await _lock(connection, issuer_id)
             await connection.execute(
-                "INSERT INTO signing_profiles (id, issuer_id, body) SELECT $1, $2, $3 WHERE NOT EXISTS ("
+                "INSERT INTO signing_profiles (id, issuer_id, body) SELECT $1, i.id, $3 FROM issuers i "
+                "WHERE i.id = $2 AND i.generation = $5 AND NOT EXISTS ("
                 "SELECT FROM responder_certificates "
                 "WHERE issuer_id = $2 AND public_key = $4 AND retired_at IS NOT NULL) ON CONFLICT DO NOTHING",
                 profile.id,
                 issuer_id,
                 profile.body,
                 public_key,
+                profile.generation,
             )
 
     async def add_certificates(self, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:

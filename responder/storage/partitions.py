@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -18,16 +18,20 @@ class PostgresPartitions:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def claim(self, owner: str, *, limit: int, lease_seconds: int) -> tuple[str, list[int]] | None:
+    async def claim(
+        self, owner: str, *, limit: int, lease_seconds: int, except_issuers: Sequence[str] = ()
+    ) -> tuple[str, list[int]] | None:
         """See `PartitionStore.claim`; the longest due first, of whichever issuer that is."""
         async with acquired(self._pool) as connection, connection.transaction():
             rows = await connection.fetch(
                 """
                 SELECT issuer_id, partition FROM partitions
                 WHERE due_at <= now() AND (leased_until IS NULL OR leased_until <= now())
+                    AND issuer_id <> ALL ($2::text[])
                 ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
                 """,
                 limit,
+                list(except_issuers),
             )
             if not rows:
                 return None
@@ -45,28 +49,30 @@ class PostgresPartitions:
 
     async def statuses(
         self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
-    ) -> AsyncIterator[list[CertificateStatus]]:
+    ) -> AsyncIterator[tuple[list[CertificateStatus], int]]:
         """See `PartitionStore.statuses`; each chunk is one statement with its own as_of, found by key."""
-        after = b""
+        after = (-1, b"")
         while True:
             async with acquired(self._pool) as connection:
                 rows = await connection.fetch(
                     f"""
-                    SELECT serial, {_COLUMNS}, now() AS as_of FROM certificates c
-                    WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND serial > $3
+                    SELECT partition, serial, {_COLUMNS}, now() AS as_of FROM certificates c
+                    WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND (partition, serial) > ($3, $4)
+                        AND is_minimal_integer(serial)
                         AND (not_before IS NULL OR not_before <= now())
-                        AND (not_after IS NULL OR not_after + $5::interval >= now())
-                    ORDER BY serial LIMIT $4
+                        AND (not_after IS NULL OR not_after + $6::interval >= now())
+                    ORDER BY partition, serial LIMIT $5
                     """,
                     issuer.id,
                     list(partitions),
-                    after,
+                    *after,
                     chunk,
                     _archived(issuer.policy),
                 )
             if rows:
-                yield [status_from(Certificate(issuer, decode_serial(row["serial"])), row) for row in rows]
-                after = rows[-1]["serial"]
+                found = [status_from(Certificate(issuer, decode_serial(row["serial"])), row) for row in rows]
+                after = rows[-1]["partition"], rows[-1]["serial"]
+                yield found, after[0]
             if len(rows) < chunk:
                 return
 
@@ -85,10 +91,45 @@ class PostgresPartitions:
                 owner,
             )
 
-    async def make_due(self, issuer_id: str) -> None:
-        """Have everything of an issuer signed again now."""
+    async def prolong(self, issuer_id: str, partitions: Sequence[int], *, owner: str, lease_seconds: int) -> None:
+        """See `PartitionStore.prolong`."""
         async with acquired(self._pool) as connection:
-            await connection.execute("UPDATE partitions SET due_at = now() WHERE issuer_id = $1", issuer_id)
+            await connection.execute(
+                "UPDATE partitions SET leased_until = now() + $4::interval "
+                "WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND leased_by = $3",
+                issuer_id,
+                list(partitions),
+                owner,
+                timedelta(seconds=lease_seconds),
+            )
+
+    async def release(self, issuer_id: str, partitions: Sequence[int], *, owner: str) -> None:
+        """See `PartitionStore.release`."""
+        async with acquired(self._pool) as connection:
+            await connection.execute(
+                "UPDATE partitions SET leased_by = NULL, leased_until = NULL "
+                "WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND leased_by = $3",
+                issuer_id,
+                list(partitions),
+                owner,
+            )
+
+    async def end_leases(self, has_ended: Callable[[str], bool]) -> None:
+        """Give back what is leased to owners of whom `has_ended` says that they are no more."""
+        async with acquired(self._pool) as connection:
+            rows = await connection.fetch("SELECT DISTINCT leased_by FROM partitions WHERE leased_by IS NOT NULL")
+            ended = [row["leased_by"] for row in rows if has_ended(row["leased_by"])]
+            await connection.execute(
+                "UPDATE partitions SET leased_by = NULL, leased_until = NULL WHERE leased_by = ANY($1::text[])", ended
+            )
+
+    async def make_due(self, issuer_id: str) -> None:
+        """Have everything of an issuer signed again now; what is being signed at this moment, too."""
+        async with acquired(self._pool) as connection:
+            await connection.execute(
+                "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1",
+                issuer_id,
+            )
 
     async def overdue(self, issuer_id: str) -> int:
         """How many slices of an issuer are due and not signed yet."""

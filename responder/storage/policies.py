@@ -49,7 +49,13 @@ def _moment(word: str) -> datetime:
     moment = datetime.fromisoformat(word)
     if moment.tzinfo is None:
         raise ValueError
-    return moment.astimezone(UTC)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError from error
+    if moment.year < 1970:
+        raise ValueError
+    return moment
 
 
 def _url(word: str) -> str:
@@ -90,7 +96,7 @@ SETTINGS: Mapping[str, _Setting] = {
     "cert_hash": _Setting("true or false", _boolean, lambda policy: policy.cert_hash),
     "crl_url": _Setting("an http or https URL, or none", _or_none(_url), lambda policy: policy.crl_url),
     "compromised_at": _Setting(
-        "a time in ISO 8601 with its zone, such as 2026-01-31T12:00:00Z, or none",
+        "a time in ISO 8601 with its zone, not before 1970, such as 2026-01-31T12:00:00Z, or none",
         _or_none(_moment),
         lambda policy: policy.compromised_at,
     ),

@@ -52,13 +52,19 @@ if kept and #kept >= 61 and string.byte(kept, 1) == 1 then
     -- An as_of in the future counts as lowest: its clock was wrong.
     if seconds(held) - now > {MAX_AHEAD_SECONDS} then held[4] = 0; held[5] = 0 end
     local order = 0
+    local is_tombstone = string.byte(kept, 24) == 0
+    local offers_tombstone = string.byte(ARGV[1], 24) == 0
+    -- Of one change, records are later than a tombstone, whatever the clocks said when each was read.
+    if held[1] == offered[1] and held[2] == offered[2] and held[3] == offered[3]
+            and is_tombstone ~= offers_tombstone then
+        held[4] = is_tombstone and 0 or 4294967295; held[5] = 0
+    end
     for i = 1, 5 do
         if held[i] ~= offered[i] then
             order = held[i] > offered[i] and 1 or -1
             break
         end
     end
-    local is_tombstone = string.byte(kept, 24) == 0
     if order == 1 or (order == 0 and not is_tombstone) then
         return string.sub(kept, 1, 22)
     end
@@ -99,11 +105,13 @@ class RedisRecords:
     async def put(self, certificate: Certificate, records: Records) -> Kept:
         """See `RecordStore.put`."""
         (kept,) = await self.put_many([(certificate, records)])
+        if kept is None:
+            raise StoreUnavailable("the record store refused an outdated record: it took too long, or has ended")
         return kept
 
-    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept]:
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         """See `RecordStore.put_many`; pipelines of at most 1,000."""
-        kept: list[Kept] = []
+        kept: list[Kept | None] = []
         for start in range(0, len(batch), _BATCH):
             kept += await self._put_pipeline(batch[start : start + _BATCH])
         return kept
@@ -122,7 +130,7 @@ class RedisRecords:
         """Close all connections."""
         await self._redis.aclose()
 
-    async def _put_pipeline(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept]:
+    async def _put_pipeline(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         with _translating():
             # A pipeline's time grows with its length.
             async with asyncio.timeout(2 * self._timeout_seconds + len(batch) / 1000):
@@ -131,19 +139,23 @@ class RedisRecords:
                 except NoScriptError:  # restarted, or its scripts were flushed
                     self._put_sha = None
                     replies = await self._evaluate(batch, await self._loaded())
-        return [_kept(reply) for reply in replies]
+        return [None if reply is None else _kept(reply) for reply in replies]
 
     async def _loaded(self) -> str:
         if self._put_sha is None:
             self._put_sha = await self._redis.script_load(_PUT)
         return self._put_sha
 
-    async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: str) -> list[bytes]:
+    async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: str) -> list[bytes | None]:
+        """What is kept of each, None where the script refused; the first other error rises."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for certificate, records in batch:
                 pipeline.evalsha(sha, 1, _key(certificate), records.encoded, records.next_update)
-            replies: list[bytes] = await pipeline.execute()
-        return replies
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception) and not (isinstance(reply, ResponseError) and "STALE" in str(reply)):
+                raise reply
+        return [None if isinstance(reply, Exception) else reply for reply in replies]
 
 
 def _key(certificate: Certificate) -> bytes:
@@ -161,8 +173,6 @@ def _translating() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        if "STALE" in str(error):  # a pipeline puts the command before it
-            raise StoreUnavailable(f"the record store refused an outdated record: {error}") from error
         raise StoreUnavailable(f"the record store refused a command: {error}") from error
     except (RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"the record store can't be reached: {error or type(error).__name__}") from error

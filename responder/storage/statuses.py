@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from responder import log
 from responder.errors import RevocationRefused
 from responder.interfaces import Pending, RevokedSnapshot, StatusChange
 from responder.pki import (
@@ -23,9 +24,21 @@ from responder.pki import (
 )
 from responder.storage.postgres import Connection, Row, acquired
 
+_log = log.get("storage.statuses")
+
+
+def _bounded(column: str) -> str:
+    """A time that Python can hold, whatever an older schema let in: no infinity, no year 10000."""
+    return (
+        f"CASE WHEN c.{column} >= '10000-01-01Z' THEN '9999-12-31 23:59:59Z' "
+        f"WHEN c.{column} < '0001-01-01Z' THEN '0001-01-01Z' ELSE c.{column} END AS {column}"
+    )
+
+
+# The epoch is the installation's: raising it raises the version of every row (`recover`).
 _COLUMNS = (
-    "c.revoked, c.revoked_at, c.reason, c.invalidity_date, c.not_before, c.not_after, c.certificate_sha256, "
-    "c.epoch, c.number"
+    f"c.revoked, {_bounded('revoked_at')}, c.reason, {_bounded('invalidity_date')}, {_bounded('not_before')}, "
+    f"{_bounded('not_after')}, c.certificate_sha256, (SELECT epoch FROM installation) AS epoch, c.number"
 )
 
 # now() is the start of the transaction, here of the statement: never later than the snapshot that the row is read in.
@@ -62,7 +75,7 @@ class PostgresStatuses:
         """See `RevocationStore.change`."""
         issuer_id, serial = certificate.issuer.id, certificate.serial
         async with acquired(self._pool) as connection:
-            async with connection.transaction():
+            async with _refusing_unsayable(certificate), connection.transaction():
                 row = await connection.fetchrow(
                     f"SELECT {_COLUMNS}, now() AS as_of FROM certificates c "
                     "WHERE issuer_id = $1 AND serial = $2 FOR UPDATE",
@@ -89,34 +102,45 @@ class PostgresStatuses:
             raise _unknown(certificate)
         return status
 
-    async def pending(self, limit: int) -> list[Pending]:
+    async def pending(self, limit: int, *, except_issuers: Sequence[str] = ()) -> list[Pending]:
         """See `RevocationStore.pending`. Two relays may take the same rows: doing a change twice is harmless."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch(
                 """
                 SELECT DISTINCT ON (issuer_id, serial) id, issuer_id, serial, epoch, number, now() AS as_of
-                FROM (SELECT * FROM outbox WHERE closed_at IS NULL ORDER BY id LIMIT $1) AS oldest
+                FROM (
+                    SELECT * FROM outbox WHERE closed_at IS NULL AND (retry_at IS NULL OR retry_at <= now())
+                        AND issuer_id <> ALL ($2::text[])
+                    ORDER BY id LIMIT $1
+                ) AS oldest
                 ORDER BY issuer_id, serial, epoch DESC, number DESC
                 """,
                 limit,
+                list(except_issuers),
             )
             pending = []
-            orphans = []
+            orphans = set()
+            foreign = []
             for row in rows:
                 issuer = self._issuers.get(row["issuer_id"])
-                if issuer is None:
-                    orphans.append(row["issuer_id"])
-                    continue
-                version = StatusVersion(row["epoch"], row["number"], row["as_of"])
-                certificate = Certificate(issuer, decode_serial(row["serial"]))
-                pending.append(Pending(row["id"], certificate, version))
+                certificate = None if issuer is None else Certificate(issuer, decode_serial(row["serial"]))
+                if certificate is None:
+                    orphans.add(row["issuer_id"])
+                elif certificate.serial != row["serial"]:
+                    foreign.append(row["id"])  # another spelling of a serial, which nobody can ask for
+                else:
+                    version = StatusVersion(row["epoch"], row["number"], row["as_of"])
+                    pending.append(Pending(row["id"], certificate, version))
             if orphans:
                 # Only those whose issuer is gone for good: one added a moment ago is merely not known here yet.
                 await connection.execute(
                     "DELETE FROM outbox o WHERE closed_at IS NULL AND issuer_id = ANY($1::text[]) "
                     "AND NOT EXISTS (SELECT FROM issuers i WHERE i.id = o.issuer_id)",
-                    orphans,
+                    list(orphans),
                 )
+            if foreign:
+                _log.error("serials_not_minimal", changes=len(foreign), remedy="certstatus db check")
+                await connection.execute("UPDATE outbox SET closed_at = now() WHERE id = ANY($1::bigint[])", foreign)
         return pending
 
     async def pending_count(self) -> int:
@@ -126,14 +150,16 @@ class PostgresStatuses:
 
     async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
         """See `RevocationStore.done`. A newer change of the same certificate stays open."""
-        versions = [
-            change.version if status is None else status.version for change, status in zip(pending, kept, strict=True)
+        # The status was read after the change was listed, so it has seen the change, whichever number is higher.
+        changes = [
+            max(change.version.change, change.version.change if status is None else status.version.change)
+            for change, status in zip(pending, kept, strict=True)
         ]
         arguments = (
             [change.certificate.issuer.id for change in pending],
             [change.certificate.serial for change in pending],
-            [version.epoch for version in versions],
-            [version.number for version in versions],
+            [epoch for epoch, _ in changes],
+            [number for _, number in changes],
         )
         covered = """
             FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bigint[]) AS kept (issuer_id, serial, epoch, number)
@@ -146,6 +172,41 @@ class PostgresStatuses:
                 "DELETE FROM outbox o USING" + covered.replace("FROM", "", 1) + " AND o.kind = 'issued'", *arguments
             )
             await connection.execute("UPDATE outbox o SET closed_at = now()" + covered, *arguments)
+
+    async def retry_later(self, pending: Sequence[Pending]) -> None:
+        """See `RevocationStore.retry_later`; after 1 s, then twice as long each time, up to 64 s."""
+        async with acquired(self._pool) as connection:
+            await connection.execute(
+                """
+                UPDATE outbox o SET failures = least(failures + 1, 1000),
+                    retry_at = now() + interval '1 second' * power(2, least(failures, 6))
+                FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bigint[]) AS left_open (
+                    issuer_id, serial, epoch, number
+                )
+                WHERE o.closed_at IS NULL AND o.issuer_id = left_open.issuer_id AND o.serial = left_open.serial
+                    AND (o.epoch, o.number) <= (left_open.epoch, left_open.number)
+                """,
+                [change.certificate.issuer.id for change in pending],
+                [change.certificate.serial for change in pending],
+                [change.version.epoch for change in pending],
+                [change.version.number for change in pending],
+            )
+
+    async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
+        """See `RevocationStore.renumber`."""
+        async with acquired(self._pool) as connection:
+            # The trigger gives the number; setting it is only a way to have it run.
+            updated = await connection.execute(
+                """
+                UPDATE certificates SET number = 0 WHERE issuer_id = $1 AND serial = $2
+                    AND $3 = (SELECT epoch FROM installation) AND $4 <= (SELECT last_value FROM status_numbers)
+                """,
+                certificate.issuer.id,
+                certificate.serial,
+                kept.epoch,
+                min(kept.number, 2**63 - 1),
+            )
+        return updated == "UPDATE 1"
 
     async def sweep(self) -> None:
         """Forget closed changes that no living answer can be older than."""
@@ -181,7 +242,7 @@ SELECT serial,
     CASE WHEN invalidity_date IS NULL THEN -1
         ELSE floor(greatest(0, least(date_part('epoch', invalidity_date), 253402300799))) END::bigint
 FROM certificates
-WHERE issuer_id = $1 AND revoked AND (
+WHERE issuer_id = $1 AND revoked AND is_minimal_integer(serial) AND (
     $2::timestamptz IS NULL OR not_after IS NULL OR not_after >= $2 OR serial IN (
         SELECT serial FROM outbox
         WHERE issuer_id = $1 AND kind <> 'issued' AND transaction_id >= pg_snapshot_xmin($3::text::pg_snapshot)
@@ -192,6 +253,20 @@ ORDER BY serial
 """
 
 _FETCHED_AT_ONCE = 5000
+
+
+@asynccontextmanager
+async def _refusing_unsayable(certificate: Certificate) -> AsyncIterator[None]:
+    """A row of before schema version 4 that can't be changed as it is."""
+    try:
+        yield
+    except asyncpg.CheckViolationError as error:
+        raise RevocationRefused(
+            409,
+            "the row can't be written",
+            f"the row of {certificate.serial_number:#x} breaks {error.constraint_name}; certstatus db check says what "
+            "to do about it",
+        ) from error
 
 
 async def _entries(

@@ -164,9 +164,13 @@ def parse_time(field: str, value: object) -> datetime | None:
         raise InvalidField(f"{field} is {value!r}; {example}") from error
     if moment.tzinfo is None:
         raise InvalidField(f"{field} is {value!r}, without an offset; {example}")
+    try:
+        moment = moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise InvalidField(f"{field} is {value!r}, beyond the years that a calendar has in UTC; {example}") from error
     if moment.year < 1970:
-        raise InvalidField(f"{field} is {value!r}, before 1970, which no record can hold")
-    return moment.astimezone(UTC).replace(microsecond=0)
+        raise InvalidField(f"{field} is {value!r}, before 1970 in UTC, which no record can hold")
+    return moment
 
 
 def _rfc3339(moment: datetime) -> str:

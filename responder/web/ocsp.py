@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import re
-import time
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
@@ -47,7 +46,7 @@ class OCSPEndpoint:
         self._source = source
         self._issuers = issuers
         self._clock = clock
-        self._logged_at: dict[str, float] = {}
+        self._may_log = log.OncePerSecond()
 
     def routes(self) -> list[BaseRoute]:
         """The paths of design §7; the last one takes whatever no other route took."""
@@ -107,7 +106,8 @@ class OCSPEndpoint:
         except ResponderError as error:
             return self._error(request, error)
         except Exception as error:  # a bug: the asker gets internalError, the operator the traceback
-            _log.exception("unexpected_error", error=repr(error))
+            if self._may_log("unexpected"):
+                _log.exception("unexpected_error", error=repr(error))
             return self._error(request, ResponderError("internal error"))
         return self._success(request, answer, body)
 
@@ -136,14 +136,6 @@ class OCSPEndpoint:
         if error.ocsp_status in {2, 3} and self._may_log(error.label):
             _log.warning("ocsp_error", result=error.label, error=str(error))
         return Response(error_response(error.ocsp_status), headers={"Content-Type": MEDIA_TYPE, **NO_STORE})
-
-    def _may_log(self, label: str) -> bool:
-        """One line a second for each kind: an outage under load must not fill the disk; the metrics count them all."""
-        now = time.monotonic()
-        if now - self._logged_at.get(label, -1.0) < 1.0:
-            return False
-        self._logged_at[label] = now
-        return True
 
 
 def error_response(ocsp_status: int) -> bytes:

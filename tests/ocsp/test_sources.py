@@ -25,9 +25,12 @@ from responder.pki import (
     OCSPRequest,
     RevokedInfo,
     UnknownSerial,
+    encode_serial,
+    parse_ocsp_request,
     tombstone_for,
 )
 from responder.signing import Signer
+from tests import der
 from tests.doubles import FakeClock, MemoryRecords
 from tests.ocsp.chain import SERIAL, Chain, make_chain, status_in
 
@@ -265,3 +268,24 @@ async def test_next_update_never_outlives_the_signer(clock: FakeClock, issuer: I
     chain.statuses.add(Certificate(issuer, SERIAL))
     answer = await chain.ask(SERIAL)
     assert answer.next_update == ending.not_after
+
+
+@pytest.mark.parametrize("oid", ["0609608648016503040208", "06032a0304", "0609608648016503040204"])
+async def test_another_hash_with_values_of_ours_is_not_ours(chain: Chain, oid: str) -> None:
+    """SHA3-256, SHA-224 or anything, with the values of SHA-256: unauthorized, without a look at the database."""
+    name_hash, key_hash = chain.issuer.cert_id_hashes[1]
+    algorithm = der.sequence(bytes.fromhex(oid), der.NULL)
+    cert_id = der.sequence(
+        algorithm, der.octet_string(name_hash), der.octet_string(key_hash), der.tlv(der.INTEGER, encode_serial(SERIAL))
+    )
+    with pytest.raises(NotAuthoritative):
+        await chain.source.respond(parse_ocsp_request(der.request(cert_id)))
+    assert chain.statuses.reads == 0
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3, 4])
+@pytest.mark.parametrize("used", [1, 2, 3, 4])
+async def test_values_count_under_their_own_algorithm_only(chain: Chain, asked: int, used: int) -> None:
+    name_hash, key_hash = chain.issuer.cert_id_hashes[used - 1]
+    found = chain.issuers.find(CertID(CertIDVariant(asked), name_hash, key_hash, 1))
+    assert (found is not None) == (asked == used)

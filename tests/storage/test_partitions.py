@@ -68,7 +68,7 @@ async def test_chunks_hold_each_valid_certificate_once(pool: asyncpg.Pool, issue
             IssuedCertificate(1002, not_before=now - timedelta(hours=1), not_after=now + timedelta(hours=1)),
         ],
     )
-    chunks = [chunk async for chunk in PostgresPartitions(pool).statuses(issuer, list(range(1024)), chunk=100)]
+    chunks = [chunk async for chunk, _ in PostgresPartitions(pool).statuses(issuer, list(range(1024)), chunk=100)]
     assert [len(chunk) for chunk in chunks] == [100] * 5
     serials = [status.certificate.serial_number for chunk in chunks for status in chunk]
     assert sorted(serials) == [*range(1, 500), 1002]
