@@ -65,6 +65,8 @@ cdef const char* parse_record(const unsigned char* data, size_t size, RecordView
     if data[13] & 0x80:
         return b"as_of is before 1970"
     view.as_of = <int64_t> get(data + 13, 8)
+    if view.as_of >= (MAX_TIME + 1) * 1000000:
+        return b"as_of is after the year 9999"
     flags = data[21]
     view.cert_status = flags & 3
     if flags & ~(3 | REASON | EXTENSIONS) or view.cert_status > UNKNOWN:
@@ -283,7 +285,7 @@ cdef set_version(RecordView* view, object epoch, object number, object as_of_mic
         raise ValueError(f"epoch {epoch} isn't a number of 32 bits")
     if not 0 <= number < 1 << 64:
         raise ValueError(f"number {number} isn't a number of 64 bits")
-    if not 0 <= as_of_microseconds < 1 << 63:
+    if not 0 <= as_of_microseconds < (MAX_TIME + 1) * 1000000:
         raise ValueError(f"as_of {as_of_microseconds} is before 1970, or too far away")
     view.epoch = epoch
     view.number = number

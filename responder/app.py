@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,11 +31,13 @@ from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
+from responder.ocsp.storekeeper import StoreKeeper
 from responder.pki import Issuers
 from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
 from responder.signing import (
     KeyRing,
     NativeCRLSigner,
+    NativeRecordVerifier,
     NativeSigner,
     NativeVerifier,
     Profiles,
@@ -49,7 +51,8 @@ from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import Listener, connect
-from responder.storage.redis import RedisRecords
+from responder.storage.redis import RedisRecords, Trust
+from responder.storage.runs import PostgresRuns
 from responder.storage.statuses import PostgresStatuses
 from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
@@ -86,8 +89,19 @@ class Stores:
     crls: PostgresCRLs
     imports: PostgresImports
     troubles: PostgresTroubles
+    runs: PostgresRuns
+    trust: Trust
     checks: PostgresChecks
     records: RedisRecords
+
+    async def reload_trust(self) -> None:
+        """Read again which run of the record store may be believed.
+
+        Raises:
+            StatusUnavailable: the database can't be read; it stays as it was.
+        """
+        state = await self.runs.current()
+        self.trust.run = state.run if state.complete else None
 
 
 @asynccontextmanager
@@ -108,8 +122,12 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             application_name=f"certstatus {name}",
         )
         stack.push_async_callback(pool.close)
+        trust = Trust()
         records = RedisRecords(
-            config.redis.url, password=config.redis.password(), timeout_seconds=config.redis.timeout_seconds
+            config.redis.url,
+            password=config.redis.password(),
+            timeout_seconds=config.redis.timeout_seconds,
+            trust=trust,
         )
         stack.push_async_callback(records.close)
         issuers = Issuers()
@@ -120,6 +138,8 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
             imports=PostgresImports(pool),
+            runs=PostgresRuns(pool),
+            trust=trust,
             checks=PostgresChecks(pool),
             troubles=PostgresTroubles(pool, host=host_identity()),
             records=records,
@@ -200,6 +220,7 @@ def answering_chain(config: Config, stores: Stores, directory: Directory) -> tup
         profiles=directory.profiles,
         clock=clock,
         name="redis",
+        verifier=NativeRecordVerifier(),
     )
     filtered = FilterSource(cached, stores.issuers, algorithms=directory.signers, clock=clock)
     verified = SignedSource(
@@ -221,11 +242,15 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
             directory = Directory(stores, keys=config.keys.directory)
             published = PublishedCRLs()
 
-            async def reload() -> None:
-                await directory.reload()
+            async def reload_crls() -> None:
                 published.replace(await stores.crls.newer_than(published.numbers()))
 
-            await stack.enter_async_context(kept_current(config, ["certstatus_issuers", "certstatus_crls"], reload))
+            reloads = {
+                "certstatus_issuers": directory.reload,
+                "certstatus_crls": reload_crls,
+                "certstatus_store": stores.reload_trust,
+            }
+            await stack.enter_async_context(kept_current(config, reloads))
             source, cached = answering_chain(config, stores, directory)
             stack.push_async_callback(cached.close)
             clock = SystemClock()
@@ -252,36 +277,38 @@ asgi = public_app(_config_from_environment)
 
 
 @asynccontextmanager
-async def kept_current(
-    config: Config, channels: list[str], reload: Callable[[], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Run `reload` now, and again after each announcement on `channels` and every CONFIGURATION_SECONDS.
+async def kept_current(config: Config, reloads: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run each reload now, and again after an announcement on its channel and every CONFIGURATION_SECONDS.
 
     Raises:
         StatusUnavailable: the first reading failed.
     """
-    changed = asyncio.Event()
-    await reload()
-    listener = Listener(
-        config.postgres.url,
-        channels,
-        lambda channel: changed.set(),
-        password=config.postgres.password(),
-    )
+    changed = {channel: asyncio.Event() for channel in reloads}
 
-    async def follow() -> None:
+    async def follow(channel: str, reload: Callable[[], Awaitable[None]]) -> None:
+        pause = 1.0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), CONFIGURATION_SECONDS)
-            changed.clear()
+                await asyncio.wait_for(changed[channel].wait(), CONFIGURATION_SECONDS)
+            changed[channel].clear()
             try:
                 await reload()
+                pause = 1.0
             except CertstatusError as error:
-                _log.warning("reload_failed", error=str(error))
-                await asyncio.sleep(1)
-                changed.set()
+                _log.warning("reload_failed", channel=channel, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, CONFIGURATION_SECONDS)
+                changed[channel].set()
 
-    async with listener, background(follow()):
+    for reload in reloads.values():
+        await reload()
+    listener = Listener(
+        config.postgres.url,
+        list(reloads),
+        lambda channel: changed[channel].set(),
+        password=config.postgres.password(),
+    )
+    async with listener, background(*(follow(channel, reload) for channel, reload in reloads.items())):
         yield
 
 
@@ -312,7 +339,7 @@ async def administer(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
             directory = Directory(stores, keys=None)
-            await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], directory.reload))
+            await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
             routes: list[BaseRoute] = health(stores, segment, workers=workers).routes()
             if workers:
                 api = AdminAPI(revoker(config, stores), issuers=stores.issuers, token=config.admin.token())
@@ -354,8 +381,23 @@ def health(stores: Stores, segment: metrics.Segment, *, workers: int) -> Health:
         return f"{len(stores.issuers)} issuers, {pending} changes to sign, pre-signing {lag.total_seconds():.0f} s late"
 
     async def redis() -> str:
-        await stores.records.ping()
-        return "answers"
+        run = await stores.records.ping()
+        state = await stores.runs.current()
+        if state.ahead is not None:
+            raise StatusUnavailable(
+                f"it has seen version {state.ahead[1]} of epoch {state.ahead[0]}, which the database hasn't given: "
+                "commits were lost; see README, certstatus db recover"
+            )
+        if state.run != run:
+            raise StatusUnavailable(
+                "it was started again, or is another than the one in use; is certstatus work running, with the same "
+                "redis.url?"
+            )
+        if not state.complete:
+            raise StatusUnavailable(
+                f"{state.replayed} changes are put into it again; until then answers are signed live"
+            )
+        return "answers, and holds every change"
 
     async def crls() -> str:
         now = SystemClock().now()
@@ -372,7 +414,23 @@ def health(stores: Stores, segment: metrics.Segment, *, workers: int) -> Health:
     async def text() -> bytes:
         gauges: list[metrics.Gauge] = []
         with contextlib.suppress(StatusUnavailable):
+            state = await stores.runs.current()
             gauges = [
+                metrics.Gauge(
+                    "record_store_complete", "Whether readers may trust the record store.", {}, float(state.complete)
+                ),
+                metrics.Gauge(
+                    "record_store_ahead",
+                    "Whether the record store has seen versions that the database lost.",
+                    {},
+                    float(state.ahead is not None),
+                ),
+                metrics.Gauge(
+                    "record_store_replay_changes_per_second",
+                    "How fast changes were put again when the record store had started again.",
+                    {},
+                    state.changes_per_second or 0.0,
+                ),
                 metrics.Gauge("outbox_open", "Changes not signed yet.", {}, await stores.statuses.pending_count()),
                 metrics.Gauge(
                     "presign_lag_seconds",
@@ -399,7 +457,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
     """Signs what changed at once and everything in its turn."""
     async with open_stores(config, name="work") as stores, AsyncExitStack() as stack:
         directory = Directory(stores, keys=config.keys.directory)
-        await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], directory.reload))
+        await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
         clock = SystemClock()
         signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
         relay_troubles, presign_troubles = Troubles("relay", stores.troubles), Troubles("presign", stores.troubles)
@@ -428,6 +486,12 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
         async def relay_once() -> bool:
             return await relay.once() > 0
 
+        keeper = StoreKeeper(stores.records, stores.runs, owner=process_identity())
+
+        async def keep_store_once() -> bool:
+            await keeper.once()
+            return False
+
         async def tell_once() -> bool:
             for troubles in (relay_troubles, presign_troubles):
                 await troubles.tell()
@@ -442,6 +506,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             background(
                 repeatedly(relay_once, idle_seconds=1, wake=changed),
                 repeatedly(presign_once, idle_seconds=1),
+                repeatedly(keep_store_once, idle_seconds=1, longest_pause=1),
                 repeatedly(tell_once, idle_seconds=1),
                 repeatedly(sweep_once, idle_seconds=3600),
             ),
@@ -465,7 +530,7 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
             signer.use(keys)
 
         await stores.crls.end_leases(has_ended)
-        await stack.enter_async_context(kept_current(config, ["certstatus_issuers"], reload))
+        await stack.enter_async_context(kept_current(config, {"certstatus_issuers": reload}))
         troubles = Troubles("crl", stores.troubles)
         schedule = _crl_schedule(stores, signer, troubles)
         stack.push_async_callback(schedule.close)

@@ -46,17 +46,20 @@ class ResponseSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a store holds for a certificate after a put: the highest `(version, as_of)`, and its status."""
+    """What a store holds for a certificate after a put: the highest `(version, as_of)`, and its status; and the name of
+    the store's run that said so, for stores that have runs."""
 
     version: StatusVersion
     cert_status: CertStatus
+    run: str = ""
 
 
 class RecordStore(Protocol):
     """A cache of records. It may lose an entry at any time; it never goes back to an older one."""
 
     async def get(self, certificate: Certificate) -> Records | None:
-        """The records kept, or None when there are none, or none this version can read.
+        """The records kept, or None when there are none, none this version can read, or the store isn't known to hold
+        everything that it should.
 
         Raises:
             StoreUnavailable: no answer in time; the caller counts it as a miss.
@@ -82,6 +85,71 @@ class RecordStore(Protocol):
 
         Raises:
             StoreUnavailable: no confirmation in time; some of the batch may be kept, and doing it again is safe.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRun:
+    """The run of the record store that is in use: one server process's time as a primary.
+
+    Attributes:
+        complete: readers may trust what they find in it.
+        replayed: how many changes had to be put again, since `since`; done at `completed_at`.
+        ahead: an (epoch, number) above all that the database has given, when the store has seen one.
+    """
+
+    run: str | None
+    complete: bool
+    replayed: int
+    since: datetime
+    completed_at: datetime | None
+    ahead: tuple[int, int] | None = None
+
+    @property
+    def changes_per_second(self) -> float | None:
+        """How fast the changes were put again, where there were any."""
+        if self.completed_at is None or not self.replayed:
+            return None
+        return self.replayed / max((self.completed_at - self.since).total_seconds(), 0.001)
+
+
+class StoreRuns(Protocol):
+    """Where it is kept which run is in use."""
+
+    async def current(self) -> StoreRun:
+        """As it is now."""
+
+    async def see(self, run: str, *, owner: str) -> StoreRun:
+        """Say which run answers now. One that is new is the one in use from here on, and not complete: all changes that
+        a living answer may be older than are open again. Unless another process saw another run a moment ago: then
+        that one stays, and it is returned."""
+
+    async def complete(self, run: str) -> bool:
+        """Let readers trust this run, if every change that had to be put again is closed."""
+
+    async def newest_version(self) -> tuple[int, int]:
+        """The highest (epoch, number) that the database has given."""
+
+    async def set_ahead(self, version: tuple[int, int] | None) -> None:
+        """Say that the store has seen a version that the database hasn't given; None: it hasn't."""
+
+
+class RunningStore(Protocol):
+    """A record store that has runs."""
+
+    async def ping(self) -> str:
+        """The name of the run that answers now.
+
+        Raises:
+            StoreUnavailable: none does, in time.
+        """
+
+    async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
+        """Tell the highest (epoch, number) that the database has given; returns the highest that was ever told, as far
+        as the store remembers.
+
+        Raises:
+            StoreUnavailable: no answer in time.
         """
 
 
@@ -142,9 +210,21 @@ class RevocationStore(Protocol):
     async def pending(self, limit: int, *, except_issuers: Sequence[str] = ()) -> list[Pending]:
         """The oldest open changes that are to be tried now, at most `limit`, each certificate once."""
 
-    async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
+    async def done(
+        self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""
+    ) -> None:
         """Close these changes and every one of the same certificate that isn't later than the status now in the store
-        (None: row deleted)."""
+        (None: row deleted).
+
+        Args:
+            run: of the record store that keeps them (`Kept.run`); "" where a store has no runs.
+
+        Raises:
+            StoreUnavailable: that run isn't the one in use any more; nothing is closed.
+        """
+
+    async def is_trusted(self, run: str) -> bool:
+        """Whether readers look into this run of the record store, and no other: what it keeps is then certain."""
 
     async def retry_later(self, pending: Sequence[Pending]) -> None:
         """Leave these changes open, and give them by `pending` later, and later each time."""
@@ -208,6 +288,14 @@ class SignatureVerifier(Protocol):
 
     def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
         """Whether the key of this certificate (DER) made the signature, with an algorithm that we know."""
+
+
+class RecordVerifier(Protocol):
+    """Tells whether what a store gave is what a signer of ours made."""
+
+    def verifies(self, certificate: Certificate, profile: SigningProfile, records: Records, variant: int) -> bool:
+        """Whether the variant's signature is of this certificate's answer, and its dates go together. Cheap for records
+        that were asked for before."""
 
 
 class CRLSigner(Protocol):

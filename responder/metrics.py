@@ -180,6 +180,12 @@ STORE_FAILURES = Counter(
     store=("redis",),
     operation=("get", "put"),
 )
+RECORDS_REFUSED = Counter(
+    "records_refused_total", "Records from a store whose signature or dates were wrong; each is a miss."
+)
+STORE_UNTRUSTED = Counter(
+    "store_untrusted_total", "Reads from a run of the record store that isn't known to be complete; each is a miss."
+)
 CRL_REQUESTS = Counter("crl_requests_total", "CRLs asked for.", result=("ok", "not_modified", "not_found"))
 CRL_PUBLISHED = Counter("crl_published_total", "CRLs published.")
 CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a check failed, or a dependency.")

@@ -101,20 +101,26 @@ async def background(*coroutines: Awaitable[object]) -> AsyncIterator[None]:
 
 
 async def repeatedly(
-    once: Callable[[], Awaitable[bool]], *, idle_seconds: float, wake: asyncio.Event | None = None
+    once: Callable[[], Awaitable[bool]],
+    *,
+    idle_seconds: float,
+    wake: asyncio.Event | None = None,
+    longest_pause: float = 10,
 ) -> None:
     """Call `once` for ever: at once again while it returns True, else after `idle_seconds` or when woken.
 
-    A failing dependency is logged and tried again, later each time, up to 10 s.
+    A failing dependency is logged and tried again, later each time, up to `longest_pause` seconds.
     """
     pause = 0.0
+    may_log = log.OncePerSecond()
     while True:
         try:
             busy = await once()
             pause = 0.0 if busy else idle_seconds
         except CertstatusError as error:
-            _log.warning("will_try_again", task=once.__name__, error=str(error))
-            pause = min(max(2 * pause, 0.5), 10)
+            if may_log("failure"):
+                _log.warning("will_try_again", task=once.__name__, error=str(error))
+            pause = min(max(2 * pause, 0.5), longest_pause)
         if wake is None:
             await asyncio.sleep(pause)
             continue

@@ -30,15 +30,18 @@ from responder.interfaces import Clock
 from responder.pki import (
     Answer,
     CertIDVariant,
+    Certificate,
     CertificateStatus,
     CertStatus,
     Issuer,
+    PublicKey,
     Records,
     ResponseTimes,
     SigningProfile,
     encode_serial,
     epoch_seconds,
     load_profile,
+    load_public_key,
     parse_certificate,
     response_times,
     tombstone_for,
@@ -50,6 +53,7 @@ _log = log.get("signing")
 __all__ = [
     "KeyRing",
     "NativeCRLSigner",
+    "NativeRecordVerifier",
     "NativeSigner",
     "NativeVerifier",
     "PrivateKey",
@@ -430,6 +434,41 @@ class NativeVerifier:
         except ValueError:
             return False
         return True
+
+
+class NativeRecordVerifier:
+    """Verifies records when they are first met; implements `RecordVerifier`."""
+
+    def __init__(self, *, remembered: int = 100_000) -> None:
+        """`remembered` records are known to be right, in about 10 MB; then it begins anew."""
+        self._remembered = remembered
+        self._right: set[bytes] = set()
+        self._keys: dict[bytes, PublicKey] = {}
+
+    def verifies(self, certificate: Certificate, profile: SigningProfile, records: Records, variant: int) -> bool:
+        """See `RecordVerifier.verifies`."""
+        seen = hashlib.blake2b(records.encoded + certificate.serial, digest_size=16, salt=bytes([variant])).digest()
+        if seen in self._right:
+            return True
+        try:
+            profile.verify(self._key(certificate.issuer, profile), records, variant, certificate.serial)
+        except (KeyError, ValueError):
+            return False
+        # What isn't signed must lie where signing put it.
+        earliest, latest = records.this_update, records.produced_at + MAX_CLOCK_DIFFERENCE.seconds + 1
+        if not earliest * 1_000_000 <= records.as_of_microseconds <= latest * 1_000_000:
+            return False
+        if len(self._right) >= self._remembered:
+            self._right.clear()
+        self._right.add(seen)
+        return True
+
+    def _key(self, issuer: Issuer, profile: SigningProfile) -> PublicKey:
+        key = self._keys.get(profile.id)
+        if key is None:
+            spki = parse_certificate(profile.certificates[0])[3] if profile.certificates else issuer.public_key
+            key = self._keys[profile.id] = load_public_key(spki)
+        return key
 
 
 class NativeCRLSigner:

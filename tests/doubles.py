@@ -139,7 +139,12 @@ class MemoryStatuses:
         self._store(replace(self.rows[certificate], version=self._next_version()))
         return True
 
-    async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
+    async def is_trusted(self, run: str) -> bool:
+        return True
+
+    async def done(
+        self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""
+    ) -> None:
         covered = {
             change.certificate: max(change.version.change, (status or change).version.change)
             for change, status in zip(pending, kept, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -23,6 +25,30 @@ def migrate(config: ConfigOption = None, *, json: JsonOption = False) -> None:
     applied = run(apply_migrations(loaded.postgres.url, password=loaded.postgres.password()))
     text = f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is up to date"
     print_result({"applied": applied}, text, json=json)
+
+
+@app.command()
+def recover(
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """After a restore, or a promotion that lost commits: have every version rise above all that were ever given.
+
+    Bring what was lost back first (certstatus import): what the database says then is what is answered. Everything is
+    signed again.
+    """
+    loaded = load_config(config)
+    if not yes:
+        typer.confirm("Raise the epoch, and sign everything again as the database has it now?", abort=True, err=True)
+
+    async def raise_epoch() -> int:
+        async with open_stores(loaded, name="cli") as stores:
+            return await stores.runs.recover(actor=f"cli:{getpass.getuser()}")
+
+    epoch = run(raise_epoch())
+    print_result({"epoch": epoch}, f"the epoch is {epoch}; certstatus work signs everything again", json=json)
 
 
 @app.command()

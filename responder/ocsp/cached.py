@@ -8,7 +8,7 @@ from datetime import datetime
 
 from responder import log, metrics
 from responder.errors import Overloaded, ResponderError, StatusUnavailable, StoreUnavailable
-from responder.interfaces import Clock, RecordStore, ResponseSource, SigningProfiles
+from responder.interfaces import Clock, RecordStore, RecordVerifier, ResponseSource, SigningProfiles
 from responder.pki import (
     Answer,
     CertID,
@@ -44,13 +44,17 @@ class CachedSource:
         profiles: SigningProfiles,
         clock: Clock,
         name: str,
+        verifier: RecordVerifier | None = None,
     ) -> None:
+        """Without `verifier` what the store gives is believed, which is for stores in this process."""
         self._store = store
         self._inner = inner
         self._issuers = issuers
         self._profiles = profiles
         self._clock = clock
         self._name = name
+        self._verifier = verifier
+        self._may_log = log.OncePerSecond()
         self._flights: dict[tuple[Certificate, CertID], asyncio.Task[Answer]] = {}
 
     async def respond(self, request: OCSPRequest) -> Answer:
@@ -94,6 +98,8 @@ class CachedSource:
         certificate = Certificate(issuer, cert_id.serial_number)
         for _ in range(_ATTEMPTS):
             records = await self._get(certificate)
+            if records is not None and not self._is_whole(records, certificate, cert_id):
+                records = None
             now = self._clock.now()
             answer = None if records is None else self._answer(records, certificate, cert_id, now)
             if answer is not None:
@@ -112,6 +118,19 @@ class CachedSource:
         except StoreUnavailable:
             metrics.STORE_FAILURES.inc(self._name, "get")
             return None
+
+    def _is_whole(self, records: Records, certificate: Certificate, cert_id: CertID) -> bool:
+        """Whether these records are as they were signed, where that can be told: the profile is known here, and has
+        signed them for what is asked."""
+        profile = self._profiles.get(records.profile_id)
+        if self._verifier is None or profile is None or cert_id.variant not in records.variants:
+            return True
+        if self._verifier.verifies(certificate, profile, records, cert_id.variant):
+            return True
+        metrics.RECORDS_REFUSED.inc()
+        if self._may_log("refused"):
+            _log.error("record_does_not_verify", issuer=certificate.issuer.id, serial=hex(certificate.serial_number))
+        return False
 
     def _answer(self, records: Records, certificate: Certificate, cert_id: CertID, now: datetime) -> Answer | None:
         """What these records say, or None when they can't be used: expired, a tombstone, of a profile unknown here."""
@@ -165,7 +184,9 @@ class CachedSource:
             # Something newer was there: ours must not be answered. Read what it is, or make it again.
             newer = await self._get(certificate)
             cert_id = request.cert_ids[0]
-            again = newer and self._answer(newer, certificate, cert_id, self._clock.now())
+            again = None
+            if newer is not None and self._is_whole(newer, certificate, cert_id):
+                again = self._answer(newer, certificate, cert_id, self._clock.now())
             return again or await self._inner.respond(request)
         return answer
 

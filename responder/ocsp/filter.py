@@ -1,4 +1,4 @@
-"""The first stop of every request: is it ours, and which of its wishes count."""
+"""Is a request ours, and which of its wishes count."""
 
 from __future__ import annotations
 

@@ -111,7 +111,10 @@ class Relay:
                 closed.append((change, status))
             else:
                 refused.append((change, held))
-        await self._store.done([change for change, _ in closed], [status for _, status in closed])
+        runs = {held.run for held in kept if held is not None}
+        if len(runs) > 1:
+            raise StoreUnavailable("the record store was started again in between; these changes stay open")
+        await self._store.done([change for change, _ in closed], [status for _, status in closed], run="".join(runs))
         metrics.OUTBOX_CLOSED.inc(amount=len(closed))
         return len(closed) + (await self._settle(refused) if refused else 0)
 
@@ -151,7 +154,7 @@ class Relay:
         for (change, held), status in zip(refused, statuses, strict=True):
             if held is not None and status is not None:
                 if status.version.change >= held.version.change and status.cert_status == held.cert_status:
-                    await self._store.done([change], [status])  # it has changed again meanwhile
+                    await self._store.done([change], [status], run=held.run)  # it has changed again meanwhile
                     settled += 1
                     continue
                 if await self._store.renumber(change.certificate, held.version):

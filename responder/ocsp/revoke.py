@@ -86,6 +86,8 @@ class Revoker:
                 return await self._is_kept(status)  # the store bounds its own time
             except StoreUnavailable:
                 metrics.STORE_FAILURES.inc("redis", "put")
+            except StatusUnavailable:
+                return False  # the change is committed all the same
             if asyncio.get_running_loop().time() + _RETRY_SECONDS >= deadline:
                 return False
             await asyncio.sleep(_RETRY_SECONDS)
@@ -99,12 +101,13 @@ class Revoker:
             status = fresh
 
     async def _is_kept(self, status: CertificateStatus) -> bool:
-        held = await self._records.get(status.certificate)
-        if held is not None and held.variants and _covers(StatusVersion.of(held), held.cert_status, status):
-            return True
+        # Records of the same change stay; anything older is buried.
         kept = await self._records.put(status.certificate, tombstone_for(status))
         if _covers(kept.version, kept.cert_status, status):
-            return True
+            # Asked after the put: a store that readers have turned to since then is another's to confirm.
+            if await self._store.is_trusted(kept.run):
+                return True
+            raise StoreUnavailable("the record store isn't known to hold every change yet")
         _log.error(
             "store_keeps_another_status",
             issuer=status.certificate.issuer.id,

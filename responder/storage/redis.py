@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from responder import metrics
 from responder.errors import StoreUnavailable
 from responder.interfaces import Kept
 from responder.pki import Certificate, CertStatus, Records, StatusVersion, decode_records
@@ -74,27 +78,67 @@ return string.sub(ARGV[1], 1, 22)
 """
 
 
-class RedisRecords:
-    """Implements `RecordStore`."""
+# KEYS[1]; ARGV[1], ARGV[2] the database's highest epoch and number. Returns the highest pair that was ever here.
+_NEWEST = """
+local kept = redis.call('GET', KEYS[1])
+if kept then
+    local epoch, number = string.match(kept, '^(%d+) (%d+)$')
+    if epoch then
+        local order = #epoch - #ARGV[1]
+        if order == 0 then order = epoch < ARGV[1] and -1 or (epoch > ARGV[1] and 1 or 0) end
+        if order == 0 then order = #number - #ARGV[2] end
+        if order == 0 then order = number < ARGV[2] and -1 or (number > ARGV[2] and 1 or 0) end
+        if order > 0 then return kept end
+    end
+end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
+return ARGV[1] .. ' ' .. ARGV[2]
+"""
 
-    def __init__(self, url: str, *, timeout_seconds: float, password: str | None = None) -> None:
+
+@dataclass
+class Trust:
+    """The run of the store that readers may believe; None: none."""
+
+    run: str | None = None
+
+
+class RedisRecords:
+    """Implements `RecordStore`.
+
+    Every connection asks the server which run it is when it is made: a server that was killed and started again, or
+    another behind the same address, may hold answers from before a revocation. What is read over a connection to a run
+    that `trust` doesn't name is a miss.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_seconds: float, password: str | None = None, trust: Trust | None = None
+    ) -> None:
+        """Without `trust` every run is believed, which is for tests."""
         options: dict[str, Any] = {} if password is None else {"password": password}
-        self._redis: Redis = Redis.from_url(
+        self._pool: ConnectionPool = ConnectionPool.from_url(
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            # One try: a late answer is worth less than a live one. A connection that died while idle is made again.
-            retry=Retry(NoBackoff(), 1),
+            retry=Retry(NoBackoff(), 0),  # `_send` tries again
+            redis_connect_func=_greet,
             **options,
         )
+        self._redis: Redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
-        self._put_sha: str | None = None
+        self._trust = trust
+        self._put_sha: bytes | None = None
 
     async def get(self, certificate: Certificate) -> Records | None:
         """See `RecordStore.get`."""
         with _translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                value = await self._redis.get(_key(certificate))
+                (value,), run = await self._send([("GET", _key(certificate))])
+        if self._trust is not None and run != self._trust.run:
+            metrics.STORE_UNTRUSTED.inc()
+            return None
+        if isinstance(value, Exception):
+            raise StoreUnavailable(f"the record store refused a command: {value}") from value
         if not isinstance(value, bytes):  # None; never text, as nothing is decoded
             return None
         try:
@@ -116,46 +160,120 @@ class RedisRecords:
             kept += await self._put_pipeline(batch[start : start + _BATCH])
         return kept
 
-    async def ping(self) -> None:
-        """See that it answers.
+    async def ping(self) -> str:
+        """See that it answers; the name of its run.
 
         Raises:
             StoreUnavailable: it doesn't, in time.
         """
         with _translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                await self._redis.ping()
+                # Asked anew: a server that became a replica and a primary again is another run on the same connection.
+                replies, _ = await self._send([("INFO", *_INFO_SECTIONS)])
+                return _run_in(_raised(replies)[0])
+
+    async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
+        """Tell the store the highest (epoch, number) that the database has given; returns the highest that it was ever
+        told, as far as it remembers.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+        """
+        with _translating():
+            async with asyncio.timeout(2 * self._timeout_seconds):
+                replies, _ = await self._send([("EVAL", _NEWEST, 1, b"cs1:newest", *version)])
+        epoch, _, number = _raised(replies)[0].partition(b" ")
+        return int(epoch), int(number)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
+        await self._pool.aclose()
 
     async def _put_pipeline(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         with _translating():
             # A pipeline's time grows with its length.
             async with asyncio.timeout(2 * self._timeout_seconds + len(batch) / 1000):
-                try:
-                    replies = await self._evaluate(batch, await self._loaded())
-                except NoScriptError:  # restarted, or its scripts were flushed
+                replies, run = await self._evaluate(batch, await self._loaded())
+                if any(isinstance(reply, NoScriptError) for reply in replies):  # restarted, or its scripts were flushed
                     self._put_sha = None
-                    replies = await self._evaluate(batch, await self._loaded())
-        return [None if reply is None else _kept(reply) for reply in replies]
+                    replies, run = await self._evaluate(batch, await self._loaded())
+                _raised(reply for reply in replies if not _is_stale(reply))
+        return [None if _is_stale(reply) else _kept(reply, run) for reply in replies]
 
-    async def _loaded(self) -> str:
+    async def _loaded(self) -> bytes:
         if self._put_sha is None:
-            self._put_sha = await self._redis.script_load(_PUT)
+            replies, _ = await self._send([("SCRIPT LOAD", _PUT)])
+            self._put_sha = _raised(replies)[0]
         return self._put_sha
 
-    async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: str) -> list[bytes | None]:
-        """What is kept of each, None where the script refused; the first other error rises."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for certificate, records in batch:
-                pipeline.evalsha(sha, 1, _key(certificate), records.encoded, records.next_update)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception) and not (isinstance(reply, ResponseError) and "STALE" in str(reply)):
-                raise reply
-        return [None if isinstance(reply, Exception) else reply for reply in replies]
+    async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: bytes) -> tuple[list[Any], str]:
+        return await self._send(
+            [
+                ("EVALSHA", sha, 1, _key(certificate), records.encoded, records.next_update)
+                for certificate, records in batch
+            ]
+        )
+
+    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> tuple[list[Any], str]:
+        """Send all on one connection; the replies in order, with errors among them, and the run that answered.
+
+        A connection that died while it was idle is made again, once; doing our commands twice is harmless.
+        """
+        for attempt in (1, 2):
+            connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.send_packed_command(connection.pack_commands(commands))
+                replies = [await _reply(connection) for _ in commands]
+                return replies, getattr(connection, _RUN)
+            except (RedisConnectionError, OSError):
+                await connection.disconnect(nowait=True)
+                if attempt == 2:
+                    raise
+            except BaseException:
+                await connection.disconnect(nowait=True)  # replies that nobody reads would answer the next commands
+                raise
+            finally:
+                await self._pool.release(connection)
+        raise AssertionError("not reached")
+
+
+_RUN = "certstatus_run"
+_INFO_SECTIONS = ("server", "replication")
+
+
+async def _greet(connection: Any) -> None:
+    """What a new connection begins with: log in, and ask which run this is."""
+    await connection.on_connect()
+    await connection.send_command("INFO", *_INFO_SECTIONS)
+    setattr(connection, _RUN, _run_in(await connection.read_response()))
+
+
+def _run_in(info: bytes) -> str:
+    """A server process's time as a primary: its run_id changes with every start, its replication id with every
+    promotion."""
+    found = [re.search(rb"^" + name + rb":(\w+)\r?$", info, re.MULTILINE) for name in (b"run_id", b"master_replid")]
+    return ":".join("" if match is None else match[1].decode() for match in found)
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _raised(replies: Iterable[Any]) -> list[Any]:
+    """The replies, unless there is an error among them: that is raised."""
+    checked = list(replies)
+    for reply in checked:
+        if isinstance(reply, Exception):
+            raise reply
+    return checked
+
+
+def _is_stale(reply: Any) -> bool:
+    return isinstance(reply, ResponseError) and "STALE" in str(reply)
 
 
 def _key(certificate: Certificate) -> bytes:
@@ -163,9 +281,12 @@ def _key(certificate: Certificate) -> bytes:
     return b"cs1:" + certificate.issuer.tag + certificate.serial
 
 
-def _kept(header: bytes) -> Kept:
+def _kept(header: bytes, run: str) -> Kept | None:
     epoch, number, as_of, flags = struct.unpack(">IQqB", header[1:22])
-    return Kept(StatusVersion(epoch, number, _EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3))
+    try:
+        return Kept(StatusVersion(epoch, number, _EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
+    except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered
+        return None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from responder import log
-from responder.errors import RevocationRefused
+from responder.errors import RevocationRefused, StoreUnavailable
 from responder.interfaces import Pending, RevokedSnapshot, StatusChange
 from responder.pki import (
     Certificate,
@@ -23,6 +23,7 @@ from responder.pki import (
     decode_serial,
 )
 from responder.storage.postgres import Connection, Row, acquired
+from responder.storage.runs import holds_trusted_run
 
 _log = log.get("storage.statuses")
 
@@ -107,13 +108,14 @@ class PostgresStatuses:
         async with acquired(self._pool) as connection:
             rows = await connection.fetch(
                 """
-                SELECT DISTINCT ON (issuer_id, serial) id, issuer_id, serial, epoch, number, now() AS as_of
+                SELECT DISTINCT ON (issuer_id, serial) id, issuer_id, serial, (SELECT epoch FROM installation) AS epoch,
+                    number, now() AS as_of
                 FROM (
                     SELECT * FROM outbox WHERE closed_at IS NULL AND (retry_at IS NULL OR retry_at <= now())
                         AND issuer_id <> ALL ($2::text[])
                     ORDER BY id LIMIT $1
                 ) AS oldest
-                ORDER BY issuer_id, serial, epoch DESC, number DESC
+                ORDER BY issuer_id, serial, oldest.epoch DESC, number DESC
                 """,
                 limit,
                 list(except_issuers),
@@ -148,7 +150,14 @@ class PostgresStatuses:
         async with acquired(self._pool) as connection:
             return int(await connection.fetchval("SELECT count(*) FROM outbox WHERE closed_at IS NULL"))
 
-    async def done(self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None]) -> None:
+    async def is_trusted(self, run: str) -> bool:
+        """See `RevocationStore.is_trusted`."""
+        async with acquired(self._pool) as connection, connection.transaction():
+            return await holds_trusted_run(connection, run, complete=True)
+
+    async def done(
+        self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""
+    ) -> None:
         """See `RevocationStore.done`. A newer change of the same certificate stays open."""
         # The status was read after the change was listed, so it has seen the change, whichever number is higher.
         changes = [
@@ -167,6 +176,8 @@ class PostgresStatuses:
                 AND (o.epoch, o.number) <= (kept.epoch, kept.number)
         """
         async with acquired(self._pool) as connection, connection.transaction():
+            if run and not await holds_trusted_run(connection, run, complete=False):
+                raise StoreUnavailable("the record store was started again, or is another; its changes stay open")
             # A certificate that was merely issued has no older answer to guard against.
             await connection.execute(
                 "DELETE FROM outbox o USING" + covered.replace("FROM", "", 1) + " AND o.kind = 'issued'", *arguments

@@ -1,0 +1,63 @@
+"""Decides which run of the record store readers may trust; what `work` does beside signing (decision 0006)."""
+
+from __future__ import annotations
+
+from responder import log
+from responder.interfaces import RunningStore, StoreRuns
+
+_log = log.get("ocsp.storekeeper")
+
+
+class StoreKeeper:
+    """Sees when the record store is another run than before, and when every change is in it again.
+
+    The relay puts the changes; nothing here does.
+    """
+
+    def __init__(self, store: RunningStore, runs: StoreRuns, *, owner: str) -> None:
+        self._store = store
+        self._runs = runs
+        self._owner = owner
+        self._told: str | None = None
+        self._is_ahead = False
+
+    async def once(self) -> bool:
+        """Look once; True when readers may trust the run that answers now.
+
+        Raises:
+            StatusUnavailable, StoreUnavailable: the next call looks again.
+        """
+        run = await self._store.ping()
+        state = await self._runs.see(run, owner=self._owner)
+        if state.run != run:
+            self._tell(run, "store_is_another", in_use=state.run, remedy="let redis.url be the same on every host")
+            return False
+        await self._compare_versions()
+        if not state.complete:
+            self._tell(run, "store_incomplete", changes_to_put=state.replayed)
+            if not await self._runs.complete(run):
+                return False
+            done = await self._runs.current()
+            rate = done.changes_per_second
+            _log.info(
+                "store_complete",
+                run=run,
+                changes=done.replayed,
+                changes_per_second=None if rate is None else round(rate),
+            )
+        return True
+
+    async def _compare_versions(self) -> None:
+        """A store that has seen a version above all that the database has given has seen commits that are lost."""
+        ours = await self._runs.newest_version()
+        seen = await self._store.newest(ours)
+        if seen > ours and not self._is_ahead:
+            _log.error("database_lost_commits", seen=seen, database=ours, remedy="certstatus db recover")
+        self._is_ahead = seen > ours
+        await self._runs.set_ahead(seen if self._is_ahead else None)
+
+    def _tell(self, run: str, event: str, **details: object) -> None:
+        """One line when it is news."""
+        if self._told != f"{event} {run}":
+            self._told = f"{event} {run}"
+            _log.warning(event, run=run, **details)
