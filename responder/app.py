@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,8 +22,8 @@ from responder.config import Config
 from responder.crl.delegates import renew_responder_certificates
 from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
-from responder.errors import CertstatusError, ConfigError, StatusUnavailable
-from responder.interfaces import ResponseSource
+from responder.errors import CertstatusError, ConfigError
+from responder.interfaces import CRLHead, ReportedTrouble, ResponseSource, StoreRun
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
@@ -32,7 +31,7 @@ from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
 from responder.ocsp.storekeeper import StoreKeeper
-from responder.pki import Issuers
+from responder.pki import Issuers, ResponderCertificate
 from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
 from responder.signing import (
     KeyRing,
@@ -58,17 +57,15 @@ from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
 from responder.web.admin import AdminAPI
 from responder.web.crl import CRLEndpoint, PublishedCRLs
-from responder.web.health import Check, Health
+from responder.web.health import Health
 from responder.web.ocsp import OCSPEndpoint
+from responder.web.readiness import Readiness
 from responder.web.server import serve_http
 
 _log = log.get("app")
 
 CONFIGURATION_SECONDS = 30.0
 """How often issuers, signers and CRLs are read again although nobody announced a change."""
-
-HEARTBEAT_SECONDS = 5
-"""A worker that hasn't said for so long that it is alive isn't."""
 
 Started = Callable[[], None]
 
@@ -102,6 +99,40 @@ class Stores:
         """
         state = await self.runs.current()
         self.trust.run = state.run if state.complete else None
+
+    # What readiness looks at (`web.readiness.Sources`).
+
+    async def responder_certificates(self) -> list[ResponderCertificate]:
+        """Those in use."""
+        return await self.issuer_store.responder_certificates()
+
+    async def presign_lag(self) -> timedelta:
+        """How late the latest slice is."""
+        return await self.partitions.lag()
+
+    async def pending_count(self) -> int:
+        """How many changes are open."""
+        return await self.statuses.pending_count()
+
+    async def unsayable_count(self) -> int:
+        """How many rows no answer can say."""
+        return await self.checks.count()
+
+    async def store_run_now(self) -> str:
+        """The run of the record store that answers."""
+        return await self.records.ping()
+
+    async def store_run_in_use(self) -> StoreRun:
+        """The run that readers may trust, or will."""
+        return await self.runs.current()
+
+    async def crl_heads(self) -> list[CRLHead]:
+        """What is published."""
+        return await self.crls.heads()
+
+    async def reported_troubles(self) -> list[ReportedTrouble]:
+        """What fails for single issuers."""
+        return await self.troubles.all()
 
 
 @asynccontextmanager
@@ -327,21 +358,26 @@ async def administer(
     stop: asyncio.Event,
     *,
     segment: metrics.Segment,
-    workers: int,
+    processes: Sequence[str],
 ) -> None:
     """The operator's listener: health and metrics of this host, and the API where it serves.
 
     Args:
-        workers: how many of the segment's first lanes belong to processes that serve.
+        processes: those of this host, in the order of the segment's lanes.
     """
+    serves = any(name.startswith("serve") for name in processes)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
             directory = Directory(stores, keys=None)
             await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
-            routes: list[BaseRoute] = health(stores, segment, workers=workers).routes()
-            if workers:
+            readiness = Readiness(
+                stores, issuers=stores.issuers, segment=segment, processes=processes, clock=SystemClock()
+            )
+            health = Health(readiness.checks(), stores.reported_troubles, readiness.metrics_text)
+            routes: list[BaseRoute] = health.routes()
+            if serves:
                 api = AdminAPI(revoker(config, stores), issuers=stores.issuers, token=config.admin.token())
                 routes += api.routes()
             app.router.routes[:] = routes
@@ -354,103 +390,6 @@ async def administer(
 def revoker(config: Config, stores: Stores) -> Revoker:
     """What changes statuses, for the API and the command line."""
     return Revoker(stores.statuses, stores.records, clock=SystemClock(), wait_seconds=config.revocation.wait_seconds)
-
-
-def health(stores: Stores, segment: metrics.Segment, *, workers: int) -> Health:
-    """What readiness and metrics are made of."""
-
-    async def serving() -> str:
-        now = time.monotonic_ns()
-        beats = [segment.lane(lane)[metrics.HEARTBEAT] for lane in range(workers)]
-        alive = sum(now - beat < HEARTBEAT_SECONDS * 1_000_000_000 for beat in beats)
-        if not alive:
-            raise StatusUnavailable("no worker is alive")
-        return f"{alive} of {workers} workers alive"
-
-    async def signers() -> str:
-        now = SystemClock().now()
-        valid = {row.issuer_id for row in await stores.issuer_store.responder_certificates() if row.not_after > now}
-        missing = [issuer.id for issuer in stores.issuers if issuer.id not in valid]
-        if missing:
-            raise StatusUnavailable(f"no responder certificate is valid for {', '.join(missing)}")
-        return f"{len(valid)} issuers have a valid responder certificate"
-
-    async def postgres() -> str:
-        lag = await stores.partitions.lag()
-        pending = await stores.statuses.pending_count()
-        return f"{len(stores.issuers)} issuers, {pending} changes to sign, pre-signing {lag.total_seconds():.0f} s late"
-
-    async def redis() -> str:
-        run = await stores.records.ping()
-        state = await stores.runs.current()
-        if state.ahead is not None:
-            raise StatusUnavailable(
-                f"it has seen version {state.ahead[1]} of epoch {state.ahead[0]}, which the database hasn't given: "
-                "commits were lost; see README, certstatus db recover"
-            )
-        if state.run != run:
-            raise StatusUnavailable(
-                "it was started again, or is another than the one in use; is certstatus work running, with the same "
-                "redis.url?"
-            )
-        if not state.complete:
-            raise StatusUnavailable(
-                f"{state.replayed} changes are put into it again; until then answers are signed live"
-            )
-        return "answers, and holds every change"
-
-    async def crls() -> str:
-        now = SystemClock().now()
-        newest = await stores.crls.heads()
-        expired = [crl.issuer_id for crl in newest if crl.next_update <= now]
-        if expired:
-            raise StatusUnavailable(f"the CRL of {', '.join(expired)} is past its nextUpdate")
-        return f"{len(newest)} published"
-
-    checks: dict[str, Check] = {"postgres": postgres, "redis": redis, "signers": signers, "crls": crls}
-    if workers:
-        checks["workers"] = serving
-
-    async def text() -> bytes:
-        gauges: list[metrics.Gauge] = []
-        with contextlib.suppress(StatusUnavailable):
-            state = await stores.runs.current()
-            gauges = [
-                metrics.Gauge(
-                    "record_store_complete", "Whether readers may trust the record store.", {}, float(state.complete)
-                ),
-                metrics.Gauge(
-                    "record_store_ahead",
-                    "Whether the record store has seen versions that the database lost.",
-                    {},
-                    float(state.ahead is not None),
-                ),
-                metrics.Gauge(
-                    "record_store_replay_changes_per_second",
-                    "How fast changes were put again when the record store had started again.",
-                    {},
-                    state.changes_per_second or 0.0,
-                ),
-                metrics.Gauge("outbox_open", "Changes not signed yet.", {}, await stores.statuses.pending_count()),
-                metrics.Gauge(
-                    "presign_lag_seconds",
-                    "How late the latest slice is.",
-                    {},
-                    (await stores.partitions.lag()).total_seconds(),
-                ),
-                *(
-                    metrics.Gauge(
-                        "crl_next_update_seconds",
-                        "When the published CRL ends, in Unix time.",
-                        {"issuer": crl.issuer_id, "scope": crl.scope},
-                        crl.next_update.timestamp(),
-                    )
-                    for crl in await stores.crls.heads()
-                ),
-            ]
-        return metrics.render(segment, gauges)
-
-    return Health(checks, text)
 
 
 async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
@@ -561,8 +500,11 @@ async def sign_pending(config: Config, stores: Stores, progress: Callable[[int],
     clock = SystemClock()
     signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
     relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
+    keeper = StoreKeeper(stores.records, stores.runs, owner=process_identity())
+    await keeper.once()  # a store that was started again has changes opened again
     while count := await relay.once():
         progress(count)
+    await keeper.once()
 
 
 async def publish_crls(config: Config, stores: Stores) -> None:

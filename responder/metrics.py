@@ -26,6 +26,9 @@ _NANOSECONDS = 1_000_000_000
 HEARTBEAT = 0
 """The word of a lane in which its process says that it is alive: CLOCK_MONOTONIC in nanoseconds."""
 
+RECENT_DEATHS = 1
+"""The word of a lane in which the supervisor says how often its process ended within the last minute."""
+
 Lane = memoryview
 
 
@@ -59,7 +62,7 @@ class Segment:
 
 
 _lane: Lane = memoryview(bytearray(_LANE_WORDS * _WORD)).cast("Q")
-_next_word = itertools.count(HEARTBEAT + 1)
+_next_word = itertools.count(RECENT_DEATHS + 1)
 
 
 def attach(lane: Lane) -> None:

@@ -17,8 +17,8 @@ from responder.supervisor import Child, ChildContext, open_socket
 
 ROLES = ("serve", "work", "crl")
 
-MAX_OTHER_PROCESSES = 3
-"""work, crl and admin: each has a lane of the counters after the workers'."""
+MAX_OTHER_PROCESSES = 5
+"""work, crl, admin, the demo's checks and the supervisor: each has a lane of the counters after the workers'."""
 
 
 def worker_count(config: Config) -> int:
@@ -109,7 +109,8 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: me
         add("work", app.work)
     if "crl" in roles:
         add("crl", app.build_crls)
-    add("admin", app.administer, sockets.admin, segment=segment, workers=len(sockets.public))
+    names = [*(process.name for process in processes), "admin"]
+    add("admin", app.administer, sockets.admin, segment=segment, processes=names)
     return processes
 
 

@@ -37,6 +37,7 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 10.0
 _HEALTHY_SECONDS = 30.0
 _TICK_SECONDS = 0.5
+_MINUTE_SECONDS = 60.0
 _NANOSECONDS = 1_000_000_000
 
 
@@ -86,6 +87,7 @@ class _Slot:
     failed_starts: int = 0
     pause: float = _FIRST_PAUSE_SECONDS
     stopping_since: float | None = None
+    deaths: list[float] = field(default_factory=list)  # within the last minute
 
 
 @dataclass
@@ -94,6 +96,7 @@ class Supervisor:
 
     Attributes:
         children: in the order they are started; each has the lane of the segment of its place.
+        segment: its last lane is the supervisor's own.
         grace_seconds: from SIGTERM to SIGKILL.
         on_reload: called on SIGHUP; returns the children to have from now on (as many, with the same names), or
             raises ConfigError, and then everything stays as it is.
@@ -119,6 +122,8 @@ class Supervisor:
         Returns:
             0 after an orderly end, 1 when a child can't live or something vital has ended, or `until`'s exit code.
         """
+        assert len(self.children) < self.segment.lanes, "the supervisor has a lane too"
+        metrics.attach(self.segment.lane(self.segment.lanes - 1))
         self._slots = [_Slot(child, lane) for lane, child in enumerate(self.children)]
         last = _Slot(until, len(self._slots), start_at=None) if until is not None else None
         announced = False
@@ -197,6 +202,8 @@ class Supervisor:
         """Notice what ended, kill what hangs, plan what starts again; True when a child can't live."""
         now = time.monotonic()
         for slot in self._slots:
+            slot.deaths = [death for death in slot.deaths if now - death < _MINUTE_SECONDS]
+            self.segment.lane(slot.lane)[metrics.RECENT_DEATHS] = len(slot.deaths)
             if not slot.pid:
                 continue
             if not slot.is_ready and slot.ready_fd >= 0:
@@ -209,6 +216,7 @@ class Supervisor:
                 slot.start_at = now
                 continue
             metrics.PROCESS_RESTARTS.inc()
+            slot.deaths.append(now)
             slot.failed_starts = 0 if slot.is_ready else slot.failed_starts + 1
             _log.error("process_ended", process=slot.spec.name, exit_code=code, failed_starts=slot.failed_starts)
             if slot.failed_starts >= MAX_FAILED_STARTS:

@@ -12,6 +12,8 @@ class Proxy:
 
     def __init__(self, target: str) -> None:
         self.refuse = False
+        self._flows = asyncio.Event()
+        self._flows.set()
         self.url = ""
         self._target = target
         self._cut_on: bytes | None = None
@@ -41,6 +43,14 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def hang(self) -> None:
+        """Nothing passes any more, and nothing is closed."""
+        self._flows.clear()
+
+    def go_on(self) -> None:
+        """What hung goes on."""
+        self._flows.set()
 
     def cut(self) -> None:
         """End all connections at once, without a goodbye."""
@@ -77,6 +87,7 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool) -> None:
         try:
             while data := await reader.read(65536):
+                await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
                 if to_server and self._cut_on is not None and self._cut_on in data:

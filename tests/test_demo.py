@@ -550,6 +550,7 @@ def test_the_command_line_revokes_by_the_same_path(demo: Demo) -> None:
 
 
 def test_a_killed_worker_is_replaced(demo: Demo) -> None:
+    restarts = demo.metric("process_restarts_total")
     der = der_request(demo, demo.issuer("demo-ec")["good"][-1], "demo-ec")
     workers = children_of(demo.process.pid)
     named = [pid for pid in workers if Path(f"/proc/{pid}/comm").read_text().strip().startswith("serve")] or workers[:1]
@@ -557,6 +558,7 @@ def test_a_killed_worker_is_replaced(demo: Demo) -> None:
     wait_for(lambda: named[0] not in children_of(demo.process.pid), "the killed worker gone")
     for _ in range(10):
         assert read(post(demo, der)).certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert demo.metric("process_restarts_total") == restarts + 1, "the supervisor's counts are exported, too"
 
 
 def children_of(pid: int) -> list[int]:

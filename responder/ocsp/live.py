@@ -21,6 +21,9 @@ from responder.pki import (
     refresh_due,
 )
 
+WAIT_SECONDS = 0.5
+"""How long a request waits for its turn; the answer from the store that it falls back to is of use now, not later."""
+
 
 class Budget:
     """So many at once, so many waiting; one more is turned away at once (slow is worse than down, incident I-11)."""
@@ -35,13 +38,16 @@ class Budget:
         """Hold one place.
 
         Raises:
-            Overloaded: all places are taken, and so is the queue.
+            Overloaded: all places are taken, and so is the queue; or none became free in WAIT_SECONDS.
         """
         if self._slots.locked() and self._waiting >= self._max_waiting:
             raise Overloaded("the budget for live signing is spent")
         self._waiting += 1
         try:
-            await self._slots.acquire()
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise Overloaded("no place in the budget for live signing became free in time") from error
         finally:
             self._waiting -= 1
         try:

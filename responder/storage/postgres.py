@@ -84,14 +84,17 @@ async def connect(url: str, *, pool_size: int, application_name: str, password: 
 
 
 @asynccontextmanager
-async def acquired(pool: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
+async def acquired(pool: asyncpg.Pool, *, seconds: float = CONNECT_SECONDS) -> AsyncIterator[PoolConnectionProxy]:
     """A connection from the pool, its failures in our words.
+
+    Args:
+        seconds: how long to wait for one, and for its being given back.
 
     Raises:
         StatusUnavailable: none can be had, or it was lost.
     """
     with translating():
-        async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        async with pool.acquire(timeout=seconds) as connection:
             yield connection
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from responder import log
+from responder.deadlines import within
 from responder.errors import RevocationRefused, StoreUnavailable
 from responder.interfaces import Pending, RevokedSnapshot, StatusChange
 from responder.pki import (
@@ -22,7 +23,7 @@ from responder.pki import (
     StatusVersion,
     decode_serial,
 )
-from responder.storage.postgres import Connection, Row, acquired
+from responder.storage.postgres import Connection, Row, acquired, translating
 from responder.storage.runs import holds_trusted_run
 
 _log = log.get("storage.statuses")
@@ -50,6 +51,11 @@ LEFT JOIN certificates c ON c.issuer_id = asked.issuer_id AND c.serial = asked.s
 ORDER BY asked.position
 """
 
+READ_SECONDS = 1.5
+"""Whoever asks for a status is waiting for an answer: later than this it is tryLater."""
+
+CHANGE_SECONDS = 5.0
+
 LONGEST_VALIDITY = timedelta(days=7)
 """No answer lives longer; closed changes are kept for it, since floors are rebuilt from them."""
 
@@ -62,8 +68,13 @@ class PostgresStatuses:
         self._issuers = issuers
 
     async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
-        """See `StatusSource.status_of`; one statement for all."""
-        async with acquired(self._pool) as connection:
+        """See `StatusSource.status_of`; one statement for all, and no longer than READ_SECONDS, whatever the database
+        does."""
+        with translating():
+            return await within(READ_SECONDS, self._status_of(certificates))
+
+    async def _status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
+        async with acquired(self._pool, seconds=READ_SECONDS) as connection:
             return await _read(connection, certificates)
 
     async def change(
@@ -73,7 +84,17 @@ class PostgresStatuses:
         *,
         actor: str,
     ) -> CertificateStatus:
-        """See `RevocationStore.change`."""
+        """See `RevocationStore.change`; no longer than CHANGE_SECONDS."""
+        with translating():
+            return await within(CHANGE_SECONDS, self._change(certificate, decide, actor=actor))
+
+    async def _change(
+        self,
+        certificate: Certificate,
+        decide: Callable[[CertificateStatus], StatusChange | None],
+        *,
+        actor: str,
+    ) -> CertificateStatus:
         issuer_id, serial = certificate.issuer.id, certificate.serial
         async with acquired(self._pool) as connection:
             async with _refusing_unsayable(certificate), connection.transaction():

@@ -1,0 +1,200 @@
+"""What readiness and metrics are made of: one method a check, and the gauges that are read when they are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from responder import metrics
+from responder.deadlines import within
+from responder.errors import CertstatusError, StatusUnavailable
+from responder.interfaces import Clock, CRLHead, ReportedTrouble, StoreRun
+from responder.metrics import Gauge, Segment
+from responder.pki import Issuers, ResponderCertificate
+from responder.web.health import Check, Finding
+
+HEARTBEAT_SECONDS = 5
+"""A process that hasn't said for so long that it is alive isn't."""
+
+DEATHS_A_MINUTE = 3
+"""A process that ends so often within a minute isn't doing its work, though it is started again."""
+
+METRICS_SECONDS = 0.9
+"""How long gauges may take to be read; without them the counters are sent alone."""
+
+
+class Sources(Protocol):
+    """Where the checks look; the stores of the process, under one roof (`app.Stores`)."""
+
+    async def responder_certificates(self) -> list[ResponderCertificate]: ...
+    async def presign_lag(self) -> timedelta: ...
+    async def pending_count(self) -> int: ...
+    async def unsayable_count(self) -> int: ...
+    async def store_run_now(self) -> str: ...
+    async def store_run_in_use(self) -> StoreRun: ...
+    async def crl_heads(self) -> list[CRLHead]: ...
+    async def reported_troubles(self) -> list[ReportedTrouble]: ...
+
+
+class Readiness:
+    """The checks of one host."""
+
+    def __init__(
+        self, sources: Sources, *, issuers: Issuers, segment: Segment, processes: Sequence[str], clock: Clock
+    ) -> None:
+        """`processes` are those of this host, in the order of the segment's lanes."""
+        self._sources = sources
+        self._issuers = issuers
+        self._segment = segment
+        self._processes = tuple(processes)
+        self._clock = clock
+
+    def checks(self) -> dict[str, Check]:
+        """All of them, by name."""
+        return {
+            "postgres": self._postgres,
+            "redis": self._redis,
+            "signers": self._signers,
+            "crls": self._crls,
+            "workers": self._workers,
+        }
+
+    async def _workers(self) -> Finding:
+        """The processes of this host: one that keeps ending isn't working, though each time it is ready at first."""
+        now = time.monotonic_ns()
+        silent, ending = [], []
+        for lane, name in enumerate(self._processes):
+            words = self._segment.lane(lane)
+            if now - words[metrics.HEARTBEAT] >= HEARTBEAT_SECONDS * 1_000_000_000:
+                silent.append(name)
+            if words[metrics.RECENT_DEATHS] >= DEATHS_A_MINUTE:
+                ending.append(f"{name} ended {words[metrics.RECENT_DEATHS]} times within a minute")
+        if ending:
+            raise StatusUnavailable("; ".join(ending))
+        workers = [name for name in self._processes if name.startswith("serve")]
+        others = [name for name in silent if not name.startswith("serve")]
+        alive = len(workers) - (len(silent) - len(others))
+        if others or (workers and not alive):
+            raise StatusUnavailable(f"not alive: {', '.join(silent)}")
+        if not workers:
+            return Finding(f"{', '.join(self._processes)} alive")
+        return Finding(f"{alive} of {len(workers)} workers alive", is_degraded=bool(silent))
+
+    async def _signers(self) -> Finding:
+        now = self._clock.now()
+        rows = await self._sources.responder_certificates()
+        valid = {row.issuer_id for row in rows if row.not_before <= now < row.not_after}
+        missing = [issuer.id for issuer in self._issuers if issuer.id not in valid]
+        if missing and len(missing) == len(self._issuers):
+            raise StatusUnavailable(f"no responder certificate is valid for any issuer ({_some(missing)})")
+        troubled = sorted({trouble.issuer_id for trouble in await self._sources.reported_troubles()})
+        detail = (
+            f"{len(self._issuers) - len(missing)} of {len(self._issuers)} issuers have a valid responder certificate"
+        )
+        if missing:
+            detail += f", not: {_some(missing)}"
+        if troubled:
+            detail += f"; in trouble (?verbose says why): {_some(troubled)}"
+        return Finding(detail, is_degraded=bool(missing or troubled))
+
+    async def _postgres(self) -> Finding:
+        lag = await self._sources.presign_lag()
+        pending = await self._sources.pending_count()
+        unsayable = await self._sources.unsayable_count()
+        detail = (
+            f"{len(self._issuers)} issuers, {pending} changes to sign, pre-signing {lag.total_seconds():.0f} s late"
+        )
+        if unsayable:
+            detail += f", {unsayable} rows that no answer can say (certstatus db check)"
+        return Finding(detail, is_degraded=bool(unsayable))
+
+    async def _redis(self) -> Finding:
+        run = await self._sources.store_run_now()
+        state = await self._sources.store_run_in_use()
+        if state.ahead is not None:
+            raise StatusUnavailable(
+                f"it has seen version {state.ahead[1]} of epoch {state.ahead[0]}, which the database hasn't given: "
+                "commits were lost; see README, certstatus db recover"
+            )
+        if state.run != run:
+            raise StatusUnavailable(
+                "it was started again, or is another than the one in use; is certstatus work running, with the same "
+                "redis.url?"
+            )
+        if not state.complete:
+            raise StatusUnavailable(
+                f"{state.replayed} changes are put into it again; until then answers are signed live"
+            )
+        return Finding("answers, and holds every change")
+
+    async def _crls(self) -> Finding:
+        now = self._clock.now()
+        heads = await self._sources.crl_heads()
+        expired = sorted({head.issuer_id for head in heads if head.next_update <= now})
+        if expired and len(expired) == len(heads):
+            raise StatusUnavailable(f"every CRL is past its nextUpdate ({_some(expired)})")
+        detail = f"{len(heads)} published"
+        if expired:
+            detail += f", past nextUpdate: {_some(expired)}"
+        return Finding(detail, is_degraded=bool(expired))
+
+    async def metrics_text(self) -> bytes:
+        """For Prometheus; without what would take too long, or can't be had."""
+        gauges: list[Gauge] = []
+        try:
+            gauges = await within(METRICS_SECONDS, self._gauges())
+        except (TimeoutError, CertstatusError):
+            gauges = [Gauge("stores_read", "Whether the gauges of the stores could be read.", {}, 0)]
+        return metrics.render(self._segment, gauges)
+
+    async def _gauges(self) -> list[Gauge]:
+        state = await self._sources.store_run_in_use()
+        lag = await self._sources.presign_lag()
+        return [
+            Gauge("stores_read", "Whether the gauges of the stores could be read.", {}, 1),
+            Gauge("outbox_open", "Changes not signed yet.", {}, await self._sources.pending_count()),
+            Gauge("presign_lag_seconds", "How late the latest slice is.", {}, lag.total_seconds()),
+            Gauge(
+                "statuses_unsayable",
+                "Rows that no answer can say (certstatus db check).",
+                {},
+                await self._sources.unsayable_count(),
+            ),
+            Gauge("record_store_complete", "Whether readers may trust the record store.", {}, float(state.complete)),
+            Gauge(
+                "record_store_ahead",
+                "Whether the record store has seen versions that the database lost.",
+                {},
+                float(state.ahead is not None),
+            ),
+            Gauge(
+                "record_store_replay_changes_per_second",
+                "How fast changes were put again when the record store had started again.",
+                {},
+                state.changes_per_second or 0.0,
+            ),
+            *(
+                Gauge(
+                    "crl_next_update_seconds",
+                    "When the published CRL ends, in Unix time.",
+                    {"issuer": head.issuer_id, "scope": head.scope},
+                    head.next_update.timestamp(),
+                )
+                for head in await self._sources.crl_heads()
+            ),
+            *(
+                Gauge(
+                    "issuer_trouble",
+                    "A task that fails for an issuer, in Unix time since when.",
+                    {"issuer": trouble.issuer_id, "task": trouble.task, "host": trouble.host},
+                    trouble.since.timestamp(),
+                )
+                for trouble in await self._sources.reported_troubles()
+            ),
+        ]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
