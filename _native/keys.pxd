@@ -22,4 +22,5 @@ cdef class PrivateKey:
 
 cdef class PublicKey:
     cdef libcrypto.EVP_PKEY* _key
+    cdef readonly tuple signature_algorithms
     cdef int verify_span(self, const Span* identifier, const Span* message, const Span* signature) except -1

@@ -162,8 +162,6 @@ cdef _classify(PrivateKey key):
         ValueError: a type, a curve or a size that we don't sign with.
     """
     cdef int bits = libcrypto.EVP_PKEY_get_bits(key._key)
-    cdef const Algorithm* algorithm
-    cdef list identifiers = []
     key.algorithm = algorithm_of_key(key._key, 0)
     if key.algorithm == NULL:
         raise ValueError(f"{_described(key._key)}; {_SUPPORTED}")
@@ -172,13 +170,19 @@ cdef _classify(PrivateKey key):
         if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
             raise ValueError(f"an RSA key of {bits} bits; {_SUPPORTED}")
         key.name = f"rsa-{bits}" if bits in (2048, 3072, 4096) else "rsa-other"
+    key.signature_algorithms = _algorithms_of(key._key)
+    key.signature_algorithm = key.signature_algorithms[0]
+
+
+cdef tuple _algorithms_of(libcrypto.EVP_PKEY* key):
+    """The identifiers of all that a key signs with, its own first; none where it isn't one of ours."""
+    cdef const Algorithm* algorithm
+    cdef list identifiers = []
     while True:
-        algorithm = algorithm_of_key(key._key, len(identifiers))
+        algorithm = algorithm_of_key(key, len(identifiers))
         if algorithm == NULL:
-            break
+            return tuple(identifiers)
         identifiers.append(<bytes> algorithm.identifier[:algorithm.identifier_size])
-    key.signature_algorithms = tuple(identifiers)
-    key.signature_algorithm = identifiers[0]
 
 
 cdef str _described(libcrypto.EVP_PKEY* key):
@@ -251,6 +255,7 @@ def load_public_key(bytes spki not None, /):
         raise ValueError(f"not a SubjectPublicKeyInfo: {drain_errors()}")
     if data != end:
         raise ValueError("octets follow the SubjectPublicKeyInfo")
+    key.signature_algorithms = _algorithms_of(key._key)
     return key
 
 

@@ -22,8 +22,9 @@ from responder.config import Config
 from responder.crl.delegates import renew_responder_certificates
 from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
-from responder.errors import CertstatusError, ConfigError
+from responder.errors import CertstatusError
 from responder.interfaces import CRLHead, ReportedTrouble, ResponseSource, StoreRun
+from responder.keyfiles import KINDS, make_key_file
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
@@ -31,7 +32,7 @@ from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
 from responder.ocsp.storekeeper import StoreKeeper
-from responder.pki import Issuers, ResponderCertificate
+from responder.pki import Issuer, Issuers, ResponderCertificate, SigningProfile, load_profile
 from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
 from responder.signing import (
     KeyRing,
@@ -39,17 +40,20 @@ from responder.signing import (
     NativeRecordVerifier,
     NativeSigner,
     NativeVerifier,
+    PrivateKey,
     Profiles,
     Signer,
     Signers,
+    make_profile,
     make_signer,
 )
 from responder.storage.checks import PostgresChecks
+from responder.storage.configuration import ConfigurationRows, Key, PostgresConfiguration
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
-from responder.storage.issuers import PostgresIssuers
+from responder.storage.issuers import PostgresIssuers, issuer_from
 from responder.storage.partitions import PostgresPartitions
-from responder.storage.postgres import Listener, connect
+from responder.storage.postgres import Listener, Row, connect
 from responder.storage.redis import RedisRecords, Trust
 from responder.storage.runs import PostgresRuns
 from responder.storage.statuses import PostgresStatuses
@@ -81,6 +85,7 @@ class Stores:
 
     issuers: Issuers
     issuer_store: PostgresIssuers
+    configuration: PostgresConfiguration
     statuses: PostgresStatuses
     partitions: PostgresPartitions
     crls: PostgresCRLs
@@ -165,6 +170,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         yield Stores(
             issuers=issuers,
             issuer_store=PostgresIssuers(pool),
+            configuration=PostgresConfiguration(pool),
             statuses=PostgresStatuses(pool, issuers),
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
@@ -184,51 +190,81 @@ class Directory:
         """`keys` is the folder of responder keys; None for a role that signs nothing."""
         self.signers = Signers()
         self.profiles = Profiles()
+        self.unknown_profiles: list[Signer] = []
+        self.troubles = Troubles("signer", stores.troubles)
         self._stores = stores
         self._keys = keys
+        self._ring = KeyRing(None)
         self._reported: set[str] = set()
+        # What was made of each row, by the row: one that hasn't changed is the same object.
+        self._issuers: dict[str, tuple[Row, Issuer]] = {}
+        self._profiles: dict[Key, tuple[Row, SigningProfile]] = {}
+        self._signers: dict[Key, tuple[Row, Issuer, PrivateKey, Signer]] = {}
 
     async def reload(self) -> None:
-        """Read issuers, profiles and signers again. A signer that can't be used is reported once, and left out.
+        """Read issuers, profiles and signers again in one snapshot, and take them all at once. What hasn't changed
+        isn't made again; what can't be used is reported once, and left out. Nothing is written.
 
         Raises:
             StatusUnavailable: the database can't be read; everything stays as it was.
         """
-        store = self._stores.issuer_store
-        self._stores.issuers.replace(await store.load())
-        signers = [] if self._keys is None else await self._load_signers(self._keys)
-        profiles = await store.profiles()
+        rows = await self._stores.configuration.read()
+        # Much at once, as at the start, takes seconds: the loop goes on meanwhile.
+        issuers, profiles, signers = await asyncio.to_thread(self._make, rows)
         known = {profile.id for profile in profiles}
-        # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
-        for signer in signers:
-            if signer.profile.id not in known:
-                await store.add_profile(signer.issuer.id, signer.profile, signer.key.public_key)
-        if any(signer.profile.id not in known for signer in signers):
-            profiles = await store.profiles()
-            known = {profile.id for profile in profiles}
+        # From here on without a pause, so that nobody sees the one without the other.
+        self._stores.issuers.replace(issuers)
         self.profiles.replace(profiles)
+        # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
         self.signers.replace([signer for signer in signers if signer.profile.id in known])
+        self.unknown_profiles = [signer for signer in signers if signer.profile.id not in known]
 
-    async def _load_signers(self, keys: Path) -> list[Signer]:
-        ring = KeyRing(keys)
-        self.report(*ring.faults)
-        signers = []
-        for row in await self._stores.issuer_store.responder_certificates():
-            issuer, key = self._stores.issuers.get(row.issuer_id), ring.get(row.public_key)
-            if issuer is None or key is None:
+    def _make(self, rows: ConfigurationRows) -> tuple[list[Issuer], list[SigningProfile], list[Signer]]:
+        if self._keys is not None:
+            self._ring = KeyRing(self._keys, before=self._ring)
+            self.report(*self._ring.faults)
+        issuers = {}
+        for issuer_id, row in rows.issuers.items():
+            held = self._issuers.get(str(issuer_id))
+            if held is not None and held[0] is row:
+                issuers[held[1].id] = held
                 continue
-            try:
-                signers.append(make_signer(issuer, row.certificate, key))
-            except ConfigError as error:
-                self.report(*error.faults)
-        return signers
+            with self.troubles.guarding(str(issuer_id)):
+                issuers[str(issuer_id)] = (row, issuer_from(row))
+        profiles = {}
+        for key, row in rows.signing_profiles.items():
+            known = self._profiles.get(key)
+            with contextlib.suppress(ValueError):  # of a later version beside this one: its records are misses
+                profiles[key] = known if known is not None and known[0] is row else (row, load_profile(row["body"]))
+        signers = {}
+        for key, row in rows.responder_certificates.items():
+            issuer, private = issuers.get(row["issuer_id"]), self._ring.get(row["public_key"])
+            if issuer is None or private is None:
+                continue
+            made = self._signers.get(key)
+            if made is not None and made[0] is row and made[1] is issuer[1] and made[2] is private:
+                signers[key] = made
+                continue
+            with self.troubles.guarding(issuer[1].id):
+                signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
+        self._issuers, self._profiles, self._signers = issuers, profiles, signers
+        return (
+            [issuer for _, issuer in issuers.values()],
+            [profile for _, profile in profiles.values()],
+            [signer for *_, signer in signers.values()],
+        )
+
+    async def announce_profiles(self) -> None:
+        """Make profiles known that nobody has made known yet: those of a new version of this software."""
+        for signer in self.unknown_profiles:
+            await self._stores.issuer_store.add_profile(signer.issuer.id, signer.profile, signer.key.public_key)
 
     def report(self, *faults: str) -> None:
-        """Log what keeps a key or a signer from being used, each once."""
+        """Log what keeps a key from being used, each once."""
         for fault in faults:
             if fault not in self._reported:
                 self._reported.add(fault)
-                _log.error("key_or_signer_left_out", error=fault)
+                _log.error("key_left_out", error=fault)
 
 
 def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[ResponseSource, CachedSource]:
@@ -432,7 +468,8 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             return False
 
         async def tell_once() -> bool:
-            for troubles in (relay_troubles, presign_troubles):
+            await directory.announce_profiles()
+            for troubles in (relay_troubles, presign_troubles, directory.troubles):
                 await troubles.tell()
             return False
 
@@ -464,7 +501,7 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
         async def reload() -> None:
             nonlocal keys
             await directory.reload()
-            keys = KeyRing(ca_key_directory(config))
+            keys = await asyncio.to_thread(KeyRing, ca_key_directory(config), before=keys)
             directory.report(*keys.faults)
             signer.use(keys)
 
@@ -476,19 +513,40 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
 
         async def publish_once() -> bool:
             await schedule.begin(_signed_here(stores, signer))
-            await troubles.tell()
             return False
+
+        delegate_troubles = Troubles("delegate", stores.troubles)
+
+        def new_key(issuer: Issuer, public_key: bytes) -> bytes | None:
+            """A key of the same kind, where the one that it follows is on this host."""
+            before = KeyRing(config.keys.directory).get(public_key)
+            if before is None or before.name not in KINDS:
+                return None
+            name = f"{issuer.id}-{SystemClock().now():%Y%m%dT%H%M%S}.pem"
+            return make_key_file(config.keys.directory, name, before.name)[1]
 
         async def renew_once() -> bool:
             await renew_responder_certificates(
                 stores.issuer_store,
                 issuers=stores.issuers,
-                ca_key=keys.certificate_issuing_key,
+                ca_key=keys.ca_signer,
                 clock=SystemClock(),
+                new_key=new_key,
+                profile_of=make_profile,
+                troubles=delegate_troubles,
             )
             return False
 
-        async with background(repeatedly(publish_once, idle_seconds=1), repeatedly(renew_once, idle_seconds=600)):
+        async def tell_once() -> bool:
+            for each in (troubles, delegate_troubles, directory.troubles):
+                await each.tell()
+            return False
+
+        async with background(
+            repeatedly(publish_once, idle_seconds=1),
+            repeatedly(renew_once, idle_seconds=60),
+            repeatedly(tell_once, idle_seconds=1),
+        ):
             process.ready()
             await stop.wait()
 
@@ -497,6 +555,9 @@ async def sign_pending(config: Config, stores: Stores, progress: Callable[[int],
     """Sign every change that waits, and return when none is left; what `work` does all the time."""
     directory = Directory(stores, keys=config.keys.directory)
     await directory.reload()
+    if directory.unknown_profiles:
+        await directory.announce_profiles()
+        await directory.reload()
     clock = SystemClock()
     signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
     relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)

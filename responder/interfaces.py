@@ -298,6 +298,20 @@ class RecordVerifier(Protocol):
         that were asked for before."""
 
 
+class CASigner(Protocol):
+    """A CA's key, for certificates."""
+
+    def algorithm_for(self, issuer: Issuer) -> bytes:
+        """The DER AlgorithmIdentifier that it signs certificates of this issuer with."""
+
+    def sign(self, message: bytes, signature_algorithm: bytes, /) -> bytes:
+        """The signature as it stands in a BIT STRING.
+
+        Raises:
+            SigningFailed: libcrypto refused.
+        """
+
+
 class CRLSigner(Protocol):
     """Signs CRLs with the CA's key. Absent from the serving role."""
 
@@ -352,8 +366,16 @@ class ResponderCertificateStore(Protocol):
     async def responder_certificates(self) -> list[ResponderCertificate]:
         """All of them that weren't retired."""
 
-    async def add_responder_certificate(self, issuer_id: str, certificate: bytes) -> None:
-        """Let one more sign (DER).
+    async def add_responder_certificate(
+        self,
+        issuer_id: str,
+        certificate: bytes,
+        *,
+        profile: SigningProfile | None = None,
+        follows: bytes | None = None,
+    ) -> None:
+        """Let one more sign (DER); with the profile that it signs with, which then is known before its first answer;
+        and the key (DER SubjectPublicKeyInfo) that its key follows, which isn't certified again.
 
         Raises:
             ConfigError: its key was retired.

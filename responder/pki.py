@@ -232,6 +232,8 @@ class IssuerPolicy:
         generation: of the answers; raised when all that were made before must not be used any more.
         refresh: counted from this_update.
         crl_delay: how long a revocation may wait for its CRL, at most.
+        delegate_lifetime: of the responder certificates that are issued here.
+        delegate_renewal: how long before its end one is followed by the next; None: validity and two days more.
     """
 
     nonce: NoncePolicy = NoncePolicy.optional
@@ -254,6 +256,8 @@ class IssuerPolicy:
     crl_validity: timedelta = timedelta(days=7)
     crl_interval: timedelta = timedelta(hours=24)
     crl_delay: timedelta = timedelta(seconds=60)
+    delegate_lifetime: timedelta = timedelta(days=30)
+    delegate_renewal: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -496,7 +500,7 @@ def refresh_due(this_update: datetime, next_update: datetime, refresh: timedelta
 @dataclass(frozen=True, slots=True)
 class ResponderCertificate:
     """A certificate that may sign for an issuer, DER; `public_key` is its SubjectPublicKeyInfo. One that was retired
-    may not."""
+    may not; one that is followed by another key's isn't renewed."""
 
     issuer_id: str
     certificate: bytes
@@ -504,6 +508,7 @@ class ResponderCertificate:
     not_before: datetime
     not_after: datetime
     retired_at: datetime | None = None
+    is_followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

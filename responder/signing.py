@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +15,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from responder import log, metrics
@@ -25,6 +27,7 @@ from responder._native import (
     load_private_key,
     verify,
 )
+from responder.der import der_value
 from responder.errors import ConfigError, CRLError, IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
 from responder.pki import (
@@ -46,12 +49,13 @@ from responder.pki import (
     response_times,
     tombstone_for,
 )
-from responder.singles import der_value, response_extensions, revocation_fields, single_status
+from responder.singles import response_extensions, revocation_fields, single_status
 
 _log = log.get("signing")
 
 __all__ = [
     "KeyRing",
+    "NativeCASigner",
     "NativeCRLSigner",
     "NativeRecordVerifier",
     "NativeSigner",
@@ -60,8 +64,10 @@ __all__ = [
     "Profiles",
     "Signer",
     "Signers",
+    "make_profile",
     "make_signer",
     "read_private_key",
+    "require_usable",
 ]
 
 # A P-256 signature takes about 30 µs, a hop to a thread and back more; RSA-2048 takes about 800 µs
@@ -72,29 +78,40 @@ MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
 """Nothing is signed when this host and the database differ by more (design §4.8)."""
 
 
+_Stamp = tuple[int, int, int, int, int]
+"""What changes when a file is replaced, written to or opened to others: device, inode, mtime, ctime, mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyFile:
+    stamp: _Stamp
+    key: PrivateKey | None
+    faults: tuple[str, ...]
+
+
 class KeyRing:
     """The private keys in one folder, found by their public half; files end in .pem or .key.
 
     A file that can't be used doesn't keep the others from it: `faults` has a sentence for each.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, *, before: KeyRing | None = None) -> None:
+        """Files that are as they were when `before` was made aren't read again."""
         self.faults: list[str] = []
+        self._files: dict[str, _KeyFile] = {}
         self._keys: dict[bytes, PrivateKey] = {}
-        self._paths: dict[bytes, Path] = {}
-        for path in sorted(directory.iterdir()) if directory is not None and directory.is_dir() else ():
-            if path.suffix not in {".pem", ".key"} or not path.is_file():
-                continue
+        for entry in _key_files(directory):
             try:
-                key = load_private_key(read_private_key(path))
-            except ConfigError as error:
-                self.faults.extend(error.faults)
-                continue
-            except ValueError as error:
-                self.faults.append(f"{path}: {error}")
-                continue
-            self._keys[key.public_key] = key
-            self._paths[key.public_key] = path
+                found = entry.stat()
+            except FileNotFoundError:
+                continue  # it has gone since the folder was read
+            stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+            known = None if before is None else before._files.get(entry.path)
+            read = known if known is not None and known.stamp == stamp else _read_key_file(Path(entry.path), stamp)
+            self._files[entry.path] = read
+            self.faults.extend(read.faults)
+            if read.key is not None:
+                self._keys[read.key.public_key] = read.key
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -103,27 +120,30 @@ class KeyRing:
         """The key whose DER SubjectPublicKeyInfo this is."""
         return self._keys.get(public_key)
 
-    def certificate_issuing_key(self, public_key: bytes) -> CertificateIssuerPrivateKeyTypes | None:
-        """The same key in the form that pyca/cryptography issues certificates with."""
-        path = self._paths.get(public_key)
-        return None if path is None else _load_pem(path)
+    def ca_signer(self, public_key: bytes) -> NativeCASigner | None:
+        """The same key, to issue certificates with."""
+        key = self._keys.get(public_key)
+        return None if key is None else NativeCASigner(key)
 
 
-def _load_pem(path: Path) -> CertificateIssuerPrivateKeyTypes:
+def _key_files(directory: Path | None) -> list[os.DirEntry[str]]:
+    if directory is None or not directory.is_dir():
+        return []
+    with os.scandir(directory) as entries:
+        found = [entry for entry in entries if entry.name.endswith((".pem", ".key")) and entry.is_file()]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _read_key_file(path: Path, stamp: _Stamp) -> _KeyFile:
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
-    except TypeError as error:
-        raise ConfigError(
-            f"{path}: the key is encrypted; write it without a passphrase into a file of mode 0600 "
-            f"(openssl pkey -in {path} -out NEW)"
-        ) from error
+        return _KeyFile(stamp, load_private_key(read_private_key(path)), ())
+    except ConfigError as error:
+        return _KeyFile(stamp, None, error.faults)
     except ValueError as error:
-        raise ConfigError(f"{path}: not a PEM private key: {error}") from error
-    return key  # type: ignore[return-value]  # key types that can't issue are refused by load_private_key
+        return _KeyFile(stamp, None, (f"{path}: {error}",))
+
+
+_PKCS8 = re.compile(rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PRIVATE KEY-----")
 
 
 def read_private_key(path: Path) -> bytes:
@@ -132,7 +152,26 @@ def read_private_key(path: Path) -> bytes:
     Raises:
         ConfigError: unreadable, readable by others, encrypted, or not a key.
     """
-    return _load_pem(path).private_bytes(
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
+    try:
+        # As it is: a key for RSASSA-PSS alone (RFC 4055 §1.2) would lose that on the way through another library.
+        found = _PKCS8.search(content)
+        if found is not None:
+            return base64.b64decode(b"".join(found[1].split()), validate=True)
+        key = serialization.load_pem_private_key(content, password=None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{path}: the key is encrypted; write it without a passphrase into a file of mode 0600 "
+            f"(openssl pkey -in {path} -out NEW)"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path}: not a PEM private key: {error}") from error
+    return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
@@ -153,43 +192,62 @@ def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
 
     Raises:
         ConfigError: a sentence for everything that is wrong with it.
-
-    Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8.
     """
     faults: list[str] = []
-    _, _, subject, spki, key_bits = parse_certificate(certificate)
+    if parse_certificate(certificate)[3] != key.public_key:
+        faults.append(
+            f"responder certificate of issuer {issuer.id}: it isn't of this key; give the certificate made for the "
+            "key's CSR"
+        )
+    try:
+        profile, parsed = _make_profile(issuer, certificate)
+    except ConfigError as error:
+        raise ConfigError(*faults, *error.faults) from error
+    if faults:
+        raise ConfigError(*faults)
+    return Signer(issuer, key, profile, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+
+
+def make_profile(issuer: Issuer, certificate: bytes) -> SigningProfile:
+    """The profile that whoever has the key of this certificate (DER) signs with for the issuer.
+
+    Raises:
+        ConfigError: a sentence for everything that keeps it from signing.
+    """
+    return _make_profile(issuer, certificate)[0]
+
+
+def require_usable(certificate: bytes, issuer: Issuer, now: datetime) -> None:
+    """Refuse a certificate (DER) that can't sign at this moment: its time hasn't come, or is over.
+
+    Raises:
+        ConfigError: it says when it is valid.
+    """
     parsed = x509.load_der_x509_certificate(certificate)
-    where = f"responder certificate of issuer {issuer.id} (serial 0x{parsed.serial_number:x})"
-    is_issuer_itself = certificate == issuer.certificate
-    if spki != key.public_key:
-        faults.append(f"{where}: it isn't of this key; give the certificate made for the key's CSR")
-    if not is_issuer_itself:
-        try:
-            parsed.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
-        except (ValueError, TypeError, InvalidSignature):
-            faults.append(f"{where}: it wasn't issued directly by {issuer.id}; a delegate must be (RFC 6960 §4.2.2.2)")
-        try:
-            usages = list(parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-        except x509.ExtensionNotFound:
-            usages = []
-        if usages != [ExtendedKeyUsageOID.OCSP_SIGNING]:
-            faults.append(f"{where}: its extendedKeyUsage must be OCSPSigning and nothing else")
-        try:
-            if parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-                faults.append(f"{where}: it is a CA certificate; a CA must not be a delegated responder")
-        except x509.ExtensionNotFound:
-            pass
-        try:
-            parsed.extensions.get_extension_for_class(x509.OCSPNoCheck)
-        except x509.ExtensionNotFound:
-            if issuer.policy.baseline:
-                faults.append(
-                    f"{where}: it has no id-pkix-ocsp-nocheck, which the Baseline Requirements want (7.1.2.8)"
-                )
-            else:
-                _log.warning(
-                    "responder_certificate_without_nocheck", issuer=issuer.id, serial=hex(parsed.serial_number)
-                )
+    if not parsed.not_valid_before_utc <= now < parsed.not_valid_after_utc:
+        raise ConfigError(
+            f"{_where(issuer, parsed)}: it is valid from {parsed.not_valid_before_utc.isoformat()} to "
+            f"{parsed.not_valid_after_utc.isoformat()}, which isn't now ({now.isoformat(timespec='seconds')}); give "
+            "one that is, and look at the clock"
+        )
+
+
+def _where(issuer: Issuer, parsed: x509.Certificate) -> str:
+    return f"responder certificate of issuer {issuer.id} (serial 0x{parsed.serial_number:x})"
+
+
+def _make_profile(issuer: Issuer, certificate: bytes) -> tuple[SigningProfile, x509.Certificate]:
+    """Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8."""
+    try:
+        _, _, subject, spki, key_bits = parse_certificate(certificate)
+        parsed = x509.load_der_x509_certificate(certificate)
+        where = _where(issuer, parsed)
+        algorithms = load_public_key(spki).signature_algorithms
+        faults = _faults(issuer, parsed, where, is_issuer_itself=certificate == issuer.certificate)
+    except ValueError as error:  # what a parser finds in it
+        raise ConfigError(f"a responder certificate of issuer {issuer.id} can't be read: {error}") from error
+    if not algorithms:
+        faults.append(f"{where}: its key is of a kind or size that nothing here signs with")
     if faults:
         raise ConfigError(*faults)
     responder_id = (
@@ -202,14 +260,53 @@ def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
         encode_profile(
             issuer_tag=issuer.tag,
             cert_id_hashes=issuer.cert_id_hashes,
-            signature_algorithm=_signature_algorithm(issuer, key),
+            signature_algorithm=_signature_algorithm(issuer, algorithms),
             responder_id=responder_id,
-            certificates=[] if is_issuer_itself else [certificate],
+            certificates=[] if certificate == issuer.certificate else [certificate],
             response_extensions=response_extensions(issuer.policy),
             generation=issuer.policy.generation,
         )
     )
-    return Signer(issuer, key, profile, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+    return profile, parsed
+
+
+def _faults(issuer: Issuer, parsed: x509.Certificate, where: str, *, is_issuer_itself: bool) -> list[str]:
+    """Everything that keeps a certificate from signing for the issuer."""
+    faults: list[str] = []
+    try:
+        signs = parsed.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except x509.ExtensionNotFound:
+        signs = True
+    if not signs and is_issuer_itself and not issuer.policy.baseline:
+        _log.warning("ca_without_digital_signature_signs_answers", issuer=issuer.id)
+    elif not signs:
+        rule = "BR 7.1.2.10.7" if is_issuer_itself else "RFC 5280 §4.2.1.3, BR 7.1.2.8"
+        faults.append(f"{where}: its keyUsage has no digitalSignature, so it may not sign answers ({rule})")
+    if is_issuer_itself:
+        return faults
+    try:
+        parsed.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
+    except (ValueError, TypeError, InvalidSignature):
+        faults.append(f"{where}: it wasn't issued directly by {issuer.id}; a delegate must be (RFC 6960 §4.2.2.2)")
+    try:
+        usages = list(parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        usages = []
+    if usages != [ExtendedKeyUsageOID.OCSP_SIGNING]:
+        faults.append(f"{where}: its extendedKeyUsage must be OCSPSigning and nothing else")
+    try:
+        if parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            faults.append(f"{where}: it is a CA certificate; a CA must not be a delegated responder")
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        parsed.extensions.get_extension_for_class(x509.OCSPNoCheck)
+    except x509.ExtensionNotFound:
+        if issuer.policy.baseline:
+            faults.append(f"{where}: it has no id-pkix-ocsp-nocheck, which the Baseline Requirements want (7.1.2.8)")
+        else:
+            _log.warning("responder_certificate_without_nocheck", issuer=issuer.id, serial=hex(parsed.serial_number))
+    return faults
 
 
 _RSA_PSS = bytes.fromhex(
@@ -219,11 +316,9 @@ _RSA_PSS = bytes.fromhex(
 """RSASSA-PSS with SHA-256, byte for byte as BR 7.1.3.2.1 has it."""
 
 
-def _signature_algorithm(issuer: Issuer, key: PrivateKey) -> bytes:
-    """What `key` signs with for this issuer: its own algorithm, or PSS where that was chosen and the key is RSA."""
-    if issuer.policy.rsa_pss and _RSA_PSS in key.signature_algorithms:
-        return _RSA_PSS
-    return key.signature_algorithm
+def _signature_algorithm(issuer: Issuer, algorithms: Sequence[bytes]) -> bytes:
+    """Which of a key's algorithms signs for this issuer: its own, or PSS where that was chosen and the key is RSA."""
+    return _RSA_PSS if issuer.policy.rsa_pss and _RSA_PSS in algorithms else algorithms[0]
 
 
 class Signers:
@@ -262,10 +357,6 @@ class Signers:
             if signer.not_before <= now < signer.not_after
         ]
 
-    def has(self, issuer: Issuer) -> bool:
-        """Whether there is any signer for this issuer."""
-        return issuer.id in self._by_issuer
-
     def __iter__(self) -> Iterator[Signer]:
         return (signer for signers in self._by_issuer.values() for signer in signers)
 
@@ -299,9 +390,9 @@ class NativeSigner:
         """See `RecordSigner.sign`."""
         if not statuses:
             return []
-        issuer = statuses[0].certificate.issuer
         now = self._clock.now()
-        signer = self._signers.for_issuer(issuer, now)
+        signer = self._signers.for_issuer(statuses[0].certificate.issuer, now)
+        issuer = signer.issuer  # as it was when the signer's profile was made: policy and profile go together
         rows: list[tuple[bytes, int, int, int, int, int, int, int, int, bytes]] = []
         unsayable: dict[int, Records] = {}
         for index, status in enumerate(statuses):
@@ -364,6 +455,7 @@ class NativeSigner:
         """See `ResponseSigner.sign_response`."""
         now = self._clock.now()
         signer = self._signers.for_issuer(issuer, now, signature_algorithm)
+        issuer = signer.issuer  # policy and profile go together
         # One response, one set of times: the earliest of what was read. A serial we never saw is unknown as of now.
         as_of = min((status.version.as_of for _, _, status in answers if status is not None), default=now)
         times = self._times(signer, as_of, now)
@@ -471,6 +563,21 @@ class NativeRecordVerifier:
         return key
 
 
+class NativeCASigner:
+    """A CA's key from a `KeyRing`; implements `CASigner`."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+
+    def algorithm_for(self, issuer: Issuer) -> bytes:
+        """See `CASigner.algorithm_for`."""
+        return _signature_algorithm(issuer, self._key.signature_algorithms)
+
+    def sign(self, message: bytes, signature_algorithm: bytes, /) -> bytes:
+        """See `CASigner.sign`."""
+        return self._key.sign(message, signature_algorithm)
+
+
 class NativeCRLSigner:
     """Signs CRLs with CA keys from a `KeyRing`; implements `CRLSigner`."""
 
@@ -508,7 +615,7 @@ class NativeCRLSigner:
                 epoch_seconds(this_update),
                 epoch_seconds(next_update),
                 b"",
-                _signature_algorithm(issuer, key),
+                _signature_algorithm(issuer, key.signature_algorithms),
             )
         except ValueError as error:
             raise SigningFailed(f"CRL of issuer {issuer.id}: {error}") from error

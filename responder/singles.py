@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from responder.der import IA5_STRING, OCTET_STRING, SEQUENCE, der_value, extension, generalized_time
 from responder.pki import (
     CertificateStatus,
     CertStatus,
@@ -15,11 +16,6 @@ from responder.pki import (
     UnknownSerial,
     epoch_seconds,
 )
-
-_GENERALIZED_TIME = 0x18
-_IA5_STRING = 0x16
-_OCTET_STRING = 0x04
-_SEQUENCE = 0x30
 
 _OCSP_ARC = bytes.fromhex("06092b06010505073001")
 _CRL_REFERENCE = _OCSP_ARC + b"\x03"
@@ -82,43 +78,25 @@ def response_extensions(policy: IssuerPolicy) -> bytes:
 
     Source: RFC 6960 §4.4.8 (6960-04): NULL, not critical, among the response's own extensions.
     """
-    return _extension(_EXTENDED_REVOKE, b"\x05\x00") if policy.unknown_serial is UnknownSerial.revoked else b""
+    return extension(_EXTENDED_REVOKE, b"\x05\x00") if policy.unknown_serial is UnknownSerial.revoked else b""
 
 
 def _extensions(issuer: Issuer, status: CertificateStatus, info: RevokedInfo | None, produced_at: datetime) -> bytes:
     policy = issuer.policy
     made = b""
     if info is not None and info.invalidity_date is not None:
-        made += _extension(_INVALIDITY_DATE, _generalized_time(info.invalidity_date))
+        made += extension(_INVALIDITY_DATE, generalized_time(info.invalidity_date))
     if info is not None and policy.crl_url is not None:
         # The URL alone: which CRL has the entry isn't ours to say here.
-        url = der_value(0xA0, der_value(_IA5_STRING, policy.crl_url.encode("ascii")))
-        made += _extension(_CRL_REFERENCE, der_value(_SEQUENCE, url))
+        url = der_value(0xA0, der_value(IA5_STRING, policy.crl_url.encode("ascii")))
+        made += extension(_CRL_REFERENCE, der_value(SEQUENCE, url))
     if policy.archive:
         since = issuer.not_before if policy.archive_retention is None else produced_at - policy.archive_retention
-        made += _extension(_ARCHIVE_CUTOFF, _generalized_time(since))
+        made += extension(_ARCHIVE_CUTOFF, generalized_time(since))
     if policy.cert_hash and status.certificate_sha256 is not None:
-        digest = der_value(_OCTET_STRING, status.certificate_sha256)
-        made += _extension(_CERT_HASH, der_value(_SEQUENCE, _SHA256_IDENTIFIER + digest))
+        digest = der_value(OCTET_STRING, status.certificate_sha256)
+        made += extension(_CERT_HASH, der_value(SEQUENCE, _SHA256_IDENTIFIER + digest))
     return made
-
-
-def _extension(oid: bytes, value: bytes) -> bytes:
-    """A non-critical Extension."""
-    return der_value(_SEQUENCE, oid + der_value(_OCTET_STRING, value))
-
-
-def _generalized_time(moment: datetime) -> bytes:
-    return der_value(_GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").rjust(15, "0").encode())
-
-
-def der_value(tag: int, content: bytes) -> bytes:
-    """One DER value (X.690 §8.1)."""
-    size = len(content)
-    if size < 0x80:
-        return bytes([tag, size]) + content
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(octets)]) + octets + content
 
 
 def revocation_fields(info: RevokedInfo | None) -> tuple[int, int]:

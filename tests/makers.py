@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from responder._native import PrivateKey, load_private_key
 from responder.pki import Issuer, IssuerPolicy, make_issuer
-from responder.signing import Signer, make_signer
+from responder.signing import NativeCASigner, Signer, make_signer
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -169,6 +169,10 @@ def make_test_issuer(issuer_id: str, ca: CA, **policy: Any) -> Issuer:
 
 def ca_of(issuer: Issuer) -> CA:
     return _cas[issuer.tag]
+
+
+def ca_signer(key: Key) -> NativeCASigner:
+    return NativeCASigner(native(key))
 
 
 def make_test_signer(issuer: Issuer, kind: str) -> Signer:

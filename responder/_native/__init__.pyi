@@ -106,6 +106,9 @@ def load_private_key(pkcs8: bytes, /) -> PrivateKey:
 class PublicKey:
     """One public key, owned by libcrypto. Made by `load_public_key`; safe to use from many threads."""
 
+    @property
+    def signature_algorithms(self) -> tuple[bytes, ...]:
+        """What its private half signs with, as `PrivateKey.signature_algorithms`; empty where it isn't one of ours."""
     def verify(self, signature_algorithm: bytes, message: bytes, signature: bytes, /) -> None:
         """Check a signature of one of our algorithms. Releases the GIL.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import getpass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from responder.app import Stores, ca_key_directory, open_stores
 from responder.cli.config import ConfigOption
@@ -20,8 +19,12 @@ from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
 from responder.imports.crl import PublishedElsewhere, read_crl
-from responder.pki import Issuer, make_issuer
-from responder.signing import KeyRing, PrivateKey, make_signer
+from responder.keyfiles import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
+from responder.pki import Issuer, make_issuer, parse_certificate
+from responder.signing import KeyRing, make_profile, make_signer, require_usable
+from responder.storage.issuers import PolicyChange
+
+AlgorithmOption = Annotated[str, typer.Option(help=f"Of a responder key that is made here: {', '.join(KINDS)}.")]
 
 app = typer.Typer(help="The CAs to answer for, and what is decided for each.", no_args_is_help=True)
 
@@ -49,6 +52,7 @@ def add(
     no_crl: Annotated[
         bool, typer.Option("--no-crl", help="The CA has published no CRL yet: begin at once, with number 1.")
     ] = False,
+    algorithm: AlgorithmOption = DEFAULT_KIND,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
@@ -73,6 +77,7 @@ def add(
             responder_key,
             responder_certificate,
             ca_key,
+            algorithm=algorithm,
             before=before,
             start_crls=no_crl or crl is not None,
         )
@@ -94,6 +99,7 @@ async def _add(
     responder_certificate: Path | None,
     ca_key: Path | None,
     *,
+    algorithm: str,
     before: PublishedElsewhere,
     start_crls: bool,
 ) -> dict[str, object]:
@@ -109,18 +115,19 @@ async def _add(
                 installed.append(install_key(responder_key, config.keys.directory, f"{issuer.id}.pem"))
                 delegate = read_certificate(responder_certificate)
             else:
-                path, spki = new_key(config.keys.directory, f"{issuer.id}.pem")
+                path, spki = make_key_file(config.keys.directory, f"{issuer.id}.pem", algorithm)
                 installed.append(path)
-                issuing = KeyRing(ca_key_directory(config)).certificate_issuing_key(issuer.public_key)
+                issuing = KeyRing(ca_key_directory(config)).ca_signer(issuer.public_key)
                 assert issuing is not None  # installed above
                 delegate = issue_responder_certificate(issuer, issuing, spki, now=SystemClock().now())
-            key = require_key(
-                installed[-1], public_key_of(delegate), responder_key or installed[-1], f"{responder_certificate}"
-            )
-            make_signer(issuer, delegate, key)
+            public_key = parse_certificate(delegate)[3]
+            key = require_key(installed[-1], public_key, responder_key or installed[-1], f"{responder_certificate}")
+            signer = make_signer(issuer, delegate, key)
+            require_usable(delegate, issuer, SystemClock().now())
             await stores.issuer_store.add(
                 issuer,
                 responder_certificate=delegate,
+                profile=signer.profile,
                 issued=before.entries,
                 last_crl_number=before.crl_number,
                 start_crls=start_crls,
@@ -192,7 +199,10 @@ def set_policy(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Decide something for one CA; every process takes it up at once."""
+    """Decide something for one CA; every process takes it up at once, its policy and its signers together.
+
+    What changes the text of answers has everything signed again; answers made before stay valid until then.
+    """
     loaded = load_config(config)
     changes: dict[str, str] = {}
     for setting in settings:
@@ -201,12 +211,18 @@ def set_policy(
             raise ConfigError(f"{setting!r} isn't NAME=VALUE, as in nonce=ignore")
         changes[name] = value
 
-    async def change() -> None:
+    async def change() -> PolicyChange:
         async with open_stores(loaded, name="cli") as stores:
-            await stores.issuer_store.set_policy(issuer_id, changes)
+            return await stores.issuer_store.set_policy(
+                issuer_id, changes, profile_of=make_profile, actor=f"cli:{getpass.getuser()}"
+            )
 
-    run(change())
-    print_result({"id": issuer_id, **changes}, f"issuer {issuer_id}: {', '.join(settings)}", json=json)
+    done = run(change())
+    text = f"issuer {issuer_id}: {', '.join(settings)}"
+    if done.signs_again:
+        text += f"\neverything is signed again now, {done.signatures:,} signatures; until then older answers stay valid"
+    document = {"id": issuer_id, **changes, "signs_again": done.signs_again, "signatures": done.signatures}
+    print_result(document, text, json=json)
 
 
 def issuer_subject(issuer: Issuer) -> str:
@@ -233,64 +249,3 @@ def read_certificate(path: Path) -> bytes:
     except ValueError as error:
         raise ConfigError(f"{path}: not a certificate in PEM or DER: {error}") from error
     return parsed.public_bytes(serialization.Encoding.DER)
-
-
-def public_key_of(certificate: bytes) -> bytes:
-    """The DER SubjectPublicKeyInfo of a DER certificate."""
-    return (
-        x509.load_der_x509_certificate(certificate)
-        .public_key()
-        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-
-
-def install_key(source: Path, directory: Path, name: str) -> Path:
-    """Copy a private key into its folder, mode 0600; nothing is overwritten.
-
-    Raises:
-        ConfigError: unreadable, or a file of this name is there.
-    """
-    target = directory / name
-    directory.mkdir(mode=0o700, exist_ok=True)
-    try:
-        target.touch(mode=0o600, exist_ok=False)
-        shutil.copyfile(source, target)
-    except FileExistsError as error:
-        raise ConfigError(f"{target}: there is a key of this name already; move it away if it isn't in use") from error
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        raise ConfigError(f"{source}: the key can't be copied to {target}: {error.strerror}") from error
-    return target
-
-
-def require_key(path: Path, public_key: bytes, source: Path, certificate: str) -> PrivateKey:
-    """The installed key, when it is one we can sign with, and the certificate's.
-
-    Raises:
-        ConfigError: what is wrong with it; named by where it was copied from.
-    """
-    ring = KeyRing(path.parent)
-    faults = [fault.replace(str(path), str(source)) for fault in ring.faults if fault.startswith(f"{path}:")]
-    if faults:
-        raise ConfigError(*faults)
-    key = ring.get(public_key)
-    if key is None:
-        raise ConfigError(
-            f"{source}: it isn't the key of {certificate}; give the key and the certificate that belong together"
-        )
-    return key
-
-
-def new_key(directory: Path, name: str) -> tuple[Path, bytes]:
-    """Make a P-256 key for a delegated responder; its file, and its DER SubjectPublicKeyInfo."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    target = directory / name
-    try:
-        target.touch(mode=0o600, exist_ok=False)
-    except FileExistsError as error:
-        raise ConfigError(f"{target}: there is a key of this name already; move it away if it isn't in use") from error
-    target.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return target, spki

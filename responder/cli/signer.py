@@ -14,16 +14,17 @@ from cryptography import x509
 
 from responder.app import Stores, ca_key_directory, open_stores
 from responder.cli.config import ConfigOption
-from responder.cli.issuer import install_key, new_key, public_key_of, read_certificate, require_key
+from responder.cli.issuer import AlgorithmOption, read_certificate
 from responder.cli.options import known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
+from responder.keyfiles import DEFAULT_KIND, install_key, make_key_file, require_key
 from responder.ocsp.presign import PARTITIONS
-from responder.pki import ResponderCertificate
-from responder.signing import KeyRing, make_signer
+from responder.pki import ResponderCertificate, parse_certificate
+from responder.signing import KeyRing, make_signer, require_usable
 from responder.storage.issuers import RetiredSigner
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
@@ -70,6 +71,7 @@ def add(
     issuer_id: IssuerOption,
     key: Annotated[Path | None, typer.Option(help="The responder's private key (PEM, mode 0600).")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Its certificate, issued by the CA.")] = None,
+    algorithm: AlgorithmOption = DEFAULT_KIND,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
@@ -78,13 +80,13 @@ def add(
     loaded = load_config(config)
     if (key is None) != (certificate is None):
         raise ConfigError("--key and --certificate go together; one of them is missing")
-    serial = run(_add(loaded, issuer_id, key, certificate))
+    serial = run(_add(loaded, issuer_id, key, certificate, algorithm))
     print_result(
         {"issuer": issuer_id, "serial": hex(serial)}, f"issuer {issuer_id}: signer {serial:#x} added", json=json
     )
 
 
-async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Path | None) -> int:
+async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Path | None, algorithm: str) -> int:
     async with open_stores(config, name="cli") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
         issuer = known_issuer(stores.issuers, issuer_id)
@@ -96,17 +98,19 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
                 delegate = read_certificate(certificate)
                 installed = install_key(key, config.keys.directory, name)
             else:
-                issuing = KeyRing(ca_key_directory(config)).certificate_issuing_key(issuer.public_key)
+                issuing = KeyRing(ca_key_directory(config)).ca_signer(issuer.public_key)
                 if issuing is None:
                     raise ConfigError(
                         f"the key of issuer {issuer.id} isn't on this host, so no certificate can be issued here; "
                         "give --key and --certificate"
                     )
-                installed, spki = new_key(config.keys.directory, name)
+                installed, spki = make_key_file(config.keys.directory, name, algorithm)
                 delegate = issue_responder_certificate(issuer, issuing, spki, now=now)
-            made = require_key(installed, public_key_of(delegate), key or installed, f"{certificate or installed}")
-            make_signer(issuer, delegate, made)
-            await stores.issuer_store.add_responder_certificate(issuer.id, delegate)
+            public_key = parse_certificate(delegate)[3]
+            made = require_key(installed, public_key, key or installed, f"{certificate or installed}")
+            signer = make_signer(issuer, delegate, made)
+            require_usable(delegate, issuer, now)
+            await stores.issuer_store.add_responder_certificate(issuer.id, delegate, profile=signer.profile)
         except StatusUnavailable:
             raise  # the row may be there although its confirmation was lost: the key stays
         except BaseException:

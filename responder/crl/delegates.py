@@ -2,109 +2,131 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-from responder import log
+from responder import der, log
 from responder.errors import ConfigError
-from responder.interfaces import Clock, ResponderCertificateStore
-from responder.pki import Issuer, IssuerPolicy, Issuers, ResponderCertificate
+from responder.interfaces import CASigner, Clock, ResponderCertificateStore
+from responder.pki import Issuer, IssuerPolicy, Issuers, ResponderCertificate, SigningProfile, encode_serial
+from responder.troubles import Troubles
 
 _log = log.get("delegates")
 
 LIFETIME = timedelta(days=30)
 """Delegates are short-lived, since nocheck means that they can't be revoked (6960-09)."""
 
+_COUNTRY, _ORGANIZATION = bytes.fromhex("0603550406"), bytes.fromhex("060355040a")
+_COMMON_NAME = bytes.fromhex("0603550403")
+_SUBJECT_KEY_IDENTIFIER = bytes.fromhex("0603551d0e")
+_KEY_USAGE = bytes.fromhex("0603551d0f")
+_BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
+_AUTHORITY_KEY_IDENTIFIER = bytes.fromhex("0603551d23")
+_EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
+_OCSP_SIGNING = bytes.fromhex("06082b06010505070309")
+_NOCHECK = bytes.fromhex("06092b0601050507300105")
+
 
 def is_renewal_due(not_after: datetime, policy: IssuerPolicy, now: datetime) -> bool:
-    """Less than validity + 2 days is left (design §7): answers made now would soon be cut short."""
-    return not_after - now < policy.validity + timedelta(days=2)
+    """Less than `delegate_renewal` is left, by default validity + 2 days (design §7): answers made now would soon be
+    cut short."""
+    before = policy.delegate_renewal or policy.validity + timedelta(days=2)
+    return not_after - now < before
 
 
 def issue_responder_certificate(
     issuer: Issuer,
-    ca_key: CertificateIssuerPrivateKeyTypes,
+    ca_key: CASigner,
     public_key: bytes,
     *,
     now: datetime,
-    lifetime: timedelta = LIFETIME,
+    lifetime: timedelta | None = None,
 ) -> bytes:
-    """A DER delegated responder certificate for this key (DER SubjectPublicKeyInfo).
+    """A DER delegated responder certificate for this key (DER SubjectPublicKeyInfo), whatever its algorithm.
 
-    Source: BR 7.1.2.8 (BR-08): EKU OCSPSigning only, nocheck, critical keyUsage digitalSignature, AKI, SKI, no SAN,
-    no CDP, no AIA, no basicConstraints.
+    Names and keys are copied octet by octet. Without `lifetime` it is the issuer's `delegate_lifetime`.
+
+    Raises:
+        ConfigError: the key isn't a SubjectPublicKeyInfo.
+        SigningFailed: libcrypto refused.
+
+    Source: BR 7.1.2.8 (BR-08): EKU OCSPSigning only, nocheck, critical keyUsage digitalSignature, AKI, SKI, no SAN, no
+    CDP, no AIA; critical basicConstraints with cA FALSE, which BR 7.1.2.8.4 allows and C2PA requires.
     """
-    ca = x509.load_der_x509_certificate(issuer.certificate)
-    key = serialization.load_der_public_key(public_key)
-    if not isinstance(key, _CERTIFIED):
-        raise ConfigError(f"a responder key of type {type(key).__name__} can't be certified; use ECDSA, RSA or EdDSA")
-    organization = [
-        attribute for attribute in ca.subject if attribute.oid in {NameOID.COUNTRY_NAME, NameOID.ORGANIZATION_NAME}
-    ]
-    subject = x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, f"OCSP responder {issuer.id}"[:64])])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(ca.subject)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(min(now + lifetime, issuer.not_after))
-        .add_extension(x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(x509.KeyUsage(True, False, False, False, False, False, False, False, False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
-        .add_extension(x509.OCSPNoCheck(), critical=False)
-        .sign(ca_key, _hash_for(ca_key), rsa_padding=_padding_for(issuer, ca_key))
+    try:
+        (_, _, _), (_, key_bits, _) = der.values(der.contents(public_key))
+    except ValueError as error:
+        raise ConfigError(f"a responder key that isn't a SubjectPublicKeyInfo can't be certified: {error}") from error
+    algorithm = ca_key.algorithm_for(issuer)
+    not_before = now - timedelta(minutes=5)
+    not_after = min(now + (lifetime or issuer.policy.delegate_lifetime), issuer.not_after)
+    key_identifier = hashlib.sha1(key_bits[1:], usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2, method 1
+    extensions = der.sequence(
+        der.extension(_AUTHORITY_KEY_IDENTIFIER, der.sequence(der.der_value(0x80, issuer.key_identifier))),
+        der.extension(_SUBJECT_KEY_IDENTIFIER, der.der_value(der.OCTET_STRING, key_identifier)),
+        der.extension(_BASIC_CONSTRAINTS, der.sequence(), critical=True),
+        der.extension(_KEY_USAGE, b"\x03\x02\x07\x80", critical=True),  # digitalSignature
+        der.extension(_EXTENDED_KEY_USAGE, der.sequence(_OCSP_SIGNING)),
+        der.extension(_NOCHECK, b"\x05\x00"),
     )
-    return certificate.public_bytes(serialization.Encoding.DER)
+    tbs = der.sequence(
+        b"\xa0\x03\x02\x01\x02",  # v3
+        der.der_value(der.INTEGER, encode_serial(secrets.randbits(158) | 1 << 158)),
+        algorithm,
+        issuer.name,
+        der.sequence(der.time(not_before), der.time(not_after)),
+        _subject(issuer),
+        public_key,
+        der.der_value(0xA3, extensions),
+    )
+    signature = ca_key.sign(tbs, algorithm)
+    return der.sequence(tbs, algorithm, der.der_value(der.BIT_STRING, b"\x00" + signature))
 
 
-_CERTIFIED = (
-    ec.EllipticCurvePublicKey,
-    rsa.RSAPublicKey,
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-)
+def _subject(issuer: Issuer) -> bytes:
+    """The CA's country and organization as they stand in its name, and a common name of our own."""
+    kept = [
+        relative
+        for _, attributes, relative in der.values(der.contents(issuer.name))
+        if any(attribute.startswith((_COUNTRY, _ORGANIZATION)) for _, attribute, _ in der.values(attributes))
+    ]
+    name = der.der_value(der.UTF8_STRING, f"OCSP responder {issuer.id}"[:64].encode())
+    return der.sequence(*kept, der.der_value(der.SET, der.sequence(_COMMON_NAME, name)))
 
 
-def _hash_for(ca_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
-    """What the CA's key signs certificates with, as BR 7.1.3.2 has it; None where the algorithm hashes for itself."""
-    if isinstance(ca_key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
-        return None
-    if isinstance(ca_key, ec.EllipticCurvePrivateKey) and ca_key.curve.key_size > 256:
-        return hashes.SHA384() if ca_key.curve.key_size == 384 else hashes.SHA512()
-    return hashes.SHA256()
-
-
-def _padding_for(issuer: Issuer, ca_key: CertificateIssuerPrivateKeyTypes) -> padding.PSS | None:
-    if issuer.policy.rsa_pss and isinstance(ca_key, rsa.RSAPrivateKey):
-        return padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
-    return None
-
-
-CAKeys = Callable[[bytes], CertificateIssuerPrivateKeyTypes | None]
+CAKeys = Callable[[bytes], CASigner | None]
 """Finds a CA's key by its public half (DER SubjectPublicKeyInfo)."""
+
+NewKeys = Callable[[Issuer, bytes], bytes | None]
+"""Makes a key to follow one (DER SubjectPublicKeyInfo) where that one is kept; None where it is kept elsewhere."""
+
+Profiles = Callable[[Issuer, bytes], SigningProfile]
+"""The profile of a responder certificate (DER)."""
 
 
 async def renew_responder_certificates(
-    store: ResponderCertificateStore, *, issuers: Issuers, ca_key: CAKeys, clock: Clock
+    store: ResponderCertificateStore,
+    *,
+    issuers: Issuers,
+    ca_key: CAKeys,
+    clock: Clock,
+    new_key: NewKeys = lambda issuer, public_key: None,
+    profile_of: Profiles | None = None,
+    troubles: Troubles | None = None,
 ) -> int:
-    """Issue a new certificate for each responder key whose newest one ends soon; how many.
+    """Issue a new certificate for each responder key whose newest ends soon, or for a new key where the old one is at
+    hand; how many. What fails for one issuer is tried again later.
 
     Left alone: a CA that signs itself, a certificate that ends with its CA, and issuers whose CA key isn't here.
     """
     now = clock.now()
+    troubles = troubles or Troubles("delegate")
     newest: dict[tuple[str, bytes], ResponderCertificate] = {}
     for row in await store.responder_certificates():
         held = newest.get((row.issuer_id, row.public_key))
-        if held is None or held.not_after < row.not_after:
+        if not row.is_followed and (held is None or held.not_after < row.not_after):
             newest[row.issuer_id, row.public_key] = row
     renewed = 0
     for row in newest.values():
@@ -114,17 +136,19 @@ async def renew_responder_certificates(
             or row.certificate == issuer.certificate
             or row.not_after >= issuer.not_after
             or not is_renewal_due(row.not_after, issuer.policy, now)
+            or not troubles.may_try(issuer.id)
         ):
             continue
         key = ca_key(issuer.public_key)
         if key is None:
             continue
-        certificate = issue_responder_certificate(issuer, key, row.public_key, now=now)
-        try:
-            await store.add_responder_certificate(issuer.id, certificate)
-        except ConfigError as error:  # its key was retired since the list was read
-            _log.warning("responder_certificate_not_renewed", issuer=issuer.id, error=str(error))
-            continue
-        _log.info("responder_certificate_renewed", issuer=issuer.id)
-        renewed += 1
+        with troubles.guarding(issuer.id):
+            following = new_key(issuer, row.public_key)
+            public_key = following or row.public_key
+            certificate = issue_responder_certificate(issuer, key, public_key, now=now)
+            profile = None if profile_of is None else profile_of(issuer, certificate)
+            follows = None if following is None else row.public_key
+            await store.add_responder_certificate(issuer.id, certificate, profile=profile, follows=follows)
+            _log.info("responder_certificate_renewed", issuer=issuer.id, new_key=following is not None)
+            renewed += 1
     return renewed

@@ -18,6 +18,7 @@ from responder.app import Stores
 from responder.crl.delegates import issue_responder_certificate
 from responder.interfaces import IssuedCertificate
 from responder.pki import CRLReason, Issuer, IssuerPolicy, RevokedInfo, make_issuer
+from responder.signing import KeyRing, make_profile
 
 Progress = Callable[[int], None]
 CAKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -93,9 +94,10 @@ async def _make_issuer(
     spki = responder_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    await stores.issuer_store.add_responder_certificate(
-        issuer_id, issue_responder_certificate(issuer, ca_key, spki, now=now)
-    )
+    ca_signer = KeyRing(layout.keys / "ca").ca_signer(issuer.public_key)
+    assert ca_signer is not None  # written above
+    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=now)
+    await stores.issuer_store.add_responder_certificate(issuer_id, delegate, profile=make_profile(issuer, delegate))
 
     # One subscriber key for all: what is asked about is the serial number.
     public_key = ec.generate_private_key(ec.SECP256R1()).public_key()

@@ -123,6 +123,12 @@ def _covers(version: StatusVersion, cert_status: int, status: CertificateStatus)
     return is_as_late and cert_status == status.cert_status
 
 
+_FORBIDDEN_BY_BASELINE = {
+    CRLReason.certificateHold: "4.9.13: no suspension",
+    CRLReason.cACompromise: "7.2.2: not for subscriber certificates",
+}
+
+
 def decide(request: RevocationRequest, now: datetime) -> Callable[[CertificateStatus], StatusChange | None]:
     """The rule what may become of a status; called with the row locked.
 
@@ -140,6 +146,13 @@ def decide(request: RevocationRequest, now: datetime) -> Callable[[CertificateSt
 
     def change(status: CertificateStatus) -> StatusChange | None:
         current = status.revoked_info
+        if status.certificate.issuer.policy.baseline and request.reason in _FORBIDDEN_BY_BASELINE:
+            raise RevocationRefused(
+                422,
+                f"{request.reason.name} isn't possible here",
+                f"issuer {status.certificate.issuer.id} obeys the Baseline Requirements, which forbid "
+                f"{request.reason.name} ({_FORBIDDEN_BY_BASELINE[request.reason]}); revoke for another reason",
+            )
         if request.reason is CRLReason.removeFromCRL:
             return _release(status)
         # unspecified is the same as no reason (RFC 5280 §5.3.1).

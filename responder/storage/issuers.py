@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
@@ -20,9 +19,10 @@ from responder.pki import (
     encode_serial,
     load_profile,
     make_issuer,
+    parse_certificate,
 )
 from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
-from responder.storage.postgres import Connection, acquired
+from responder.storage.postgres import Connection, Row, acquired
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class RetiredSigner:
     others: int
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """The issuer as it is now; whether everything is due to be signed again, and how many signatures that takes."""
+
+    issuer: Issuer
+    signs_again: bool
+    signatures: int
+
+
 class PostgresIssuers:
     """What the operator decides, in Postgres."""
 
@@ -45,13 +54,14 @@ class PostgresIssuers:
         """All issuers with their policies."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch("SELECT * FROM issuers ORDER BY id")
-        return [make_issuer(row["id"], row["certificate"], policy_from(row)) for row in rows]
+        return [issuer_from(row) for row in rows]
 
     async def add(
         self,
         issuer: Issuer,
         *,
         responder_certificate: bytes | None = None,
+        profile: SigningProfile | None = None,
         issued: Sequence[IssuedCertificate] = (),
         last_crl_number: int = 0,
         start_crls: bool = True,
@@ -60,6 +70,7 @@ class PostgresIssuers:
         certificates, in one transaction.
 
         Args:
+            profile: what the responder certificate signs with; known, then, before its first answer.
             last_crl_number: of the CRLs that were published elsewhere; ours go on after it (5280-05).
             start_crls: whether the first CRL may be published at once, or only after the first import.
 
@@ -88,7 +99,7 @@ class PostgresIssuers:
                         policy.refresh,
                     )
                     if responder_certificate is not None:
-                        await _add_responder_certificate(connection, issuer.id, responder_certificate)
+                        await _add_responder_certificate(connection, issuer.id, responder_certificate, profile)
                     await connection.execute(
                         "INSERT INTO crl_numbers (issuer_id, scope, last) VALUES ($1, 'full', $2)",
                         issuer.id,
@@ -113,44 +124,94 @@ class PostgresIssuers:
         async with acquired(self._pool) as connection:
             await connection.execute("DELETE FROM issuers WHERE id = $1", issuer_id)
 
-    async def set_policy(self, issuer_id: str, changes: Mapping[str, str]) -> None:
-        """Change what is decided for an issuer; all of it or nothing.
+    async def set_policy(
+        self,
+        issuer_id: str,
+        changes: Mapping[str, str],
+        *,
+        profile_of: Callable[[Issuer, bytes], SigningProfile] | None = None,
+        actor: str = "set_policy",
+    ) -> PolicyChange:
+        """Change what is decided for an issuer; all of it or nothing. The profiles that its responder certificates sign
+        with from then on become known in the same transaction, so that policy and profiles take effect together.
+
+        Args:
+            profile_of: the profile of a responder certificate (DER) under the new policy; raises ConfigError where it
+                can't sign under it.
 
         Raises:
-            ConfigError: every name or value that can't be, with what it may be.
+            ConfigError: every name or value that can't be, with what it may be; or a responder certificate that the
+                new policy doesn't allow.
         """
         values = read_changes(changes)
-        async with acquired(self._pool) as connection:
+        async with acquired(self._pool) as connection, connection.transaction():
+            await _lock(connection, issuer_id)
             assignments = ", ".join(f"{name} = ${index}" for index, name in enumerate(values, start=2))
+            due_before = await _due(connection, issuer_id)
             try:
-                updated = await connection.execute(
-                    f"UPDATE issuers SET {assignments} WHERE id = $1",
+                row = await connection.fetchrow(
+                    f"UPDATE issuers SET {assignments} WHERE id = $1 RETURNING *",
                     issuer_id,
                     *values.values(),
                 )
             except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
                 raise ConfigError(f"issuer {issuer_id}: {what_they_may_be(changes)}") from error
-            if updated == "UPDATE 0":
+            if row is None:
                 raise ConfigError(f"{issuer_id}: there is no such issuer; certstatus issuer list shows them")
+            issuer = issuer_from(row)
+            if profile_of is not None:
+                for held in await connection.fetch(
+                    "SELECT certificate, public_key FROM responder_certificates "
+                    "WHERE issuer_id = $1 AND retired_at IS NULL AND not_after > now()",
+                    issuer_id,
+                ):
+                    profile = profile_of(issuer, held["certificate"])
+                    await _add_profile(connection, issuer_id, profile, held["public_key"])
+            is_due = await _due(connection, issuer_id) != due_before
+            certificates = await connection.fetchval(
+                "SELECT count(*) FROM certificates WHERE issuer_id = $1 AND (not_after IS NULL OR not_after > now())",
+                issuer_id,
+            )
+            await connection.execute(
+                "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, 'set-policy', $2, $3)",
+                actor[:200],
+                issuer_id,
+                dict(changes),
+            )
+        return PolicyChange(issuer, signs_again=is_due, signatures=certificates * len(issuer.policy.variants))
 
     async def responder_certificates(self, *, retired: bool = False) -> list[ResponderCertificate]:
         """Those in use, of all issuers; with `retired` the others too."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch(
-                "SELECT issuer_id, certificate, public_key, not_before, not_after, retired_at "
+                "SELECT issuer_id, certificate, public_key, not_before, not_after, retired_at, is_followed "
                 "FROM responder_certificates WHERE $1 OR retired_at IS NULL ORDER BY issuer_id, not_after",
                 retired,
             )
         return [ResponderCertificate(**dict(row)) for row in rows]
 
-    async def add_responder_certificate(self, issuer_id: str, certificate: bytes) -> None:
-        """Let this certificate (DER) sign for the issuer; again is harmless.
+    async def add_responder_certificate(
+        self,
+        issuer_id: str,
+        certificate: bytes,
+        *,
+        profile: SigningProfile | None = None,
+        follows: bytes | None = None,
+    ) -> None:
+        """Let this certificate (DER) sign for the issuer, under this profile; again is harmless. The key that its key
+        `follows` (DER SubjectPublicKeyInfo) isn't certified again.
 
         Raises:
             ConfigError: its key was retired.
         """
         async with acquired(self._pool) as connection, connection.transaction():
-            await _add_responder_certificate(connection, issuer_id, certificate)
+            await _add_responder_certificate(connection, issuer_id, certificate, profile)
+            if follows is not None:
+                await connection.execute(
+                    "UPDATE responder_certificates SET is_followed = true WHERE issuer_id = $1 AND public_key = $2",
+                    issuer_id,
+                    follows,
+                )
 
     async def retire_signer(
         self, issuer: Issuer, public_key: bytes, *, now: bool, even_if_last: bool, actor: str
@@ -222,17 +283,7 @@ class PostgresIssuers:
         it; again is harmless, and neither a retired key nor an earlier generation gets one."""
         async with acquired(self._pool) as connection, connection.transaction():
             await _lock(connection, issuer_id)
-            await connection.execute(
-                "INSERT INTO signing_profiles (id, issuer_id, body) SELECT $1, i.id, $3 FROM issuers i "
-                "WHERE i.id = $2 AND i.generation = $5 AND NOT EXISTS ("
-                "SELECT FROM responder_certificates "
-                "WHERE issuer_id = $2 AND public_key = $4 AND retired_at IS NOT NULL) ON CONFLICT DO NOTHING",
-                profile.id,
-                issuer_id,
-                profile.body,
-                public_key,
-                profile.generation,
-            )
+            await _add_profile(connection, issuer_id, profile, public_key)
 
     async def add_certificates(self, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
         """Register certificates; one that is known already stays as it is. All of them or none."""
@@ -258,6 +309,15 @@ async def _register(connection: Connection, issuer: Issuer, issued: Sequence[Iss
     await connection.execute(f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING")
 
 
+def issuer_from(row: Row) -> Issuer:
+    """The issuer that a row of `issuers` says.
+
+    Raises:
+        ConfigError: its certificate can't be read.
+    """
+    return make_issuer(row["id"], row["certificate"], policy_from(row))
+
+
 def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
     info = certificate.revoked_info
     return (
@@ -271,6 +331,11 @@ def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
         certificate.not_after,
         certificate.certificate_sha256,
     )
+
+
+async def _due(connection: Connection, issuer_id: str) -> object:
+    """When the slices of an issuer are due, to see whether something has changed it."""
+    return await connection.fetchval("SELECT max(due_at) FROM partitions WHERE issuer_id = $1", issuer_id)
 
 
 async def _lock(connection: Connection, issuer_id: str) -> None:
@@ -300,11 +365,11 @@ async def _retire_profiles(connection: Connection, issuer: Issuer, rows: Sequenc
     return len(retired)
 
 
-async def _add_responder_certificate(connection: Connection, issuer_id: str, certificate: bytes) -> None:
+async def _add_responder_certificate(
+    connection: Connection, issuer_id: str, certificate: bytes, profile: SigningProfile | None
+) -> None:
     parsed = x509.load_der_x509_certificate(certificate)
-    public_key = parsed.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public_key = parse_certificate(certificate)[3]
     await _lock(connection, issuer_id)
     if await connection.fetchval(
         "SELECT count(*) FROM responder_certificates "
@@ -324,4 +389,20 @@ async def _add_responder_certificate(connection: Connection, issuer_id: str, cer
         public_key,
         parsed.not_valid_before_utc,
         parsed.not_valid_after_utc,
+    )
+    if profile is not None:
+        await _add_profile(connection, issuer_id, profile, public_key)
+
+
+async def _add_profile(connection: Connection, issuer_id: str, profile: SigningProfile, public_key: bytes) -> None:
+    await connection.execute(
+        "INSERT INTO signing_profiles (id, issuer_id, body) SELECT $1, i.id, $3 FROM issuers i "
+        "WHERE i.id = $2 AND i.generation = $5 AND NOT EXISTS ("
+        "SELECT FROM responder_certificates "
+        "WHERE issuer_id = $2 AND public_key = $4 AND retired_at IS NOT NULL) ON CONFLICT DO NOTHING",
+        profile.id,
+        issuer_id,
+        profile.body,
+        public_key,
+        profile.generation,
     )

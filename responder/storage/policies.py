@@ -121,6 +121,16 @@ SETTINGS: Mapping[str, _Setting] = {
         "60 to 604800, less than crl_validity_seconds", _number, lambda policy: _seconds(policy.crl_interval)
     ),
     "crl_delay_seconds": _Setting("0 to 86400", _number, lambda policy: _seconds(policy.crl_delay)),
+    "delegate_lifetime_seconds": _Setting(
+        "86400 to 315360000 (a day to ten years), more than delegate_renewal_seconds",
+        _number,
+        lambda policy: _seconds(policy.delegate_lifetime),
+    ),
+    "delegate_renewal_seconds": _Setting(
+        "3600 to 315360000, less than delegate_lifetime_seconds, or none: validity_seconds and two days more",
+        _or_none(_number),
+        lambda policy: None if policy.delegate_renewal is None else _seconds(policy.delegate_renewal),
+    ),
 }
 
 
@@ -158,7 +168,7 @@ def columns_of(policy: IssuerPolicy) -> dict[str, object]:
 
 def policy_from(row: Row) -> IssuerPolicy:
     """The policy in a row of `issuers`."""
-    retention = row["archive_retention_seconds"]
+    retention, renewal = row["archive_retention_seconds"], row["delegate_renewal_seconds"]
     return IssuerPolicy(
         nonce=NoncePolicy[row["nonce"]],
         unknown_serial=UnknownSerial[row["unknown_serial"]],
@@ -180,4 +190,6 @@ def policy_from(row: Row) -> IssuerPolicy:
         crl_validity=timedelta(seconds=row["crl_validity_seconds"]),
         crl_interval=timedelta(seconds=row["crl_interval_seconds"]),
         crl_delay=timedelta(seconds=row["crl_delay_seconds"]),
+        delegate_lifetime=timedelta(seconds=row["delegate_lifetime_seconds"]),
+        delegate_renewal=None if renewal is None else timedelta(seconds=renewal),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -173,3 +174,21 @@ async def test_a_refused_revocation_touches_no_store(issuer: Issuer, statuses: M
         await revoker.revoke(Certificate(issuer, 7), RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert refusal.value.http_status == 404
     assert not records.kept
+
+
+@pytest.mark.parametrize("reason", CRLReason)
+@pytest.mark.parametrize("baseline", [True, False])
+def test_the_baseline_requirements_forbid_holds_and_a_cas_reasons(
+    issuer: Issuer, reason: CRLReason, baseline: bool
+) -> None:
+    """BR-05 (4.9.13), BR-06 (7.2.2): refused when it is asked."""
+    if reason is CRLReason.removeFromCRL:
+        return
+    under = replace(issuer, policy=replace(issuer.policy, baseline=baseline))
+    change = decide(RevocationRequest(reason), NOW)
+    if baseline and reason in {CRLReason.certificateHold, CRLReason.cACompromise}:
+        with pytest.raises(RevocationRefused, match="Baseline Requirements") as refused:
+            change(status(Certificate(under, 1), None))
+        assert refused.value.http_status == 422
+    else:
+        assert change(status(Certificate(under, 1), None)) is not None

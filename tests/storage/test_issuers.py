@@ -23,15 +23,16 @@ from responder.pki import (
     ResponderCertificate,
     RevokedInfo,
 )
-from responder.signing import Signer, make_signer
+from responder.signing import Signer, make_profile, make_signer
+from responder.storage.configuration import PostgresConfiguration
 from responder.storage.imports import ImportReport, PostgresImports
-from responder.storage.issuers import PostgresIssuers
+from responder.storage.issuers import PostgresIssuers, issuer_from
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.policies import SETTINGS
 from responder.storage.postgres import connect
 from responder.storage.statuses import PostgresStatuses
 from tests.doubles import FakeClock
-from tests.makers import ca_of, make_ca, make_responder, make_test_issuer, native, new_key
+from tests.makers import ca_of, ca_signer, make_ca, make_responder, make_test_issuer, native, new_key
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
 LATER = THEN + timedelta(days=1)
@@ -127,6 +128,8 @@ EVERY_SETTING = {
     "crl_validity_seconds": "863999",
     "crl_interval_seconds": "60",
     "crl_delay_seconds": "1",
+    "delegate_lifetime_seconds": "864000",
+    "delegate_renewal_seconds": "86400",
 }
 
 
@@ -186,7 +189,7 @@ async def test_a_retired_signer_signs_no_more_and_with_now_its_answers_are_refus
     (delegate,) = signer.profile.certificates
     await issuers.add(issuer, responder_certificate=delegate)
     # A key has one certificate after the other, and each has a profile of its own.
-    renewed = issue_responder_certificate(issuer, ca.key, key, now=datetime.now(UTC))
+    renewed = issue_responder_certificate(issuer, ca_signer(ca.key), key, now=datetime.now(UTC))
     other = make_signer(issuer, ca.der, native(ca.key))
     for certificate in (renewed, ca.der):
         await issuers.add_responder_certificate(issuer.id, certificate)
@@ -221,7 +224,7 @@ async def test_a_retired_key_never_signs_again(pool: asyncpg.Pool, issuer: Issue
     await issuers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
 
     # By hand, by a renewal that read the list before, and by a process that hasn't heard of it yet.
-    for certificate in (delegate, issue_responder_certificate(issuer, ca.key, key, now=datetime.now(UTC))):
+    for certificate in (delegate, issue_responder_certificate(issuer, ca_signer(ca.key), key, now=datetime.now(UTC))):
         with pytest.raises(ConfigError, match="never signs again"):
             await issuers.add_responder_certificate(issuer.id, certificate)
 
@@ -234,7 +237,7 @@ async def test_a_retired_key_never_signs_again(pool: asyncpg.Pool, issuer: Issue
         await renew_responder_certificates(
             ReadBefore(pool),
             issuers=Issuers([issuer]),
-            ca_key=lambda public_key: ca.key,
+            ca_key=lambda public_key: ca_signer(ca.key),
             clock=shortly_before_its_end,
         )
         == 0
@@ -258,6 +261,106 @@ async def test_the_last_signer_is_retired_only_when_that_is_meant(
         await issuers.retire_signer(issuer, b"another", now=True, even_if_last=True, actor="test")
     done = await issuers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=True, actor="test")
     assert (done.certificates, done.profiles, done.others) == (1, 1, 0)
+
+
+async def test_policy_and_profiles_take_effect_together(pool: asyncpg.Pool, issuer: Issuer, signer: Signer) -> None:
+    """Between a new policy and the profiles for it, answers said revoked for a certificate never issued without saying
+    that this is meant (6960-04)."""
+    issuers, configuration = PostgresIssuers(pool), PostgresConfiguration(pool)
+    (delegate,) = signer.profile.certificates
+    await issuers.add(issuer, responder_certificate=delegate, profile=signer.profile)
+    await configuration.read()
+    announced: list[object] = []
+    async with pool.acquire() as connection:
+
+        def hear(*heard: object) -> None:
+            announced.append(heard)
+
+        await connection.add_listener("certstatus_issuers", hear)
+        done = await issuers.set_policy(issuer.id, {"unknown_serial": "revoked"}, profile_of=make_profile)
+        rows = await configuration.read()
+        await connection.fetchval("SELECT 1")
+        await connection.remove_listener("certstatus_issuers", hear)
+    assert len(announced) == 1, "one change is announced once"
+    row = rows.issuers[issuer.id]
+    assert row["unknown_serial"] == "revoked"
+    assert make_profile(done.issuer, delegate).id in rows.signing_profiles
+    assert done.signs_again
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_due"),
+    [
+        ({"responder_id_by_name": "true"}, True),
+        ({"cert_hash": "true"}, True),
+        ({"crl_url": "http://crl.example/"}, True),
+        ({"archive": "true"}, True),
+        ({"validity_seconds": "500000"}, True),
+        ({"hash_algorithms": "sha256"}, True),
+        ({"max_age_seconds": "1"}, False),
+        ({"nonce": "ignore"}, False),
+        ({"unknown_serial": "unknown"}, False),
+        ({"crl_delay_seconds": "5"}, False),
+    ],
+)
+async def test_a_policy_that_changes_answers_makes_them_due(
+    pool: asyncpg.Pool, issuer: Issuer, changes: dict[str, str], is_due: bool
+) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    await issuers.add_certificates(issuer, [IssuedCertificate(number) for number in (1, 2, 3)])
+    done = await issuers.set_policy(issuer.id, changes, profile_of=make_profile)
+    assert done.signs_again == is_due
+    assert await PostgresPartitions(pool).overdue(issuer.id) == (1024 if is_due else 0)
+    assert done.signatures == 3 * len(done.issuer.policy.variants)
+    assert await pool.fetchval("SELECT action FROM audit_log") == "set-policy"
+
+
+async def test_the_baseline_is_refused_where_a_delegate_does_not_meet_it(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    """It was taken, and from then on every answer was tryLater."""
+    issuers = PostgresIssuers(pool)
+    lacking = make_responder(ca_of(issuer), new_key("ec"), nocheck=False)
+    await issuers.add(issuer, responder_certificate=lacking)
+    with pytest.raises(ConfigError, match="nocheck"):
+        await issuers.set_policy(issuer.id, {"baseline": "true"}, profile_of=make_profile)
+    assert not (await issuers.load())[0].policy.baseline
+
+
+async def test_what_changed_is_read_and_what_did_not_is_the_same_object(
+    pool: asyncpg.Pool, issuer: Issuer, rsa_issuer: Issuer, signer: Signer
+) -> None:
+    issuers, configuration = PostgresIssuers(pool), PostgresConfiguration(pool)
+    delegates = [make_responder(ca_of(each), new_key("ec")) for each in (issuer, rsa_issuer)]
+    for each, delegate in zip((issuer, rsa_issuer), delegates, strict=True):
+        await issuers.add(each, responder_certificate=delegate, profile=make_profile(each, delegate))
+    first = await configuration.read()
+    second = await configuration.read()
+    for name in ("issuers", "responder_certificates", "signing_profiles"):
+        before, after = getattr(first, name), getattr(second, name)
+        assert len(before) == 2
+        assert all(after[key] is row for key, row in before.items())
+    await issuers.set_policy(issuer.id, {"max_age_seconds": "5"})
+    third = await configuration.read()
+    assert third.issuers[issuer.id] is not second.issuers[issuer.id]
+    assert third.issuers[rsa_issuer.id] is second.issuers[rsa_issuer.id]
+    # A transaction that began before the last reading and ends after it isn't missed; what is retired or gone, goes.
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("UPDATE issuers SET max_age_seconds = 7 WHERE id = $1", rsa_issuer.id)
+        await issuers.set_policy(issuer.id, {"max_age_seconds": "6"})
+        assert (await configuration.read()).issuers[rsa_issuer.id]["max_age_seconds"] != 7
+        await transaction.commit()
+    assert (await configuration.read()).issuers[rsa_issuer.id]["max_age_seconds"] == 7
+    await pool.execute("UPDATE responder_certificates SET retired_at = now() WHERE issuer_id = $1", issuer.id)
+    assert len((await configuration.read()).responder_certificates) == 1
+    await issuers.remove(rsa_issuer.id)
+    last = await configuration.read()
+    assert (set(last.issuers), len(last.responder_certificates), len(last.signing_profiles)) == ({issuer.id}, 0, 1)
+    # The same as a process that begins now.
+    fresh = await PostgresConfiguration(pool).read()
+    assert issuer_from(fresh.issuers[issuer.id]).policy == issuer_from(last.issuers[issuer.id]).policy
+    assert set(fresh.signing_profiles) == set(last.signing_profiles)
 
 
 BAD_SETTINGS = {

@@ -1,0 +1,94 @@
+"""Files of private keys: made here, or copied into their folder; mode 0600, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from responder.errors import ConfigError
+from responder.signing import KeyRing, PrivateKey
+
+_MAKERS: dict[str, Callable[[], PrivateKeyTypes]] = {
+    "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "rsa-2048": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "rsa-3072": lambda: rsa.generate_private_key(public_exponent=65537, key_size=3072),
+    "rsa-4096": lambda: rsa.generate_private_key(public_exponent=65537, key_size=4096),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
+}
+KINDS = tuple(_MAKERS)
+"""The kinds of key that can be made here, under the names that `PrivateKey.name` has."""
+
+DEFAULT_KIND = "ecdsa-p256"
+
+
+def make_key_file(directory: Path, name: str, kind: str = DEFAULT_KIND) -> tuple[Path, bytes]:
+    """Make a key of one of `KINDS`; its file, and its DER SubjectPublicKeyInfo.
+
+    Raises:
+        ConfigError: a file of this name is there, it can't be written, or another kind.
+    """
+    if kind not in _MAKERS:
+        raise ConfigError(f"a key of kind {kind!r} can't be made here; it is one of {', '.join(KINDS)}")
+    key = _MAKERS[kind]()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    target = _take_place(directory, name)
+    try:
+        target.write_bytes(pem)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise ConfigError(f"{target}: the key can't be written: {error.strerror}") from error
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return target, spki
+
+
+def install_key(source: Path, directory: Path, name: str) -> Path:
+    """Copy a private key into its folder.
+
+    Raises:
+        ConfigError: unreadable, or a file of this name is there.
+    """
+    target = _take_place(directory, name)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise ConfigError(f"{source}: the key can't be copied to {target}: {error.strerror}") from error
+    return target
+
+
+def require_key(path: Path, public_key: bytes, source: Path, certificate: str) -> PrivateKey:
+    """The installed key, when it is one we can sign with, and the certificate's.
+
+    Raises:
+        ConfigError: what is wrong with it; named by where it was copied from.
+    """
+    ring = KeyRing(path.parent)
+    faults = [fault.replace(str(path), str(source)) for fault in ring.faults if fault.startswith(f"{path}:")]
+    if faults:
+        raise ConfigError(*faults)
+    key = ring.get(public_key)
+    if key is None:
+        raise ConfigError(
+            f"{source}: it isn't the key of {certificate}; give the key and the certificate that belong together"
+        )
+    return key
+
+
+def _take_place(directory: Path, name: str) -> Path:
+    target = directory / name
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        target.touch(mode=0o600, exist_ok=False)
+    except FileExistsError as error:
+        raise ConfigError(f"{target}: there is a key of this name already; move it away if it isn't in use") from error
+    except OSError as error:
+        raise ConfigError(f"{target}: the key can't be written: {error.strerror}") from error
+    return target

@@ -1,0 +1,101 @@
+"""Issuers, responder certificates and profiles as a process keeps them: read in one snapshot, and then what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from responder.storage.postgres import Connection, Row, acquired
+
+Key = Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is read of a table: which columns, of which rows, and what names a row."""
+
+    name: str
+    columns: str
+    wanted: str
+    names: str
+    key: Callable[[Row], Key]
+
+
+_TABLES = (
+    _Table("issuers", "*", "true", "id", lambda row: row["id"]),
+    _Table(
+        "responder_certificates",
+        "issuer_id, certificate, public_key, not_before, not_after, retired_at",
+        "retired_at IS NULL",
+        "issuer_id, certificate",
+        lambda row: (row["issuer_id"], row["certificate"]),
+    ),
+    _Table("signing_profiles", "id, issuer_id, body", "retired_at IS NULL", "id", lambda row: row["id"]),
+)
+
+
+@dataclass(slots=True)
+class ConfigurationRows:
+    """All rows in use, of one moment. A row that hasn't changed is the same object as before."""
+
+    issuers: dict[Key, Row] = field(default_factory=dict)
+    responder_certificates: dict[Key, Row] = field(default_factory=dict)
+    signing_profiles: dict[Key, Row] = field(default_factory=dict)
+
+
+class PostgresConfiguration:
+    """Reads what the operator decides."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._rows = ConfigurationRows()
+        self._snapshot: str | None = None
+
+    async def read(self) -> ConfigurationRows:
+        """All of it as it is now, in one snapshot.
+
+        Raises:
+            StatusUnavailable: the database can't be read; the next call reads what this one would have.
+        """
+        async with (
+            acquired(self._pool) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            snapshot: str = await connection.fetchval("SELECT pg_current_snapshot()::text")
+            since = self._snapshot
+            # A snapshot of a cluster that was replaced meanwhile says nothing of the transactions of this one.
+            if since is not None and await connection.fetchval(
+                "SELECT pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax($2::text::pg_snapshot)",
+                since,
+                snapshot,
+            ):
+                since = None
+            found = [await self._read(connection, table, since) for table in _TABLES]
+        self._rows = ConfigurationRows(*found)
+        self._snapshot = snapshot
+        return self._rows
+
+    async def _read(self, connection: Connection, table: _Table, since: str | None) -> dict[Key, Row]:
+        if since is None:
+            rows = await connection.fetch(f"SELECT {table.columns} FROM {table.name} WHERE {table.wanted}")
+            return {table.key(row): row for row in rows}
+        changed = await connection.fetch(
+            f"SELECT {table.columns}, ({table.wanted}) AS is_wanted FROM {table.name} "
+            "WHERE changed_by >= pg_snapshot_xmin($1::text::pg_snapshot) "
+            "AND NOT pg_visible_in_snapshot(changed_by, $1::text::pg_snapshot)",
+            since,
+        )
+        kept: dict[Key, Row] = dict(getattr(self._rows, table.name))
+        for row in changed:
+            if row["is_wanted"]:
+                kept[table.key(row)] = row
+            else:
+                kept.pop(table.key(row), None)
+        # Rows that were deleted leave no trace but their number.
+        if len(kept) != await connection.fetchval(f"SELECT count(*) FROM {table.name} WHERE {table.wanted}"):
+            there = await connection.fetch(f"SELECT {table.names} FROM {table.name} WHERE {table.wanted}")
+            keys = {table.key(row) for row in there}
+            kept = {key: row for key, row in kept.items() if key in keys}
+        return kept
