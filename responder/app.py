@@ -361,7 +361,7 @@ async def kept_current(config: Config, reloads: Mapping[str, Callable[[], Awaita
             try:
                 await reload()
                 pause = 1.0
-            except CertstatusError as error:
+            except (CertstatusError, OSError) as error:  # OSError: key files, when descriptors have run out
                 _log.warning("reload_failed", channel=channel, error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, CONFIGURATION_SECONDS)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvloop
 
@@ -62,6 +62,7 @@ def run_process(process: Process, main: Callable[[asyncio.Event], Awaitable[None
     async def supervised() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_TellOfUnhandled())
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         async with background(_beat(process)):
             await main(stop)
@@ -72,6 +73,18 @@ def run_process(process: Process, main: Callable[[asyncio.Event], Awaitable[None
         _log.error("process_failed", error=str(error))
         return 1
     return 0
+
+
+class _TellOfUnhandled:
+    """One line a second for what nobody handles in the loop: it may be brought about from outside, again and again."""
+
+    def __init__(self) -> None:
+        self._may_log = log.OncePerSecond()
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if self._may_log("unhandled"):
+            error = context.get("exception")
+            _log.error("unhandled", message=context.get("message"), error=None if error is None else repr(error))
 
 
 async def _beat(process: Process) -> None:
@@ -117,7 +130,7 @@ async def repeatedly(
         try:
             busy = await once()
             pause = 0.0 if busy else idle_seconds
-        except CertstatusError as error:
+        except (CertstatusError, OSError) as error:  # OSError: out of descriptors or disk, which passes
             if may_log("failure"):
                 _log.warning("will_try_again", task=once.__name__, error=str(error))
             pause = min(max(2 * pause, 0.5), longest_pause)

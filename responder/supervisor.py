@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -123,6 +124,7 @@ class Supervisor:
             0 after an orderly end, 1 when a child can't live or something vital has ended, or `until`'s exit code.
         """
         assert len(self.children) < self.segment.lanes, "the supervisor has a lane too"
+        raise_descriptor_limit()
         metrics.attach(self.segment.lane(self.segment.lanes - 1))
         self._slots = [_Slot(child, lane) for lane, child in enumerate(self.children)]
         last = _Slot(until, len(self._slots), start_at=None) if until is not None else None
@@ -364,6 +366,15 @@ def _reap(slot: _Slot) -> int | None:
 def _kill(slot: _Slot, number: int) -> None:
     if slot.pid:
         os.kill(slot.pid, number)  # not reaped yet, so the id is still its own
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files and connections as the system allows: the usual soft limit of 1,024 is for programs that use
+    select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # a hard limit beyond what the kernel takes
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _name_process(name: str) -> None:

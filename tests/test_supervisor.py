@@ -228,3 +228,13 @@ def test_the_service_manager_is_told(tmp_path_factory: pytest.TempPathFactory) -
             program.process.terminate()
             assert manager.recv(256) == b"STOPPING=1"
             program.rest()
+
+
+def test_descriptors_are_allowed_up_to_the_hard_limit() -> None:
+    code = (
+        "import resource; from responder.supervisor import raise_descriptor_limit as r; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 2048)); r(); "
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(2048, 2048)"

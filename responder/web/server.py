@@ -1,14 +1,27 @@
-"""Hypercorn on a socket of ours, in the loop of the process that calls it."""
+"""Hypercorn's connections on a socket of ours, in the loop of the process that calls it.
+
+HTTP/1.x alone is spoken: nobody asks OCSP or fetches CRLs by cleartext HTTP/2, and a few connections of rapid reset or
+of floods of settings kept a worker from answering anyone until it was killed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from typing import Any
 
+import h11
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config, Sockets
-from hypercorn.utils import LifespanFailureError
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.utils import LifespanFailureError, parse_socket_addr
 from starlette.applications import Starlette
 
 from responder.errors import CertstatusError
@@ -23,6 +36,40 @@ async def serve_http(app: Starlette, listener: socket.socket, stop: asyncio.Even
     Raises:
         CertstatusError: what kept the application's lifespan from starting.
     """
+    settings = _settings()
+    loop = asyncio.get_running_loop()
+    wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
+    state: LifespanState = {}
+    lifespan = Lifespan(wrapped, settings, loop, state)
+    living = asyncio.create_task(lifespan.handle_lifespan())
+    await _started(lifespan, living)
+    context = WorkerContext(None)
+    connections: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task: asyncio.Task[Any] | None = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+        await _Connection(wrapped, loop, settings, context, state, reader, writer)
+
+    server = await asyncio.start_server(connected, sock=listener, backlog=settings.backlog)
+    try:
+        await stop.wait()
+    finally:
+        await context.terminated.set()
+        server.close()
+        if connections:
+            _, late = await asyncio.wait(connections, timeout=GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+        await lifespan.wait_for_shutdown()
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
+
+
+def _settings() -> Config:
     settings = Config()
     settings.accesslog = None
     settings.errorlog = None
@@ -33,15 +80,77 @@ async def serve_http(app: Starlette, listener: socket.socket, stop: asyncio.Even
     settings.read_timeout = 15
     settings.h11_max_incomplete_size = 16 * 1024
     settings.backlog = 1024
+    return settings
+
+
+async def _started(lifespan: Lifespan, living: asyncio.Task[None]) -> None:
     try:
-        await worker_serve(
-            ASGIWrapper(app),  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
-            settings,
-            sockets=Sockets([], [listener], []),
-            shutdown_trigger=stop.wait,
-        )
+        await lifespan.wait_for_startup()
+        if living.done() and (error := living.exception()) is not None:
+            raise error
     except LifespanFailureError as failure:
         # The failure's text is a traceback; the error itself is its context.
         if isinstance(failure.__context__, CertstatusError):
             raise failure.__context__ from None
         raise
+
+
+class _Connection(TCPServer):
+    """One connection, gone as soon as its client has closed it: Hypercorn keeps it until it would have been idle for
+    too long, and 150 such connections a second used up the descriptors of a process."""
+
+    _has_ended = False
+
+    async def run(self) -> None:
+        """See Hypercorn's `TCPServer`."""
+        peer = self.writer.get_extra_info("socket")
+        try:
+            client = parse_socket_addr(peer.family, peer.getpeername())
+            server = parse_socket_addr(peer.family, peer.getsockname())
+            async with TaskGroup(self.loop) as tasks:
+                self._task_group = tasks
+                self.protocol = _HTTP1(  # type: ignore[assignment]  # what a ProtocolWrapper would wrap
+                    self.app,
+                    self.config,
+                    self.context,
+                    tasks,
+                    ConnectionState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self.idle_task.restart(tasks, self._idle_timeout)
+                await self._read_data()
+                self._has_ended = True
+                await self.idle_task.stop()
+        except OSError:
+            pass  # the client's network, or a socket that is gone already
+        finally:
+            await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        """See Hypercorn's `TCPServer`."""
+        if self._has_ended and isinstance(event, Updated):
+            return  # nothing more will come: not to be waited for
+        await super().protocol_send(event)
+
+
+class _OtherProtocol(Exception):
+    """A client that begins with something else than HTTP/1.x."""
+
+
+class _HTTP1(H11Protocol):
+    """HTTP/1.x, without a way to HTTP/2: an offer to upgrade is passed over, its preface is a bad request."""
+
+    async def handle(self, event: Event) -> None:
+        """See Hypercorn's `H11Protocol`."""
+        try:
+            await super().handle(event)
+        except _OtherProtocol:
+            await self._send_error_response(400)
+            await self.send(Closed())
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if not event.http_version.startswith(b"1."):
+            raise _OtherProtocol
