@@ -4,8 +4,8 @@
 #   make build | debug           install into .venv; debug: with checks in the native core
 #   make check                   style, types, import rules, stubs of the native core
 #   make test [ARGS="-k crl"]    the tests
-#   make bench [ARGS=...]        the figures
-#   make bench-crl [ARGS=...]    a CRL of a million entries
+#   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
+#                                million entries; bench-issuers: ten thousand issuers
 #   make clean                   back to a fresh checkout
 #
 # PYTHON=/path/to/python picks the Python that .venv is made of.
@@ -13,7 +13,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test demo bench bench-crl clean
+.PHONY: build debug dev check test demo bench bench-presign bench-crl bench-issuers clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,12 @@ demo: $(EMBEDDED)
 
 bench: $(EMBEDDED)
 	@$(BIN)/python loadtest/first_figures.py $(ARGS)
+
+bench-presign: $(EMBEDDED)
+	@$(BIN)/python loadtest/presigning.py $(ARGS)
+
+bench-issuers: $(EMBEDDED)
+	@$(BIN)/python loadtest/many_issuers.py $(ARGS)
 
 bench-crl: $(EMBEDDED)
 	@$(BIN)/python loadtest/large_crl.py $(ARGS)

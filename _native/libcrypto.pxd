@@ -30,6 +30,7 @@ cdef extern from "openssl/evp.h" nogil:
 
     EVP_PKEY_CTX* EVP_PKEY_CTX_new_from_pkey(OSSL_LIB_CTX* library, EVP_PKEY* key, const char* properties)
     void EVP_PKEY_CTX_free(EVP_PKEY_CTX* context)
+    int EVP_PKEY_pairwise_check(EVP_PKEY_CTX* context)
     int EVP_PKEY_sign_init(EVP_PKEY_CTX* context)
     int EVP_PKEY_sign(EVP_PKEY_CTX* context, unsigned char* signature, size_t* size, const unsigned char* digest, size_t length)
     int EVP_PKEY_verify_init(EVP_PKEY_CTX* context)

@@ -1,9 +1,9 @@
-"""The first figures: the pre-signing rate beside `openssl speed`, and CPU per request through the ASGI path.
+"""CPU per request through the ASGI path.
 
     python loadtest/first_figures.py [--rounds 5] [--requests 6000] [--json]
 
-Each figure is the median of several rounds in one run. Signing is pinned to one core; the server's worker is pinned to
-one and the client to another. CPU is user and system time.
+Each figure is the median of several rounds in one run. The server's worker is pinned to one core and the client to
+another. CPU is user and system time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import hashlib
 import json
 import os
 import re
@@ -29,53 +28,10 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import ocsp
-
-from responder._native import PrivateKey, SigningProfile, encode_profile, load_private_key, load_profile
 
 _SECONDS = 2
 _CONNECTIONS = 64
-_VARIANTS = [1, 2]
-
-
-# --- signing ---
-
-
-def native(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> PrivateKey:
-    return load_private_key(
-        key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
-def profile_for(key: PrivateKey) -> SigningProfile:
-    hashes_of_issuer = [
-        (hashlib.new(name, b"name").digest(), hashlib.new(name, b"key").digest())
-        for name in ("sha1", "sha256", "sha384", "sha512")
-    ]
-    return load_profile(
-        encode_profile(
-            issuer_tag=bytes(8),
-            cert_id_hashes=hashes_of_issuer,
-            signature_algorithm=key.signature_algorithm,
-            responder_id=b"\xa2\x16\x04\x14" + bytes(20),
-            certificates=[],
-        )
-    )
-
-
-def our_signatures_a_second(key: PrivateKey, profile: SigningProfile) -> float:
-    """Records of 500 certificates with two CertID hashes each, again and again, per CPU second."""
-    now = int(time.time())
-    statuses = [
-        ((2**150 + number).to_bytes(19, "big"), 0, -1, -1, now - 300, now + 86400, 1, number, now * 10**6, b"")
-        for number in range(500)
-    ]
-    made = 0
-    started = time.process_time()
-    while time.process_time() - started < _SECONDS:
-        made += len(_VARIANTS) * len(profile.sign_records(key, statuses, _VARIANTS, now))
-    return made / (time.process_time() - started)
 
 
 def openssl_signatures_a_second(algorithm: str) -> float:
@@ -85,29 +41,6 @@ def openssl_signatures_a_second(algorithm: str) -> float:
     # a line for the algorithm: +F<kind>:<index>:<bits>:<signatures a second>:<verifications a second>[:…]
     (line,) = [line for line in done.stdout.splitlines() if re.match(r"\+F\d+:", line)]
     return float(line.split(":")[3])
-
-
-def measure_signing(rounds: int) -> list[dict[str, Any]]:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # openssl inherits it
-    figures = []
-    for name, algorithm, key in (
-        ("P-256", "ecdsap256", native(ec.generate_private_key(ec.SECP256R1()))),
-        ("RSA-2048", "rsa2048", native(rsa.generate_private_key(public_exponent=65537, key_size=2048))),
-    ):
-        profile = profile_for(key)
-        pairs = [(our_signatures_a_second(key, profile), openssl_signatures_a_second(algorithm)) for _ in range(rounds)]
-        figures.append(
-            {
-                "what": f"pre-signing to records, {name}, one core",
-                "signatures_a_second": round(statistics.median(ours for ours, _ in pairs)),
-                "openssl_speed": round(statistics.median(theirs for _, theirs in pairs)),
-                "ratio": round(statistics.median(ours / theirs for ours, theirs in pairs), 3),
-            }
-        )
-    return figures
-
-
-# --- requests ---
 
 
 @contextmanager
@@ -213,18 +146,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=6000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    affinity = os.sched_getaffinity(0)
     requests = measure_requests(options.rounds, options.requests)
-    os.sched_setaffinity(0, affinity)
-    signing = measure_signing(options.rounds)
     if options.json:
-        print(json.dumps({"signing": signing, "requests": requests}, indent=2))
+        print(json.dumps({"requests": requests}, indent=2))
         return
-    for figure in signing:
-        print(
-            f"{figure['what']}: {figure['signatures_a_second']:,} signatures/s, openssl speed "
-            f"{figure['openssl_speed']:,}, ratio {figure['ratio']:.2f}"
-        )
     for figure in requests:
         print(f"{figure['what']}: {figure['cpu_microseconds']:,} µs CPU a request (the worker process)")
 

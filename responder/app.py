@@ -71,6 +71,9 @@ _log = log.get("app")
 CONFIGURATION_SECONDS = 30.0
 """How often issuers, signers and CRLs are read again although nobody announced a change."""
 
+KEY_FILE_SECONDS = 20.0
+"""How old what is known of key files may be where no file has come or gone."""
+
 Started = Callable[[], None]
 
 
@@ -197,7 +200,8 @@ class Directory:
         self._ring = KeyRing(None)
         self._reported: set[str] = set()
         # What was made of each row, by the row: one that hasn't changed is the same object.
-        self._issuers: dict[str, tuple[Row, Issuer]] = {}
+        self._rows: ConfigurationRows | None = None
+        self._issuers: dict[Key, tuple[Row, Issuer]] = {}
         self._profiles: dict[Key, tuple[Row, SigningProfile]] = {}
         self._signers: dict[Key, tuple[Row, Issuer, PrivateKey, Signer]] = {}
 
@@ -220,39 +224,65 @@ class Directory:
         self.unknown_profiles = [signer for signer in signers if signer.profile.id not in known]
 
     def _make(self, rows: ConfigurationRows) -> tuple[list[Issuer], list[SigningProfile], list[Signer]]:
-        if self._keys is not None:
-            self._ring = KeyRing(self._keys, before=self._ring)
-            self.report(*self._ring.faults)
-        issuers = {}
-        for issuer_id, row in rows.issuers.items():
-            held = self._issuers.get(str(issuer_id))
-            if held is not None and held[0] is row:
-                issuers[held[1].id] = held
-                continue
-            with self.troubles.guarding(str(issuer_id)):
-                issuers[str(issuer_id)] = (row, issuer_from(row))
-        profiles = {}
-        for key, row in rows.signing_profiles.items():
-            known = self._profiles.get(key)
-            with contextlib.suppress(ValueError):  # of a later version beside this one: its records are misses
-                profiles[key] = known if known is not None and known[0] is row else (row, load_profile(row["body"]))
-        signers = {}
-        for key, row in rows.responder_certificates.items():
-            issuer, private = issuers.get(row["issuer_id"]), self._ring.get(row["public_key"])
-            if issuer is None or private is None:
-                continue
-            made = self._signers.get(key)
-            if made is not None and made[0] is row and made[1] is issuer[1] and made[2] is private:
-                signers[key] = made
-                continue
-            with self.troubles.guarding(issuer[1].id):
-                signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
+        before, ring = self._rows, self._ring
+        if self._keys is not None and (ring.may_be_outdated(KEY_FILE_SECONDS) or before is None):
+            ring = KeyRing(self._keys, before=ring)
+            self.report(*ring.faults)
+        # Dictionaries of the same rows are compared without a look into any of them.
+        issuers, profiles, signers = self._issuers, self._profiles, self._signers
+        if before is None or before.issuers != rows.issuers:
+            issuers = self._make_issuers(rows)
+        if before is None or before.signing_profiles != rows.signing_profiles:
+            profiles = self._make_profiles(rows)
+        if (
+            issuers is not self._issuers
+            or ring is not self._ring
+            or before is None
+            or before.responder_certificates != rows.responder_certificates
+        ):
+            signers = self._make_signers(rows, issuers, ring)
+        self._rows, self._ring = rows, ring
         self._issuers, self._profiles, self._signers = issuers, profiles, signers
         return (
             [issuer for _, issuer in issuers.values()],
             [profile for _, profile in profiles.values()],
             [signer for *_, signer in signers.values()],
         )
+
+    def _make_issuers(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, Issuer]]:
+        issuers = {}
+        for issuer_id, row in rows.issuers.items():
+            held = self._issuers.get(issuer_id)
+            if held is not None and held[0] is row:
+                issuers[issuer_id] = held
+                continue
+            with self.troubles.guarding(str(issuer_id)):
+                issuers[issuer_id] = (row, issuer_from(row))
+        return issuers
+
+    def _make_profiles(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, SigningProfile]]:
+        profiles = {}
+        for key, row in rows.signing_profiles.items():
+            held = self._profiles.get(key)
+            with contextlib.suppress(ValueError):  # of a later version beside this one: its records are misses
+                profiles[key] = held if held is not None and held[0] is row else (row, load_profile(row["body"]))
+        return profiles
+
+    def _make_signers(
+        self, rows: ConfigurationRows, issuers: Mapping[Key, tuple[Row, Issuer]], ring: KeyRing
+    ) -> dict[Key, tuple[Row, Issuer, PrivateKey, Signer]]:
+        signers = {}
+        for key, row in rows.responder_certificates.items():
+            issuer, private = issuers.get(row["issuer_id"]), ring.get(row["public_key"])
+            if issuer is None or private is None:
+                continue
+            held = self._signers.get(key)
+            if held is not None and held[0] is row and held[1] is issuer[1] and held[2] is private:
+                signers[key] = held
+                continue
+            with self.troubles.guarding(issuer[1].id):
+                signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
+        return signers
 
     async def announce_profiles(self) -> None:
         """Make profiles known that nobody has made known yet: those of a new version of this software."""

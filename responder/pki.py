@@ -259,6 +259,11 @@ class IssuerPolicy:
     delegate_lifetime: timedelta = timedelta(days=30)
     delegate_renewal: timedelta | None = None
 
+    @property
+    def says_no_more_than_good(self) -> bool:
+        """Whether nothing is added to the answer for a good certificate."""
+        return not (self.archive or self.cert_hash) and self.compromised_at is None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Issuer:
@@ -322,6 +327,11 @@ def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None 
     )
 
 
+def _lookup_keys(issuer: Issuer) -> list[tuple[int, bytes, bytes]]:
+    """What CertIDs name an issuer by: hash algorithm, name hash, key hash."""
+    return [(algorithm, *hashes) for algorithm, hashes in enumerate(issuer.cert_id_hashes, 1)]
+
+
 class Issuers:
     """The issuers this installation answers for; replaced as a whole when the operator changes them."""
 
@@ -333,11 +343,15 @@ class Issuers:
     def replace(self, issuers: Iterable[Issuer]) -> None:
         """Take exactly these from now on."""
         by_id = {issuer.id: issuer for issuer in issuers}
-        self._by_hashes = {
-            (algorithm, *hashes): issuer
-            for issuer in by_id.values()
-            for algorithm, hashes in enumerate(issuer.cert_id_hashes, 1)
-        }
+        # Of ten thousand one has changed, as a rule.
+        new = [issuer for issuer_id, issuer in by_id.items() if self._by_id.get(issuer_id) is not issuer]
+        old = [issuer for issuer_id, issuer in self._by_id.items() if by_id.get(issuer_id) is not issuer]
+        for issuer in old:
+            for key in _lookup_keys(issuer):
+                if self._by_hashes.get(key) is issuer:
+                    del self._by_hashes[key]
+        for issuer in new:
+            self._by_hashes.update(dict.fromkeys(_lookup_keys(issuer), issuer))
         self._by_id = by_id
 
     def find(self, cert_id: CertID) -> Issuer | None:
@@ -434,12 +448,12 @@ class CertificateStatus:
         """Whether producedAt = `now` lies in the certificate's validity as far as that is known, or in the time for
         which the issuer keeps an archive (standards §1.8; RFC 6960 §4.4.4). The second of notAfter counts in (RFC 5280
         §4.1.2.5)."""
-        now = now.replace(microsecond=0)
         if self.not_before is not None and now < self.not_before:
             return False
-        if self.not_after is None or now <= self.not_after:
+        if self.not_after is None or now <= self.not_after or now.replace(microsecond=0) <= self.not_after:
             return True
         policy = self.certificate.issuer.policy
+        now = now.replace(microsecond=0)
         return policy.archive and (policy.archive_retention is None or now <= self.not_after + policy.archive_retention)
 
 

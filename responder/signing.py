@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,8 @@ from responder import log, metrics
 from responder._native import (
     CRLBuilder,
     PrivateKey,
+    SingleRow,
+    StatusRow,
     encode_profile,
     load_private_key,
     verify,
@@ -98,8 +101,12 @@ class KeyRing:
     def __init__(self, directory: Path | None, *, before: KeyRing | None = None) -> None:
         """Files that are as they were when `before` was made aren't read again."""
         self.faults: list[str] = []
+        self._directory = directory
+        self._looked_at = time.monotonic()
+        self._folder = _stamp_of_folder(directory)
         self._files: dict[str, _KeyFile] = {}
         self._keys: dict[bytes, PrivateKey] = {}
+        unread: list[tuple[str, _Stamp]] = []
         for entry in _key_files(directory):
             try:
                 found = entry.stat()
@@ -107,11 +114,22 @@ class KeyRing:
                 continue  # it has gone since the folder was read
             stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
             known = None if before is None else before._files.get(entry.path)
-            read = known if known is not None and known.stamp == stamp else _read_key_file(Path(entry.path), stamp)
-            self._files[entry.path] = read
+            if known is not None and known.stamp == stamp:
+                self._files[entry.path] = known
+            else:
+                unread.append((entry.path, stamp))
+        for path, read in _read_key_files(unread):
+            self._files[path] = read
+        for path in sorted(self._files):
+            read = self._files[path]
             self.faults.extend(read.faults)
             if read.key is not None:
                 self._keys[read.key.public_key] = read.key
+
+    def may_be_outdated(self, seconds: float) -> bool:
+        """Whether files have come or gone since this was made; or it was made so long ago that one may have been
+        written to, which a folder doesn't show."""
+        return time.monotonic() - self._looked_at > seconds or _stamp_of_folder(self._directory) != self._folder
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -132,6 +150,27 @@ def _key_files(directory: Path | None) -> list[os.DirEntry[str]]:
     with os.scandir(directory) as entries:
         found = [entry for entry in entries if entry.name.endswith((".pem", ".key")) and entry.is_file()]
     return sorted(found, key=lambda entry: entry.name)
+
+
+def _stamp_of_folder(directory: Path | None) -> int | None:
+    if directory is None:
+        return None
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _read_key_files(files: Sequence[tuple[str, _Stamp]]) -> Iterable[tuple[str, _KeyFile]]:
+    if len(files) < _FEW_FILES:
+        return [(path, _read_key_file(Path(path), stamp)) for path, stamp in files]
+    # Most of it is libcrypto's work, without the GIL.
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
+        read = threads.map(lambda file: _read_key_file(Path(file[0]), file[1]), files)
+        return [(path, key_file) for (path, _), key_file in zip(files, read, strict=True)]
+
+
+_FEW_FILES = 64
 
 
 def _read_key_file(path: Path, stamp: _Stamp) -> _KeyFile:
@@ -393,28 +432,36 @@ class NativeSigner:
         now = self._clock.now()
         signer = self._signers.for_issuer(statuses[0].certificate.issuer, now)
         issuer = signer.issuer  # as it was when the signer's profile was made: policy and profile go together
-        rows: list[tuple[bytes, int, int, int, int, int, int, int, int, bytes]] = []
+        rows: list[StatusRow] = []
         unsayable: dict[int, Records] = {}
+        # The rows of a statement have one as_of, and so one set of times.
+        as_of: datetime | None = None
+        this_update = next_update = microseconds = 0
         for index, status in enumerate(statuses):
+            version = status.version
+            if version.as_of != as_of:
+                as_of = version.as_of
+                times = self._times(signer, as_of, now)
+                this_update, next_update = epoch_seconds(times.this_update), epoch_seconds(times.next_update)
+                microseconds = version.as_of_microseconds
             fault = status.fault
             if fault is not None:
                 unsayable[index] = tombstone_for(status)
                 self._report(status, fault)
                 continue
-            times = self._times(signer, status.version.as_of, now)
             single = single_status(issuer, status, now)
             revocation_time, reason = revocation_fields(single.revoked_info)
             rows.append(
-                (
+                StatusRow(
                     status.certificate.serial,
-                    int(single.cert_status),
+                    single.cert_status,
                     revocation_time,
                     reason,
-                    epoch_seconds(times.this_update),
-                    epoch_seconds(times.next_update),
-                    status.version.epoch,
-                    status.version.number,
-                    status.version.as_of_microseconds,
+                    this_update,
+                    next_update,
+                    version.epoch,
+                    version.number,
+                    microseconds,
                     single.extensions,
                 )
             )
@@ -468,10 +515,10 @@ class NativeSigner:
             single = single_status(issuer, status, now)
             revocation_time, reason = revocation_fields(single.revoked_info)
             singles.append(
-                (
-                    int(variant),
+                SingleRow(
+                    variant,
                     encode_serial(serial_number),
-                    int(single.cert_status),
+                    single.cert_status,
                     revocation_time,
                     reason,
                     this_update,
@@ -494,7 +541,7 @@ class NativeSigner:
             cacheable=False,
             source="live",
             der=der,
-            cert_statuses=tuple(CertStatus(single[2]) for single in singles),
+            cert_statuses=tuple(CertStatus(single.cert_status) for single in singles),
         )
 
     def _times(self, signer: Signer, as_of: datetime, now: datetime) -> ResponseTimes:

@@ -52,6 +52,8 @@ def single_status(issuer: Issuer, status: CertificateStatus | None, produced_at:
     if not status.may_be_answered(produced_at):
         return SingleStatus(CertStatus.UNKNOWN)
     info = status.revoked_info
+    if info is None and policy.says_no_more_than_good:
+        return _GOOD
     if policy.compromised_at is not None and (info is None or policy.compromised_at < info.revocation_time):
         info = _compromise(policy.compromised_at)
     return SingleStatus(
@@ -60,6 +62,8 @@ def single_status(issuer: Issuer, status: CertificateStatus | None, produced_at:
         _extensions(issuer, status, info, produced_at),
     )
 
+
+_GOOD = SingleStatus(CertStatus.GOOD)
 
 _NEVER_SEEN = {
     UnknownSerial.unauthorized: SingleStatus(CertStatus.UNKNOWN),  # one among others that are known

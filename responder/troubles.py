@@ -16,13 +16,16 @@ _log = log.get("troubles")
 FIRST_PAUSE_SECONDS = 1.0
 LAST_PAUSE_SECONDS = 60.0
 
+TOLD_AGAIN_SECONDS = 120.0
+"""Others forget what they haven't heard of for longer."""
+
 
 @dataclass(slots=True)
 class _Trouble:
     pause: float
     retry_at: float
     error: str
-    is_told: bool = False
+    told_at: float | None = None
 
 
 class Troubles:
@@ -83,9 +86,10 @@ class Troubles:
         if self._store is None:
             return
         for issuer_id, trouble in list(self._by_issuer.items()):
-            if not trouble.is_told:
+            now = self._monotonic()
+            if trouble.told_at is None or now - trouble.told_at > TOLD_AGAIN_SECONDS:
                 await self._store.report(self._task, issuer_id, trouble.error)
-                trouble.is_told = True
+                trouble.told_at = now
         while self._mended:
             issuer_id = next(iter(self._mended))
             await self._store.clear(self._task, issuer_id)

@@ -1,5 +1,7 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
+from typing import NamedTuple
+
 from responder._native.crl import CRLBuilder, crl_excerpt
 from responder._native.keys import PrivateKey, PublicKey, load_private_key, load_public_key, verify
 from responder._native.ocsp import SigningProfile, encode_profile, load_profile
@@ -11,6 +13,35 @@ from responder._native.request import (
     parse_ocsp_request,
 )
 
+
+class StatusRow(NamedTuple):
+    """A status to sign as records; see the stub."""
+
+    serial: bytes
+    cert_status: int
+    revocation_time: int
+    reason: int
+    this_update: int
+    next_update: int
+    epoch: int
+    number: int
+    as_of_microseconds: int
+    single_extensions: bytes
+
+
+class SingleRow(NamedTuple):
+    """A SingleResponse to sign; see the stub."""
+
+    variant: int
+    serial: bytes
+    cert_status: int
+    revocation_time: int
+    reason: int
+    this_update: int
+    next_update: int
+    single_extensions: bytes
+
+
 __all__ = [
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
@@ -19,6 +50,8 @@ __all__ = [
     "PublicKey",
     "Records",
     "SigningProfile",
+    "SingleRow",
+    "StatusRow",
     "crl_excerpt",
     "decode_records",
     "encode_profile",

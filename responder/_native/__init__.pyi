@@ -5,7 +5,7 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 __all__ = [
     "MAX_CERT_IDS",
@@ -15,6 +15,8 @@ __all__ = [
     "PublicKey",
     "Records",
     "SigningProfile",
+    "SingleRow",
+    "StatusRow",
     "crl_excerpt",
     "decode_records",
     "encode_profile",
@@ -130,6 +132,36 @@ def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: b
         ValueError: it doesn't verify, or the key can't be read.
     """
 
+class StatusRow(NamedTuple):
+    """A status to sign as records.
+
+    `cert_status` 0 good, 1 revoked, 2 unknown; `revocation_time` and `reason` -1 for none; `single_extensions` DER
+    Extension values one after the other, or empty.
+    """
+
+    serial: bytes
+    cert_status: int
+    revocation_time: int
+    reason: int
+    this_update: int
+    next_update: int
+    epoch: int
+    number: int
+    as_of_microseconds: int
+    single_extensions: bytes
+
+class SingleRow(NamedTuple):
+    """A SingleResponse to sign; its fields as in `StatusRow`."""
+
+    variant: int
+    serial: bytes
+    cert_status: int
+    revocation_time: int
+    reason: int
+    this_update: int
+    next_update: int
+    single_extensions: bytes
+
 @final
 class SigningProfile:
     """All that is the same for a signer's answers, under the hash of it. Immutable. Made by `load_profile`."""
@@ -178,9 +210,7 @@ class SigningProfile:
         """Sign one complete DER OCSPResponse, for a nonce or several CertIDs.
 
         Args:
-            singles: `(variant, serial, cert_status, revocation_time, reason, this_update, next_update,
-                single_extensions)`; `cert_status` 0 good, 1 revoked, 2 unknown; `reason` -1 for none;
-                `single_extensions` DER Extension values one after the other, or empty.
+            singles: `SingleRow`s, or tuples like them.
             nonce: the extnValue content to return unchanged, or None.
         """
     def sign_records(
@@ -194,8 +224,7 @@ class SigningProfile:
         """Sign one response per certificate and variant, as records. Releases the GIL for the whole batch.
 
         Args:
-            statuses: `(serial, cert_status, revocation_time, reason, this_update, next_update, epoch, number,
-                as_of_microseconds, single_extensions)`.
+            statuses: `StatusRow`s, or tuples like them.
 
         Raises:
             SigningFailed: libcrypto refused; nothing of the batch is returned.

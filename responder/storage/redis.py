@@ -31,50 +31,56 @@ MAX_AHEAD_SECONDS = 60
 
 _BATCH = 1000
 
-# One certificate is one key, so this runs on one node of a cluster. The version is compared in halves of 32 bits, as
-# Lua's numbers are exact to 2^53 only; never as strings, whose order depends on the locale.
-# KEYS[1]; ARGV[1] the record, ARGV[2] next_update in seconds since 1970. Returns the first 22 octets of what is kept.
+_KEYS_A_CALL = 100
+
+# For each of KEYS: two of ARGV, the record and its next_update in seconds since 1970. Returns for each '=' when the
+# record is kept now, the first 22 octets of what is kept instead, or '' when the record is refused as outdated. The
+# version is compared in halves of 32 bits, as Lua's numbers are exact to 2^53 only; never as strings, whose order
+# depends on the locale.
 _PUT = f"""
+local now = tonumber(redis.call('TIME')[1])
 local function version(value)
     return {{struct.unpack('>I4I4I4I4I4', value, 2)}}
 end
 local function seconds(v)
     return (v[4] * 4294967296 + v[5]) / 1000000
 end
-local now = tonumber(redis.call('TIME')[1])
-local offered = version(ARGV[1])
-local as_of = seconds(offered)
-if now - as_of > {MAX_DELAY_SECONDS} or as_of - now > {MAX_AHEAD_SECONDS} then
-    return redis.error_reply('STALE the status was read ' .. math.floor(now - as_of) .. ' s ago')
+local function is_tombstone(value)
+    return string.byte(value, 24) == 0
 end
-if tonumber(ARGV[2]) <= now then
-    return redis.error_reply('STALE next_update has passed')
-end
-local kept = redis.call('GET', KEYS[1])
-if kept and #kept >= 61 and string.byte(kept, 1) == 1 then
+local function outranks(kept, record, offered)
+    if #kept < 61 or string.byte(kept, 1) ~= 1 then return false end
     local held = version(kept)
     -- An as_of in the future counts as lowest: its clock was wrong.
     if seconds(held) - now > {MAX_AHEAD_SECONDS} then held[4] = 0; held[5] = 0 end
-    local order = 0
-    local is_tombstone = string.byte(kept, 24) == 0
-    local offers_tombstone = string.byte(ARGV[1], 24) == 0
+    for i = 1, 3 do
+        if held[i] ~= offered[i] then return held[i] > offered[i] end
+    end
     -- Of one change, records are later than a tombstone, whatever the clocks said when each was read.
-    if held[1] == offered[1] and held[2] == offered[2] and held[3] == offered[3]
-            and is_tombstone ~= offers_tombstone then
-        held[4] = is_tombstone and 0 or 4294967295; held[5] = 0
+    if is_tombstone(kept) ~= is_tombstone(record) then return is_tombstone(record) end
+    for i = 4, 5 do
+        if held[i] ~= offered[i] then return held[i] > offered[i] end
     end
-    for i = 1, 5 do
-        if held[i] ~= offered[i] then
-            order = held[i] > offered[i] and 1 or -1
-            break
-        end
+    return not is_tombstone(kept)
+end
+local function put(key, record, ends)
+    local offered = version(record)
+    local as_of = seconds(offered)
+    if now - as_of > {MAX_DELAY_SECONDS} or as_of - now > {MAX_AHEAD_SECONDS} or tonumber(ends) <= now then
+        return ''
     end
-    if order == 1 or (order == 0 and not is_tombstone) then
+    local kept = redis.call('GET', key)
+    if kept and kept ~= record and outranks(kept, record, offered) then
         return string.sub(kept, 1, 22)
     end
+    redis.call('SET', key, record, 'EXAT', ends)
+    return '='
 end
-redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
-return string.sub(ARGV[1], 1, 22)
+local results = {{}}
+for i = 1, #KEYS do
+    results[i] = put(KEYS[i], ARGV[2 * i - 1], ARGV[2 * i])
+end
+return results
 """
 
 
@@ -198,8 +204,8 @@ class RedisRecords:
                 if any(isinstance(reply, NoScriptError) for reply in replies):  # restarted, or its scripts were flushed
                     self._put_sha = None
                     replies, run = await self._evaluate(batch, await self._loaded())
-                _raised(reply for reply in replies if not _is_stale(reply))
-        return [None if _is_stale(reply) else _kept(reply, run) for reply in replies]
+        results = [result for reply in _raised(replies) for result in reply]
+        return [_kept(result, records, run) for result, (_, records) in zip(results, batch, strict=True)]
 
     async def _loaded(self) -> bytes:
         if self._put_sha is None:
@@ -208,10 +214,17 @@ class RedisRecords:
         return self._put_sha
 
     async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: bytes) -> tuple[list[Any], str]:
+        calls = [batch[start : start + _KEYS_A_CALL] for start in range(0, len(batch), _KEYS_A_CALL)]
         return await self._send(
             [
-                ("EVALSHA", sha, 1, _key(certificate), records.encoded, records.next_update)
-                for certificate, records in batch
+                (
+                    "EVALSHA",
+                    sha,
+                    len(call),
+                    *(_key(certificate) for certificate, _ in call),
+                    *(argument for _, records in call for argument in (records.encoded, records.next_update)),
+                )
+                for call in calls
             ]
         )
 
@@ -272,17 +285,17 @@ def _raised(replies: Iterable[Any]) -> list[Any]:
     return checked
 
 
-def _is_stale(reply: Any) -> bool:
-    return isinstance(reply, ResponseError) and "STALE" in str(reply)
-
-
 def _key(certificate: Certificate) -> bytes:
     """Short, since memory counts; one key a certificate, so one slot in a cluster."""
     return b"cs1:" + certificate.issuer.tag + certificate.serial
 
 
-def _kept(header: bytes, run: str) -> Kept | None:
-    epoch, number, as_of, flags = struct.unpack(">IQqB", header[1:22])
+def _kept(result: bytes, records: Records, run: str) -> Kept | None:
+    if result == b"=":
+        return Kept(StatusVersion.of(records), CertStatus(records.cert_status), run)
+    if not result:
+        return None
+    epoch, number, as_of, flags = struct.unpack(">IQqB", result[1:])
     try:
         return Kept(StatusVersion(epoch, number, _EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
     except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered

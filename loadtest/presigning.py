@@ -1,0 +1,177 @@
+"""Pre-signing as `work` does it, beside `openssl speed`: the signer alone, and the Presigner from rows to the store.
+
+    python loadtest/presigning.py [--certificates 10000] [--rounds 5] [--kinds ecdsa-p256,rsa-2048]
+
+Each certificate has two signatures. This process and `openssl speed` are pinned to one core, the database and the
+store to the others; what counts is this process's CPU time, user and system, against openssl's. Medians of the rounds;
+a ratio is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from first_figures import openssl_signatures_a_second  # type: ignore[import-not-found]
+
+from responder.clock import SystemClock
+from responder.crl.delegates import issue_responder_certificate
+from responder.embedded import EmbeddedPostgres, EmbeddedValkey
+from responder.keyfiles import make_key_file
+from responder.ocsp.presign import Presigner
+from responder.pki import Issuers, make_issuer
+from responder.signing import KeyRing, NativeSigner, Signers, make_signer
+from responder.storage.issuers import PostgresIssuers
+from responder.storage.migrations import migrate
+from responder.storage.partitions import PostgresPartitions
+from responder.storage.postgres import connect
+from responder.storage.redis import RedisRecords
+
+_OPENSSL = {"ecdsa-p256": "ecdsap256", "ecdsa-p384": "ecdsap384", "rsa-2048": "rsa2048", "ed25519": "ed25519"}
+_FILL = """
+INSERT INTO certificates (issuer_id, serial, not_after)
+SELECT 'bench', '\\x40'::bytea || substr(sha256(int4send(g)), 1, 15), now() + interval '90 days'
+FROM generate_series(1, $1) AS g
+"""
+
+
+@dataclass
+class Bench:
+    """What is measured: the signer, and the presigner with its stores."""
+
+    native: NativeSigner
+    presigner: Presigner
+    partitions: PostgresPartitions
+    count: int
+
+    async def sign_alone(self) -> float:
+        """Signatures per CPU second of the signer, from statuses as the database gives them to records."""
+        signed, cpu = 0, 0.0
+        async for statuses, _ in self.partitions.statuses(self.issuer, list(range(1024)), chunk=1000):
+            started = time.process_time()
+            signed += 2 * len(await self.native.sign(statuses))
+            cpu += time.process_time() - started
+        return signed / cpu
+
+    async def presign(self) -> float:
+        """Signatures per CPU second of this process, from rows to the store."""
+        await self.partitions.make_due("bench")
+        started = time.process_time()
+        while await self.presigner.once():
+            pass
+        return 2 * self.count / (time.process_time() - started)
+
+    issuer: Any = None
+
+
+async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: int, rounds: int) -> dict[str, Any]:
+    pool = await connect(url, pool_size=2, application_name="presigning")
+    await pool.execute("DELETE FROM issuers")
+    ca = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bench CA")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(ca.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .sign(ca, hashes.SHA256())
+    )
+    issuer = make_issuer("bench", certificate.public_bytes(serialization.Encoding.DER))
+    keys = folder / kind
+    keys.mkdir(mode=0o700)
+    (keys / "ca.pem").touch(mode=0o600)
+    (keys / "ca.pem").write_bytes(
+        ca.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    _, spki = make_key_file(keys, "responder.pem", kind)
+    ring = KeyRing(keys)
+    ca_signer, key = ring.ca_signer(issuer.public_key), ring.get(spki)
+    assert ca_signer is not None
+    assert key is not None
+    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=now)
+    signer = make_signer(issuer, delegate, key)
+    await PostgresIssuers(pool).add(issuer, responder_certificate=delegate, profile=signer.profile)
+    await pool.execute(_FILL, count, timeout=600)
+    await pool.execute("DELETE FROM outbox")
+    clock = SystemClock()
+    native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
+    records = RedisRecords(redis_url, timeout_seconds=5)
+    partitions = PostgresPartitions(pool)
+    presigner = Presigner(
+        partitions,
+        issuers=Issuers([issuer]),
+        signer=native,
+        records=records,
+        clock=clock,
+        owner="bench",
+        slices=1024,
+    )
+    bench = Bench(native, presigner, partitions, count, issuer)
+    alone, whole = [], []
+    for _ in range(rounds):
+        openssl = openssl_signatures_a_second(_OPENSSL[kind])
+        alone.append((await bench.sign_alone(), openssl))
+        whole.append((await bench.presign(), openssl))
+    await records.close()
+    await pool.close()
+    return {
+        "kind": kind,
+        "openssl_speed": round(statistics.median(theirs for _, theirs in alone)),
+        "signer": round(statistics.median(ours for ours, _ in alone)),
+        "signer_ratio": round(statistics.median(ours / theirs for ours, theirs in alone), 3),
+        "presigner_to_store": round(statistics.median(ours for ours, _ in whole)),
+        "presigner_to_store_ratio": round(statistics.median(ours / theirs for ours, theirs in whole), 3),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--certificates", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kinds", default="ecdsa-p256,rsa-2048")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(cores[:-1]) or set(cores))  # the servers inherit it
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        postgres, valkey = EmbeddedPostgres(folder, durable=False), EmbeddedValkey(folder, durable=False)
+        postgres.start()
+        valkey.start()
+        os.sched_setaffinity(0, {cores[-1]})
+        try:
+            asyncio.run(migrate(postgres.url))
+            figures = []
+            for kind in options.kinds.split(","):
+                # RSA takes 50 times as long.
+                count = options.certificates if "rsa" not in kind else max(200, options.certificates // 20)
+                figures.append(
+                    asyncio.run(measure(postgres.url, valkey.url, folder, kind, count=count, rounds=options.rounds))
+                )
+        finally:
+            valkey.stop()
+            postgres.stop()
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
