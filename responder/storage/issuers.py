@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 from cryptography import x509
 
+from responder import log
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
 from responder.pki import (
@@ -23,6 +24,8 @@ from responder.pki import (
 )
 from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
 from responder.storage.postgres import Connection, Row, acquired
+
+_log = log.get("storage.issuers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,16 @@ class PostgresIssuers:
         self._pool = pool
 
     async def load(self) -> list[Issuer]:
-        """All issuers with their policies."""
+        """All issuers with their policies; one that can't be read is left out, and logged."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch("SELECT * FROM issuers ORDER BY id")
-        return [issuer_from(row) for row in rows]
+        issuers = []
+        for row in rows:
+            try:
+                issuers.append(issuer_from(row))
+            except ConfigError as error:
+                _log.error("issuer_left_out", issuer=row["id"], error=str(error))
+        return issuers
 
     async def add(
         self,

@@ -18,6 +18,7 @@ from responder.pki import (
     CertStatus,
     CRLReason,
     Issuer,
+    IssuerPolicy,
     Issuers,
     RevokedInfo,
     StatusVersion,
@@ -55,6 +56,9 @@ READ_SECONDS = 1.5
 """Whoever asks for a status is waiting for an answer: later than this it is tryLater."""
 
 CHANGE_SECONDS = 5.0
+
+_KNOWN_AFTER = timedelta(seconds=10)
+"""An issuer that isn't known here by then can't be read."""
 
 LONGEST_VALIDITY = timedelta(days=7)
 """No answer lives longer; closed changes are kept for it, since floors are rebuilt from them."""
@@ -130,7 +134,8 @@ class PostgresStatuses:
             rows = await connection.fetch(
                 """
                 SELECT DISTINCT ON (issuer_id, serial) id, issuer_id, serial, (SELECT epoch FROM installation) AS epoch,
-                    number, now() AS as_of
+                    number, now() AS as_of, (SELECT tag FROM issuers i WHERE i.id = issuer_id) AS tag,
+                    created_at < now() - $3::interval AS has_waited
                 FROM (
                     SELECT * FROM outbox WHERE closed_at IS NULL AND (retry_at IS NULL OR retry_at <= now())
                         AND issuer_id <> ALL ($2::text[])
@@ -140,22 +145,25 @@ class PostgresStatuses:
                 """,
                 limit,
                 list(except_issuers),
+                _KNOWN_AFTER,
             )
             pending = []
             orphans = set()
             foreign = []
             for row in rows:
                 issuer = self._issuers.get(row["issuer_id"])
-                certificate = None if issuer is None else Certificate(issuer, decode_serial(row["serial"]))
-                if certificate is None:
+                if issuer is None and row["tag"] is None:
                     orphans.add(row["issuer_id"])
-                elif certificate.serial != row["serial"]:
+                    continue
+                if issuer is None and not row["has_waited"]:
+                    continue  # one added a moment ago
+                certificate = Certificate(issuer or _unreadable(row), decode_serial(row["serial"]))
+                if certificate.serial != row["serial"]:
                     foreign.append(row["id"])  # another spelling of a serial, which nobody can ask for
                 else:
                     version = StatusVersion(row["epoch"], row["number"], row["as_of"])
                     pending.append(Pending(row["id"], certificate, version))
             if orphans:
-                # Only those whose issuer is gone for good: one added a moment ago is merely not known here yet.
                 await connection.execute(
                     "DELETE FROM outbox o WHERE closed_at IS NULL AND issuer_id = ANY($1::text[]) "
                     "AND NOT EXISTS (SELECT FROM issuers i WHERE i.id = o.issuer_id)",
@@ -231,7 +239,7 @@ class PostgresStatuses:
             updated = await connection.execute(
                 """
                 UPDATE certificates SET number = 0 WHERE issuer_id = $1 AND serial = $2
-                    AND $3 = (SELECT epoch FROM installation) AND $4 <= (SELECT last_value FROM status_numbers)
+                    AND $3::bigint = (SELECT epoch FROM installation) AND $4 <= (SELECT last_value FROM status_numbers)
                 """,
                 certificate.issuer.id,
                 certificate.serial,
@@ -307,6 +315,22 @@ async def _entries(
     cursor = await connection.cursor(_REVOKED, issuer.id, not_expired_at, unseen_by)
     while rows := await cursor.fetch(_FETCHED_AT_ONCE):
         yield rows
+
+
+def _unreadable(row: Row) -> Issuer:
+    """An issuer that is there and can't be read: enough of one to bury its older answers. Nobody else waits for it."""
+    return Issuer(
+        id=row["issuer_id"],
+        tag=row["tag"],
+        certificate=b"",
+        name=b"",
+        public_key=b"",
+        cert_id_hashes=(),
+        key_identifier=b"",
+        not_before=row["as_of"],
+        not_after=row["as_of"],
+        policy=IssuerPolicy(validity=LONGEST_VALIDITY),
+    )
 
 
 async def _read(connection: Connection, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:

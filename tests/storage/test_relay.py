@@ -128,6 +128,23 @@ async def test_one_issuers_trouble_keeps_no_other_from_being_signed_in_its_turn(
     assert await site.partitions.overdue(other.id) == 0
 
 
+async def test_an_issuer_that_cannot_be_read_keeps_nothing_open(site: Site) -> None:
+    """Its changes would have kept a store that was started again from ever being complete."""
+    other = make_test_issuer("other", make_ca("ec", "Other CA"))
+    await site.add(other, make_test_signer(other, "ec"))
+    await site.sql("INSERT INTO certificates (issuer_id, serial) VALUES ('other', $1)", b"\x01")
+    await site.relay_all()
+    await site.sql(REVOKE, "other", b"\x01")
+    site.issuers.replace([site.issuer])
+    site.signers.replace([signer for signer in site.signers if signer.issuer == site.issuer])
+    assert await site.relay.once() == 0
+    assert await site.statuses.pending_count() == 1, "it may have been added a moment ago"
+    await site.sql("UPDATE outbox SET created_at = created_at - interval '11 seconds'")
+    await site.relay_all()
+    assert await site.statuses.pending_count() == 0
+    assert await site.status_in_store(1, other) == "tombstone of revoked"
+
+
 @pytest.mark.parametrize("kind", ["ed25519", "ed448", "p384", "rsa"])
 async def test_a_thousand_rows_of_any_kind_of_key(
     database: str, valkey: EmbeddedValkey, tmp_path: Path, kind: str
@@ -222,6 +239,32 @@ async def test_a_change_that_the_store_did_not_keep_stays_open_and_is_tried_agai
     assert row is not None
     assert row["failures"] == 1
     assert row["retry_at"] > datetime.now(UTC)
+
+
+@pytest.mark.parametrize("epoch", [2, 2**31, 2**32 - 1])
+async def test_a_store_with_a_version_that_no_database_gave_stops_nobody(site: Site, epoch: int) -> None:
+    """Whoever can write to the store can claim any version: the change stays open, the others go on."""
+    await site.sql(
+        "INSERT INTO certificates (issuer_id, serial) VALUES ('site-ec', $1), ('site-ec', $2)", b"\x01", b"\x02"
+    )
+    await site.relay_all()
+    certificate = Certificate(site.issuer, 1)
+    held = await site.records.get(certificate)
+    assert held is not None
+    key = b"cs1:" + site.issuer.tag + certificate.serial
+    for number in (held.number, 2**64 - 1):
+        forged = held.encoded[:1] + epoch.to_bytes(4, "big") + number.to_bytes(8, "big") + held.encoded[13:]
+        await site.records._redis.set(key, forged)
+        await site.sql(REVOKE, "site-ec", b"\x01")
+        await site.sql(REVOKE, "site-ec", b"\x02")
+        assert await site.relay.once() >= 1
+        left = await site.pool.fetch("SELECT serial FROM outbox WHERE closed_at IS NULL")
+        assert {row["serial"] for row in left} == {b"\x01"}
+        assert await site.status_in_store(2) == "revoked"
+    await site.records._redis.delete(key)
+    await site.sql("UPDATE outbox SET retry_at = NULL")
+    await site.relay_all()
+    assert await site.status_in_store(1) == "revoked"
 
 
 async def test_slices_are_finished_one_by_one_and_their_lease_is_prolonged(site: Site) -> None:

@@ -1,0 +1,382 @@
+"""`certstatus run` with an issuer of each kind of trouble beside a healthy one, and a store that is killed: what the
+healthy one's clients are told, and what the operator sees."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+from redis import Redis
+
+from responder import metrics
+from responder.embedded import EmbeddedPostgres, find_valkey
+from responder.pki import Issuer, encode_serial, make_issuer
+from tests import der
+from tests.makers import CA, make_ca, pem
+from tests.storage.test_bad_rows import OLD_SCHEMA
+from tests.test_existing_ca import free_port
+
+T = TypeVar("T")
+
+GOOD, REVOKED, OTHER = range(0x20, 0x28), range(0x30, 0x34), 0x50
+IDS = ("well", "ed", "no-key", "junk-delegate", "junk-ca", "nameless", "bad-rows")
+
+
+class Store:
+    """A Valkey with its default snapshots, killed and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.socket = folder, folder / "socket"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        command = [str(find_valkey(None)), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        eventually("valkey answers", self.socket.exists)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+        self.socket.unlink(missing_ok=True)
+
+
+@dataclass
+class Site:
+    """The processes, their stores and their CAs."""
+
+    folder: Path
+    postgres: EmbeddedPostgres
+    store: Store
+    public: str
+    admin: str
+    cas: dict[str, CA] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "responder", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml")},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def issuer(self, issuer_id: str) -> Issuer:
+        return make_issuer(issuer_id, self.cas[issuer_id].der)
+
+    def sql(self, *statements: str) -> None:
+        async def execute() -> None:
+            connection: asyncpg.Connection = await asyncpg.connect(self.postgres.url)
+            for statement in statements:
+                await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(execute())
+
+    def redis(self, use: Callable[[Redis], T]) -> T:
+        redis = Redis.from_url(self.store.url)
+        try:
+            return use(redis)
+        finally:
+            redis.close()
+
+    def request(self, issuer_id: str, *serials: int, nonce: bytes | None = None) -> bytes:
+        issuer = self.issuer(issuer_id)
+        name_hash, key_hash = issuer.cert_id_hashes[0]
+        cert_ids = [der.cert_id("sha1", der.NULL, name_hash, key_hash, encode_serial(serial)) for serial in serials]
+        extensions = b"" if nonce is None else der.extension(der.NONCE, nonce)
+        return der.request(*cert_ids, extensions=extensions)
+
+    def post(self, body: bytes) -> httpx.Response:
+        return httpx.post(f"{self.public}/ocsp", content=body, trust_env=False, timeout=20)
+
+    def ask(self, issuer_id: str, serial: int, **options: Any) -> str:
+        answer = ocsp.load_der_ocsp_response(self.post(self.request(issuer_id, serial, **options)).content)
+        if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            return answer.response_status.name
+        return answer.certificate_status.name
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        response = httpx.get(f"{self.admin}/readyz?verbose", trust_env=False, timeout=20)
+        return response.status_code, response.json()
+
+    def metric(self, name: str) -> float:
+        text = httpx.get(f"{self.admin}/metrics", trust_env=False, timeout=20).text
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}(\{{| )", line))
+
+    def crl(self, issuer_id: str) -> set[int]:
+        response = httpx.get(f"{self.public}/crl/{issuer_id}.crl", trust_env=False, timeout=20)
+        if response.status_code != 200:
+            return set()
+        return {entry.serial_number for entry in x509.load_der_x509_crl(response.content)}
+
+
+def eventually(what: str, check: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if check():
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def make_current_ca(common_name: str) -> CA:
+    """Valid now, whenever that is."""
+    made = make_ca("ec")
+    now = datetime.now(UTC)
+    name = x509.Name([] if common_name == "" else [x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(made.key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1000))
+        .sign(made.key, hashes.SHA256())
+    )
+    return CA(certificate, made.key)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("trouble")
+    postgres = EmbeddedPostgres(folder, durable=False)
+    postgres.start()
+    with tempfile.TemporaryDirectory(prefix="cs") as short:
+        store = Store(Path(short))
+        site = Site(folder, postgres, store, f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
+        store.start()
+        try:
+            prepare(site)
+            with (folder / "log").open("w") as log:
+                site.process = subprocess.Popen(
+                    [sys.executable, "-m", "responder", "run", "-c", str(folder / "certstatus.toml")],
+                    stderr=log,
+                    text=True,
+                )
+            eventually("the healthy issuer is answered for", lambda: site.ask("well", GOOD[0]) == "GOOD", 60)
+            yield site
+            assert site.process.poll() is None, (folder / "log").read_text()
+        finally:
+            if site.process is not None:
+                site.process.send_signal(signal.SIGTERM)
+                site.process.wait(30)
+            store.kill()
+            postgres.stop()
+
+
+def prepare(site: Site) -> None:
+    """Issuers, certificates, and then what is wrong with some of them."""
+    (site.folder / "keys").mkdir(mode=0o700)
+    (site.folder / "token").touch(mode=0o600)
+    (site.folder / "token").write_text("a-token-of-enough-characters")
+    (site.folder / "certstatus.toml").write_text(
+        f'[postgres]\nurl = "{site.postgres.url}"\n[redis]\nurl = "{site.store.url}"\n'
+        f'[serve]\nlisten = "{site.public.removeprefix("http://")}"\nworkers = 2\n'
+        f'[admin]\nlisten = "{site.admin.removeprefix("http://")}"\ntoken_file = "token"\n[keys]\ndirectory = "keys"\n'
+    )
+    site.run("db", "migrate")
+    for issuer_id in IDS:
+        ca = make_current_ca(f"CA {issuer_id}")
+        site.cas[issuer_id] = ca
+        (site.folder / f"{issuer_id}.pem").write_bytes(ca.certificate.public_bytes(serialization.Encoding.PEM))
+        key = site.folder / f"{issuer_id}.key"
+        key.touch(mode=0o600)
+        key.write_bytes(pem(ca.key))
+        kind = ["--algorithm", "ed25519"] if issuer_id == "ed" else []
+        site.run(
+            "issuer", "add", "--id", issuer_id, "--certificate", str(site.folder / f"{issuer_id}.pem"), "--ca-key",
+            str(key), "--no-crl", *kind,
+        )  # fmt: skip
+    nameless = make_current_ca("")
+    site.sql(
+        OLD_SCHEMA,
+        "UPDATE issuers SET crl_delay_seconds = 0",
+        *(
+            "INSERT INTO certificates (issuer_id, serial, revoked, revoked_at, reason) VALUES "
+            + ", ".join(
+                f"('{issuer_id}', '\\x{serial:02x}', {serial in REVOKED}, "
+                f"{'now()' if serial in REVOKED else 'NULL'}, {1 if serial in REVOKED else 'NULL'})"
+                for serial in (*GOOD, *REVOKED)
+            )
+            for issuer_id in IDS
+        ),
+        "INSERT INTO certificates (issuer_id, serial, revoked, revoked_at) VALUES "
+        "('bad-rows', '\\x7e', true, '1960-01-01Z'), ('bad-rows', '\\x0001', true, now()), "
+        "('bad-rows', '\\x7f', true, '-infinity')",
+        "UPDATE responder_certificates SET certificate = 'junk' WHERE issuer_id = 'junk-delegate'",
+        "UPDATE issuers SET certificate = 'junk' WHERE id = 'junk-ca'",
+        f"UPDATE issuers SET certificate = '\\x{nameless.der.hex()}' WHERE id = 'nameless'",
+    )
+    (site.folder / "keys" / "no-key.pem").unlink()
+    path = site.folder / "keys" / "ca" / "nameless.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(pem(nameless.key))
+
+
+def revoke_by_sql(site: Site, issuer_id: str, serial: int) -> None:
+    site.sql(
+        "UPDATE certificates SET revoked = true, revoked_at = now(), reason = 1 "
+        f"WHERE issuer_id = '{issuer_id}' AND serial = '\\x{serial:02x}'"
+    )
+
+
+def test_a_revocation_by_sql_reaches_the_healthy_ones_clients(site: Site) -> None:
+    for issuer_id in ("well", "ed", "bad-rows"):
+        eventually(f"{issuer_id} is answered for", lambda issuer_id=issuer_id: site.ask(issuer_id, GOOD[1]) == "GOOD")  # type: ignore[misc]
+        revoke_by_sql(site, issuer_id, GOOD[1])
+        eventually("revoked", lambda issuer_id=issuer_id: site.ask(issuer_id, GOOD[1]) == "REVOKED", 5)  # type: ignore[misc]
+        eventually("on the CRL", lambda issuer_id=issuer_id: GOOD[1] in site.crl(issuer_id), 20)  # type: ignore[misc]
+    # Nobody else says good for what is revoked.
+    revoke_by_sql(site, "no-key", GOOD[1])
+    eventually("on the CRL", lambda: GOOD[1] in site.crl("no-key"), 20)
+    assert site.ask("no-key", GOOD[1]) == "TRY_LATER"
+
+
+def test_the_operator_sees_who_is_in_trouble_and_nothing_is_started_again(site: Site) -> None:
+    def in_trouble() -> set[str]:
+        return {trouble["issuer_id"] for trouble in site.ready()[1]["troubles"]}
+
+    eventually("all are named", lambda: {"junk-delegate", "junk-ca", "nameless"} <= in_trouble())
+    assert not {"well", "ed"} & in_trouble()
+    eventually("ready", lambda: site.ready()[0] == 200)
+    _, body = site.ready()
+    assert body["degraded"]
+    assert "db check" in body["checks"]["postgres"]["detail"]
+    assert site.metric("issuer_trouble") > 0
+    assert site.metric("process_restarts_total") == 0
+    listed = subprocess.run(
+        [sys.executable, "-m", "responder", "db", "check", "-c", str(site.folder / "certstatus.toml"), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.returncode == 1
+    assert {row["serial"] for row in json.loads(listed.stdout)} == {"7e", "0001", "7f"}
+    for line in (site.folder / "log").read_text().splitlines():
+        assert "Traceback" not in line
+        assert "background_task_failed" not in line
+
+
+def test_a_store_killed_and_started_on_its_snapshot_brings_no_good_back(site: Site) -> None:
+    eventually("the store is trusted", lambda: site.metric("record_store_complete") == 1)
+    for serial in GOOD[2:6]:
+        assert site.ask("well", serial) == "GOOD"
+    site.redis(lambda redis: redis.save())
+    for serial in GOOD[2:6]:
+        site.run("revoke", hex(serial), "--issuer", "well", "--reason", "keyCompromise")
+        assert site.ask("well", serial) == "REVOKED"
+    eventually("everything is signed", lambda: site.metric("outbox_open") == 0)
+    untrusted = site.metric("store_untrusted_total")
+    site.store.kill()
+    for serial in GOOD[2:6]:
+        assert site.ask("well", serial) == "REVOKED", "from the database"
+    site.store.start()
+    seen = {site.ask("well", serial) for _ in range(20) for serial in GOOD[2:6]}
+    assert seen == {"REVOKED"}
+    eventually("the store is trusted again", lambda: site.ready()[0] == 200)
+    assert site.metric("record_store_complete") == 1
+    assert {site.ask("well", serial) for serial in GOOD[2:6]} == {"REVOKED"}
+    assert site.metric("store_untrusted_total") >= untrusted
+
+
+def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> None:
+    well = site.issuer("well")
+    # Answers of every kind.
+    assert site.ask("well", REVOKED[0]) == "REVOKED"
+    assert site.ask("well", GOOD[0], nonce=b"\x04\x10" + bytes(16)) == "GOOD"
+    assert site.ask("well", 0x77) == "UNAUTHORIZED"
+    assert site.post(b"junk").content.hex() == "30030a0101"
+    site.post(site.request("well", GOOD[0], REVOKED[0]))
+    url = f"{site.public}/ocsp/{base64.b64encode(site.request('well', GOOD[0])).decode()}"
+    assert httpx.get(url, trust_env=False).status_code == 200
+    certificate, key = site.folder / "asker.pem", site.folder / "well.key"
+    certificate.write_bytes(site.cas["well"].certificate.public_bytes(serialization.Encoding.PEM))
+    subprocess.run(
+        ["openssl", "ocsp", "-issuer", certificate, "-serial", hex(GOOD[0]), "-signer", certificate, "-signkey", key,
+         "-reqout", site.folder / "signed.der", "-no_nonce"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    site.post((site.folder / "signed.der").read_bytes())
+    # CRLs.
+    crl = f"{site.public}/crl/well.crl"
+    tag = httpx.get(crl, trust_env=False).headers["etag"]
+    assert httpx.get(crl, headers={"If-None-Match": tag}, trust_env=False).status_code == 304
+    assert httpx.get(f"{site.public}/crl/nobody.crl", trust_env=False).status_code == 404
+    # Revocations, by the API and refused.
+    token = {"Authorization": "Bearer a-token-of-enough-characters"}
+    api = f"{site.admin}/api/v1/issuers/well/revocations"
+    body = {"serial": hex(GOOD[7]), "reason": "superseded"}
+    assert httpx.post(api, json=body, headers=token, trust_env=False).status_code == 200
+    assert httpx.post(api, json={"serial": "0x7777"}, headers=token, trust_env=False).status_code == 404
+    # A damaged record, and a store that keeps what the database never gave.
+    name = b"cs1:" + well.tag + encode_serial(GOOD[6])
+    site.ask("well", GOOD[6])
+    held = site.redis(lambda redis: redis.get(name))
+    assert isinstance(held, bytes)
+    damaged = held[:70] + bytes([held[70] ^ 1]) + held[71:]  # in the signature of the first variant
+    site.redis(lambda redis: redis.set(name, damaged))
+    assert site.ask("well", GOOD[6]) == "GOOD"
+    forged = held[:1] + (2**31).to_bytes(4, "big") + held[5:]
+    site.redis(lambda redis: redis.set(name, forged))
+    revoke_by_sql(site, "well", GOOD[6])
+    eventually("the change is refused", lambda: site.metric("changes_refused_total") > 0)
+    assert site.metric("outbox_open") > 0, "and stays open"
+    site.redis(lambda redis: redis.delete(name))
+    eventually("it is put when it can be", lambda: site.ask("well", GOOD[6]) == "REVOKED")
+    # Everything signed again, a worker that is killed, and a store that is away.
+    site.run("issuer", "set", "well", "responder_id_by_name=true")
+    eventually("signed in its turn", lambda: site.metric("presigned_total") > 0)
+    assert site.process is not None
+    children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split()
+    worker = next(pid for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("serve-1"))
+    os.kill(int(worker), signal.SIGKILL)
+    eventually("it is started again", lambda: site.metric("process_restarts_total") > 0)
+    site.store.kill()
+    for serial in GOOD[:3]:
+        site.ask("well", serial)
+    revoke_by_sql(site, "well", GOOD[0])
+    site.store.start()
+    eventually("the store is trusted again", lambda: site.metric("record_store_complete") == 1)
+    site.ask("bad-rows", 0x7E)
+
+    text = httpx.get(f"{site.admin}/metrics", trust_env=False).text
+    still = [
+        metric.name
+        for metric in metrics.METRICS
+        if not re.search(
+            rf"^{re.escape(metric.name)}(?:_count)?(?:\{{[^}}]*\}})? (?!0\.0$)[0-9.e+]+$", text, re.MULTILINE
+        )
+    ]
+    assert still == []
