@@ -234,6 +234,30 @@ class RevocationStore(Protocol):
         comes again, above it. False, and nothing is changed, where this database has never given `kept`."""
 
 
+class PartitionStore(Protocol):
+    """When each slice is due, who is at it, and what is in it."""
+
+    async def claim(
+        self, owner: str, *, limit: int, lease_seconds: int, except_issuers: Sequence[str] = ()
+    ) -> tuple[str, list[int]] | None:
+        """Some due slices of one issuer, for `owner` alone until the lease ends; None when nothing is due."""
+
+    def statuses(
+        self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
+    ) -> AsyncIterator[tuple[list[CertificateStatus], int]]:
+        """The certificates of these slices that are valid now, slice after slice, in chunks, each read in one
+        statement; with each the slice that it ends in: those before it are whole."""
+
+    async def finished(self, issuer_id: str, due_at: dict[int, datetime], *, owner: str) -> None:
+        """These slices are signed; each is due again at its moment."""
+
+    async def prolong(self, issuer_id: str, partitions: Sequence[int], *, owner: str, lease_seconds: int) -> None:
+        """Keep these slices for as long again."""
+
+    async def release(self, issuer_id: str, partitions: Sequence[int], *, owner: str) -> None:
+        """Give these slices back unsigned."""
+
+
 class SigningProfiles(Protocol):
     """The profiles that records may name. One is distributed before it is used."""
 

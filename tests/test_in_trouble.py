@@ -380,3 +380,23 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
         )
     ]
     assert still == []
+
+
+def test_a_reload_replaces_the_processes_and_one_that_is_refused_changes_nothing(site: Site) -> None:
+    assert site.process is not None
+    path, log = site.folder / "certstatus.toml", site.folder / "log"
+    right = path.read_text()
+    children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children")
+    before = set(children.read_text().split())
+    # Refused, for another address; its wish to log as text mustn't have come true.
+    path.write_text(right.replace("workers = 2", "workers = 3") + '[log]\nformat = "text"\n')
+    os.kill(site.process.pid, signal.SIGHUP)
+    eventually("it is refused", lambda: "configuration_refused" in log.read_text())
+    refusal = next(line for line in log.read_text().splitlines() if "configuration_refused" in line)
+    assert "restart to change it" in json.loads(refusal)["fault"]
+    assert set(children.read_text().split()) == before
+    path.write_text(right)
+    os.kill(site.process.pid, signal.SIGHUP)
+    eventually("all are others", lambda: not before & set(children.read_text().split()), 60)
+    eventually("ready", lambda: site.ready()[0] == 200, 60)
+    assert site.ask("well", REVOKED[1]) == "REVOKED"

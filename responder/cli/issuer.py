@@ -131,6 +131,7 @@ async def _add(
                 issued=before.entries,
                 last_crl_number=before.crl_number,
                 start_crls=start_crls,
+                actor=f"cli:{getpass.getuser()}",
             )
         except StatusUnavailable:
             raise  # the row may be there although its confirmation was lost: the keys stay

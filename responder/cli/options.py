@@ -23,8 +23,13 @@ def load_config(path: Path | None) -> Config:
         ConfigError: every fault it has.
     """
     loaded = config.load(path)
-    log.configure(level=loaded.log.level, format=loaded.log.format)
+    configure_log(loaded)
     return loaded
+
+
+def configure_log(loaded: Config) -> None:
+    """Log as this configuration says."""
+    log.configure(level=loaded.log.level, format=loaded.log.format)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

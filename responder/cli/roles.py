@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from responder import config as configuration
 from responder import metrics
 from responder.cli.config import ConfigOption
-from responder.cli.options import load_config
+from responder.cli.options import configure_log, load_config
 from responder.roles import MAX_OTHER_PROCESSES, ROLES, Sockets, children
 from responder.supervisor import Child, Supervisor
 
@@ -37,8 +38,9 @@ def _run(path: Path | None, roles: tuple[str, ...]) -> None:
     segment = metrics.Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
 
     def reload() -> list[Child]:
-        changed = load_config(path)
+        changed = configuration.load(path)
         sockets.require_same(changed)
+        configure_log(changed)  # a refused configuration changes nothing, not the log either
         return children(changed, roles, sockets, segment)
 
     supervisor = Supervisor(children(loaded, roles, sockets, segment), segment=segment, on_reload=reload)

@@ -110,7 +110,9 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
             made = require_key(installed, public_key, key or installed, f"{certificate or installed}")
             signer = make_signer(issuer, delegate, made)
             require_usable(delegate, issuer, now)
-            await stores.issuer_store.add_responder_certificate(issuer.id, delegate, profile=signer.profile)
+            await stores.issuer_store.add_responder_certificate(
+                issuer.id, delegate, profile=signer.profile, actor=f"cli:{getpass.getuser()}"
+            )
         except StatusUnavailable:
             raise  # the row may be there although its confirmation was lost: the key stays
         except BaseException:

@@ -194,7 +194,12 @@ class CachedSource:
         if (certificate, request.cert_ids[0]) in self._flights:
             return
         flight = self._flight(certificate, request)
-        flight.add_done_callback(_log_failed_refresh)
+        flight.add_done_callback(self._tell_of_failed_refresh)
+
+    def _tell_of_failed_refresh(self, flight: asyncio.Task[Answer]) -> None:
+        error = None if flight.cancelled() else flight.exception()
+        if error is not None and not isinstance(error, ResponderError) and self._may_log("refresh"):
+            _log.error("refresh_behind_failed", error=repr(error))
 
 
 def _is_later(records: Records, version: StatusVersion) -> bool:
@@ -202,9 +207,3 @@ def _is_later(records: Records, version: StatusVersion) -> bool:
     was read: the moments come from clocks that may step back."""
     held = StatusVersion.of(records)
     return held.change > version.change if records.is_tombstone else held > version
-
-
-def _log_failed_refresh(flight: asyncio.Task[Answer]) -> None:
-    error = None if flight.cancelled() else flight.exception()
-    if error is not None and not isinstance(error, ResponderError):
-        _log.error("refresh_behind_failed", error=repr(error))

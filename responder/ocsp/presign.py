@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from responder import log, metrics
 from responder.errors import IssuerUnavailable, StoreUnavailable
 from responder.interfaces import (
     Clock,
     Kept,
+    PartitionStore,
     Pending,
     RecordSigner,
     RecordStore,
@@ -37,30 +37,6 @@ PARTITIONS = 1024
 """Slices of each issuer's serials, fixed by the schema."""
 
 _LEASE_SECONDS = 300
-
-
-class PartitionStore(Protocol):
-    """When each slice is due, who is at it, and what is in it."""
-
-    async def claim(
-        self, owner: str, *, limit: int, lease_seconds: int, except_issuers: Sequence[str] = ()
-    ) -> tuple[str, list[int]] | None:
-        """Some due slices of one issuer, for `owner` alone until the lease ends; None when nothing is due."""
-
-    def statuses(
-        self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
-    ) -> AsyncIterator[tuple[list[CertificateStatus], int]]:
-        """The certificates of these slices that are valid now, slice after slice, in chunks, each read in one
-        statement; with each the slice that it ends in: those before it are whole."""
-
-    async def finished(self, issuer_id: str, due_at: dict[int, datetime], *, owner: str) -> None:
-        """These slices are signed; each is due again at its moment."""
-
-    async def prolong(self, issuer_id: str, partitions: Sequence[int], *, owner: str, lease_seconds: int) -> None:
-        """Keep these slices for as long again."""
-
-    async def release(self, issuer_id: str, partitions: Sequence[int], *, owner: str) -> None:
-        """Give these slices back unsigned."""
 
 
 class Relay:

@@ -74,6 +74,7 @@ class PostgresIssuers:
         issued: Sequence[IssuedCertificate] = (),
         last_crl_number: int = 0,
         start_crls: bool = True,
+        actor: str = "issuer add",
     ) -> None:
         """Answer for this issuer from now on; with its first responder certificate (DER) and what is known of its
         certificates, in one transaction.
@@ -117,6 +118,15 @@ class PostgresIssuers:
                     if start_crls:
                         await connection.execute("UPDATE issuers SET crls_started_at = now() WHERE id = $1", issuer.id)
                     await _register(connection, issuer, issued)
+                    await _audit(
+                        connection,
+                        actor,
+                        "add-issuer",
+                        issuer.id,
+                        certificate_sha256=hashlib.sha256(issuer.certificate).hexdigest(),
+                        last_crl_number=last_crl_number,
+                        certificates=len(issued),
+                    )
             except asyncpg.UniqueViolationError as error:
                 raise ConfigError(
                     f"--id {issuer.id}: there is an issuer of this name, or this CA (same name, same key) is known "
@@ -128,10 +138,11 @@ class PostgresIssuers:
                     f"({error.constraint_name})"
                 ) from error
 
-    async def remove(self, issuer_id: str) -> None:
+    async def remove(self, issuer_id: str, *, actor: str = "issuer remove") -> None:
         """Forget an issuer and everything of it. Its answers are refused once every process has heard of it."""
-        async with acquired(self._pool) as connection:
+        async with acquired(self._pool) as connection, connection.transaction():
             await connection.execute("DELETE FROM issuers WHERE id = $1", issuer_id)
+            await _audit(connection, actor, "remove-issuer", issuer_id)
 
     async def set_policy(
         self,
@@ -181,12 +192,7 @@ class PostgresIssuers:
                 "SELECT count(*) FROM certificates WHERE issuer_id = $1 AND (not_after IS NULL OR not_after > now())",
                 issuer_id,
             )
-            await connection.execute(
-                "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, 'set-policy', $2, $3)",
-                actor[:200],
-                issuer_id,
-                dict(changes),
-            )
+            await _audit(connection, actor, "set-policy", issuer_id, **changes)
         return PolicyChange(issuer, signs_again=is_due, signatures=certificates * len(issuer.policy.variants))
 
     async def responder_certificates(self, *, retired: bool = False) -> list[ResponderCertificate]:
@@ -206,6 +212,7 @@ class PostgresIssuers:
         *,
         profile: SigningProfile | None = None,
         follows: bytes | None = None,
+        actor: str = "renewal",
     ) -> None:
         """Let this certificate (DER) sign for the issuer, under this profile; again is harmless. The key that its key
         `follows` (DER SubjectPublicKeyInfo) isn't certified again.
@@ -215,6 +222,14 @@ class PostgresIssuers:
         """
         async with acquired(self._pool) as connection, connection.transaction():
             await _add_responder_certificate(connection, issuer_id, certificate, profile)
+            await _audit(
+                connection,
+                actor,
+                "add-signer",
+                issuer_id,
+                certificate_sha256=hashlib.sha256(certificate).hexdigest(),
+                follows_another_key=follows is not None,
+            )
             if follows is not None:
                 await connection.execute(
                     "UPDATE responder_certificates SET is_followed = true WHERE issuer_id = $1 AND public_key = $2",
@@ -262,16 +277,15 @@ class PostgresIssuers:
                     f"issuer {issuer.id}: this signer is retired already"
                     + (" and nothing that it has signed is in use" if now else "; --now refuses its answers too")
                 )
-            await connection.execute(
-                "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, 'retire-signer', $2, $3)",
-                actor[:200],
+            await _audit(
+                connection,
+                actor,
+                "retire-signer",
                 issuer.id,
-                {
-                    "public_key_sha256": hashlib.sha256(public_key).hexdigest(),
-                    "certificates": newly,
-                    "now": now,
-                    "profiles": profiles,
-                },
+                public_key_sha256=hashlib.sha256(public_key).hexdigest(),
+                certificates=newly,
+                now=now,
+                profiles=profiles,
             )
         return RetiredSigner(certificates=newly, profiles=profiles, others=others)
 
@@ -339,6 +353,17 @@ def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
         certificate.not_before,
         certificate.not_after,
         certificate.certificate_sha256,
+    )
+
+
+async def _audit(connection: Connection, actor: str, action: str, issuer_id: str, **detail: object) -> None:
+    """Who did what, in the transaction that does it."""
+    await connection.execute(
+        "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, $2, $3, $4)",
+        actor[:200],
+        action,
+        issuer_id,
+        detail,
     )
 
 

@@ -13,7 +13,7 @@ from responder.storage.statuses import _COLUMNS, status_from
 
 
 class PostgresPartitions:
-    """Implements `ocsp.presign.PartitionStore`."""
+    """Implements `PartitionStore`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

@@ -24,7 +24,7 @@ from responder.pki import (
     StatusVersion,
     decode_serial,
 )
-from responder.storage.postgres import Connection, Row, acquired, translating
+from responder.storage.postgres import Connection, Row, acquired, row_count, translating
 from responder.storage.runs import holds_trusted_run
 
 _log = log.get("storage.statuses")
@@ -235,18 +235,24 @@ class PostgresStatuses:
     async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
         """See `RevocationStore.renumber`."""
         async with acquired(self._pool) as connection:
-            # The trigger gives the number; setting it is only a way to have it run.
+            # The trigger gives the number, and announces only what changes a status.
             updated = await connection.execute(
                 """
-                UPDATE certificates SET number = 0 WHERE issuer_id = $1 AND serial = $2
-                    AND $3::bigint = (SELECT epoch FROM installation) AND $4 <= (SELECT last_value FROM status_numbers)
+                WITH renumbered AS (
+                    UPDATE certificates SET number = 0 WHERE issuer_id = $1 AND serial = $2
+                        AND $3::bigint = (SELECT epoch FROM installation)
+                        AND $4 <= (SELECT last_value FROM status_numbers)
+                    RETURNING issuer_id, serial, epoch, number
+                )
+                INSERT INTO outbox (issuer_id, serial, epoch, number, kind)
+                SELECT issuer_id, serial, epoch, number, 'changed' FROM renumbered
                 """,
                 certificate.issuer.id,
                 certificate.serial,
                 kept.epoch,
                 min(kept.number, 2**63 - 1),
             )
-        return updated == "UPDATE 1"
+        return row_count(updated) == 1
 
     async def sweep(self) -> None:
         """Forget closed changes that no living answer can be older than."""

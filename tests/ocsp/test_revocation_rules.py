@@ -192,3 +192,41 @@ def test_the_baseline_requirements_forbid_holds_and_a_cas_reasons(
         assert refused.value.http_status == 422
     else:
         assert change(status(Certificate(under, 1), None)) is not None
+
+
+async def test_a_store_that_comes_back_within_the_wait_confirms_with_the_status_read_anew(
+    clock: FakeClock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store refuses what was read long ago, so that each try reads the status again."""
+    monkeypatch.setattr("responder.ocsp.revoke._RETRY_SECONDS", 0.01)
+    statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
+    certificate = Certificate(issuer, 1)
+    statuses.add(certificate)
+    reads_before_recovery = 4
+
+    def recover() -> None:
+        clock.advance(timedelta(seconds=1))
+        if statuses.reads >= reads_before_recovery:
+            records.fail = ""
+
+    statuses.before_read_returns = recover
+    outcome = await Revoker(statuses, records, clock=clock, wait_seconds=20).revoke(
+        certificate, RevocationRequest(CRLReason.superseded), actor="x"
+    )
+    assert outcome.certain
+    assert statuses.reads >= reads_before_recovery
+    kept = StatusVersion.of(records.kept[certificate])
+    assert kept.as_of > outcome.status.version.as_of, "what was confirmed was read after the first try"
+
+
+async def test_a_database_that_goes_away_during_the_wait_leaves_it_uncertain(
+    clock: FakeClock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("responder.ocsp.revoke._RETRY_SECONDS", 0.01)
+    statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
+    statuses.add(Certificate(issuer, 1))
+    statuses.before_read_returns = lambda: setattr(statuses, "down", True)
+    outcome = await Revoker(statuses, records, clock=clock, wait_seconds=20).revoke(
+        Certificate(issuer, 1), RevocationRequest(CRLReason.superseded), actor="x"
+    )
+    assert not outcome.certain

@@ -14,6 +14,7 @@ from responder.interfaces import StatusChange
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.pki import (
+    Answer,
     CertID,
     CertIDVariant,
     Certificate,
@@ -289,3 +290,25 @@ async def test_values_count_under_their_own_algorithm_only(chain: Chain, asked: 
     name_hash, key_hash = chain.issuer.cert_id_hashes[used - 1]
     found = chain.issuers.find(CertID(CertIDVariant(asked), name_hash, key_hash, 1))
     assert (found is not None) == (asked == used)
+
+
+async def test_a_refresh_behind_an_answer_that_fails_is_told_once_a_second_and_answers_go_on(
+    chain: Chain, clock: FakeClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await chain.ask(SERIAL)
+    clock.advance(chain.issuer.policy.refresh)
+
+    class Broken:
+        async def respond(self, request: OCSPRequest) -> Answer:
+            raise ZeroDivisionError("a bug behind the answer")
+
+    cached = CachedSource(
+        chain.records, Broken(), issuers=chain.issuers, profiles=chain.profiles, clock=clock, name="redis"
+    )
+    for _ in range(20):
+        answer = await cached.respond(chain.request(SERIAL))
+        assert status_in(answer) == "GOOD"
+        await asyncio.sleep(0)
+    await cached.close()
+    captured = capsys.readouterr()
+    assert (captured.out + captured.err).count("a bug behind the answer") == 1

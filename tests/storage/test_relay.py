@@ -267,6 +267,16 @@ async def test_a_store_with_a_version_that_no_database_gave_stops_nobody(site: S
     assert await site.status_in_store(1) == "revoked"
 
 
+async def test_an_update_that_changes_nothing_is_no_change(site: Site) -> None:
+    await site.sql("INSERT INTO certificates (issuer_id, serial) VALUES ('site-ec', $1), ('site-ec', '\\x02')", b"\x01")
+    await site.relay_all()
+    await site.sql("UPDATE certificates SET not_after = not_after, revoked = false")
+    assert await site.statuses.pending_count() == 0
+    # One of two.
+    await site.sql("UPDATE certificates SET not_after = CASE serial WHEN $1 THEN now() + interval '1 day' END", b"\x01")
+    assert await site.statuses.pending_count() == 1
+
+
 async def test_slices_are_finished_one_by_one_and_their_lease_is_prolonged(site: Site) -> None:
     """Two workers that each took longer than a lease signed everything, and finished nothing."""
     await site.sql(

@@ -168,7 +168,7 @@ async def test_a_change_is_one_transaction_with_outbox_and_audit(world: World) -
     status = await world.statuses.change(world.certificate(1), lambda _: REVOKED, actor="someone")
     assert status.cert_status is CertStatus.REVOKED
     assert status.revoked_info == REVOKED.revoked_info
-    (audit,) = await world.sql("SELECT * FROM audit_log")
+    (audit,) = await world.sql("SELECT * FROM audit_log WHERE serial IS NOT NULL")
     assert (audit["actor"], audit["action"], audit["issuer_id"]) == ("someone", "revoke", world.issuer.id)
     assert audit["detail"]["after"]["reason"] == "keyCompromise"
     assert [row["kind"] for row in await world.sql("SELECT kind FROM outbox ORDER BY id")] == ["issued", "changed"]
@@ -189,7 +189,7 @@ async def test_a_change_decided_against_or_refused_leaves_nothing(world: World) 
     assert missing.value.http_status == 404
     assert "0xabc" in missing.value.detail
     assert await world.version(1) == before
-    assert not await world.sql("SELECT * FROM audit_log")
+    assert not await world.sql("SELECT * FROM audit_log WHERE serial IS NOT NULL")
 
 
 async def test_two_changes_of_one_certificate_see_each_other(world: World) -> None:

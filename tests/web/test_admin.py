@@ -1,0 +1,114 @@
+"""The operator's API over in-memory stores: what it answers, and what it refuses in which words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from responder.ocsp.revoke import Revoker
+from responder.pki import Certificate, CertStatus, Issuer, Issuers
+from responder.web.admin import AdminAPI
+from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
+
+TOKEN = "0123456789abcdef"
+SERIAL = 0x1A2B
+
+
+@dataclass
+class API:
+    """The API with everything behind it at hand."""
+
+    statuses: MemoryStatuses
+    records: MemoryRecords
+    client: httpx.AsyncClient
+
+    async def revoke(self, *, issuer: str = "test-ec", token: str = TOKEN, **body: Any) -> httpx.Response:
+        return await self.client.post(
+            f"/api/v1/issuers/{issuer}/revocations",
+            json={"serial": hex(SERIAL), "reason": "superseded", **body},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+
+
+@pytest.fixture
+def api(clock: FakeClock, issuer: Issuer) -> API:
+    statuses, records = MemoryStatuses(clock), MemoryRecords()
+    statuses.add(Certificate(issuer, SERIAL))
+    revoker = Revoker(statuses, records, clock=clock, wait_seconds=0)
+    app = Starlette(routes=AdminAPI(revoker, issuers=Issuers([issuer]), token=TOKEN).routes())
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://admin")
+    return API(statuses, records, client)
+
+
+async def test_a_revocation_that_is_certain_is_200_and_a_repeat_is_the_same(api: API, issuer: Issuer) -> None:
+    first, second = await api.revoke(), await api.revoke()
+    for answer in (first, second):
+        assert answer.status_code == 200
+        assert answer.json()["certain"] is True
+        assert answer.headers["cache-control"] == "no-store"
+    assert first.json() == second.json()
+    assert api.records.kept[Certificate(issuer, SERIAL)].cert_status == CertStatus.REVOKED
+
+
+@pytest.mark.parametrize("fail", ["before", "after"])
+async def test_one_that_the_record_store_did_not_confirm_is_202_and_the_same_request_waits_again(
+    api: API, issuer: Issuer, fail: str
+) -> None:
+    api.records.fail = fail
+    answer = await api.revoke()
+    assert answer.status_code == 202
+    body = answer.json()
+    assert (body["status"], body["certain"]) == ("revoked", False)
+    assert "recorded" in body["detail"]
+    assert api.statuses.rows[Certificate(issuer, SERIAL)].cert_status is CertStatus.REVOKED
+    api.records.fail = ""
+    assert (await api.revoke()).status_code == 200
+
+
+async def test_one_that_the_store_in_use_does_not_hold_is_202(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def is_trusted(run: str) -> bool:
+        return False
+
+    monkeypatch.setattr(api.statuses, "is_trusted", is_trusted)
+    assert (await api.revoke()).status_code == 202
+
+
+async def test_a_database_that_is_away_is_503_and_nothing_is_certain(api: API) -> None:
+    api.statuses.down = True
+    answer = await api.revoke()
+    assert answer.status_code == 503
+    assert "send the same request again" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "word"),
+    [
+        ({"issuer": "nobody"}, 404, "the issuers are: test-ec"),
+        ({"serial": "0x9999"}, 404, "never registered"),
+        ({"token": "another"}, 401, "admin.token_file"),
+        ({"serial": 6699}, 422, "hexadecimal"),
+        ({"serial": "1a2b"}, 422, "hexadecimal"),
+        ({"reason": "boredom"}, 422, "keyCompromise"),
+        ({"reason": None}, 422, "keyCompromise"),
+        ({"revoked_at": "yesterday"}, 422, "RFC 3339"),
+        ({"revoked_at": "2026-01-31T12:00:00"}, 422, "without an offset"),
+        ({"revoked_at": "1970-01-01T00:00:00+14:00"}, 422, "before 1970 in UTC"),
+        ({"revoked_at": "9999-12-31T23:59:59-23:59"}, 422, "beyond the years"),
+        ({"invalidity_date": "1969-12-31T23:59:59Z"}, 422, "before 1970"),
+        ({"revoked_at": "2031-01-01T00:00:00Z"}, 422, "is later than now"),
+        ({"colour": "red"}, 422, "unknown field 'colour'"),
+        ({"reason": "removeFromCRL"}, 200, None),
+    ],
+)
+async def test_what_is_refused_says_what_and_what_to_do(
+    api: API, changes: dict[str, Any], status: int, word: str | None
+) -> None:
+    answer = await api.revoke(**changes)
+    assert answer.status_code == status, answer.text
+    if word is not None:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert word in answer.json()["detail"]
