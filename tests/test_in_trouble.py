@@ -186,6 +186,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                     text=True,
                 )
             eventually("the healthy issuer is answered for", lambda: site.ask("well", GOOD[0]) == "GOOD", 60)
+            eventually("the store is trusted", lambda: site.metric("record_store_complete") == 1)
             yield site
             assert site.process.poll() is None, (folder / "log").read_text()
         finally:

@@ -57,7 +57,7 @@ READ_SECONDS = 1.5
 
 CHANGE_SECONDS = 5.0
 
-_KNOWN_AFTER = timedelta(seconds=10)
+_KNOWN_AFTER = timedelta(seconds=2)
 """An issuer that isn't known here by then can't be read."""
 
 LONGEST_VALIDITY = timedelta(days=7)

@@ -118,14 +118,14 @@ async def test_one_issuers_trouble_keeps_no_other_from_being_signed_in_its_turn(
     while await presigner.once():
         turns += 1
         assert turns < 20
-    assert await site.partitions.overdue(site.issuer.id) == 0
+    assert await site.partitions.overdue(site.issuer.id) <= 1  # its next turn may come at once
     assert await site.partitions.overdue(other.id) > 0
     assert failing.tries == 1, "it is left alone for a while"
     failing.failures.clear()
     now[0] += 100
     while await presigner.once():
         pass
-    assert await site.partitions.overdue(other.id) == 0
+    assert await site.partitions.overdue(other.id) <= 1  # its next turn may come at once
 
 
 async def test_an_issuer_that_cannot_be_read_keeps_nothing_open(site: Site) -> None:
@@ -309,8 +309,8 @@ async def test_slices_are_finished_one_by_one_and_their_lease_is_prolonged(site:
     assert lefts == sorted(lefts, reverse=True)
     assert lefts[0] == 1024
     assert lefts[-1] < 200
-    assert [left for left, overdue in seen] == [overdue for _, overdue in seen]
-    assert await site.partitions.overdue("site-ec") == 0
+    assert all(0 <= overdue - left <= 1 for left, overdue in seen), "what is signed is finished"
+    assert await site.partitions.overdue("site-ec") <= 1  # its next turn may come at once
 
 
 async def test_what_is_made_due_while_it_is_being_signed_stays_due(site: Site) -> None:
