@@ -462,7 +462,12 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
     """Signs what changed at once and everything in its turn."""
     async with open_stores(config, name="work") as stores, AsyncExitStack() as stack:
         directory = Directory(stores, keys=config.keys.directory)
-        await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
+
+        async def reload() -> None:
+            await directory.reload()
+            await directory.announce_profiles()
+
+        await stack.enter_async_context(kept_current(config, {"certstatus_issuers": reload}))
         clock = SystemClock()
         signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
         relay_troubles, presign_troubles = Troubles("relay", stores.troubles), Troubles("presign", stores.troubles)
@@ -498,7 +503,6 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             return False
 
         async def tell_once() -> bool:
-            await directory.announce_profiles()
             for troubles in (relay_troubles, presign_troubles, directory.troubles):
                 await troubles.tell()
             return False

@@ -207,7 +207,7 @@ class RevocationStore(Protocol):
     async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
         """As `StatusSource.status_of`."""
 
-    async def pending(self, limit: int, *, except_issuers: Sequence[str] = ()) -> list[Pending]:
+    async def pending(self, limit: int) -> list[Pending]:
         """The oldest open changes that are to be tried now, at most `limit`, each certificate once."""
 
     async def done(
@@ -421,8 +421,8 @@ class CRLHead:
 class CRLStore(Protocol):
     """Published CRLs, and their numbers."""
 
-    async def heads(self) -> list[CRLHead]:
-        """The CRL with the highest number of each issuer and scope."""
+    async def heads(self, issuer: Issuer | None = None) -> list[CRLHead]:
+        """The CRL with the highest number of each scope, of one issuer or of each."""
 
     async def not_started(self) -> set[str]:
         """The ids of issuers whose first CRL must not be published yet."""
@@ -433,8 +433,8 @@ class CRLStore(Protocol):
     async def next_number(self, issuer: Issuer, scope: str) -> int:
         """A CRL number never given before for this issuer and scope, higher than all before (5280-05)."""
 
-    async def put(self, crl: CRL, *, snapshot: str) -> None:
-        """Publish, remembering which `RevokedSnapshot.snapshot` it was made from.
+    async def put(self, crl: CRL) -> None:
+        """Publish.
 
         Raises:
             CRLError: its number isn't higher than the last one's.

@@ -232,7 +232,8 @@ class IssuerPolicy:
         generation: of the answers; raised when all that were made before must not be used any more.
         refresh: counted from this_update.
         crl_delay: how long a revocation may wait for its CRL, at most.
-        delegate_lifetime: of the responder certificates that are issued here.
+        delegate_lifetime: of the responder certificates that are issued here; short, since nocheck means that
+            they can't be revoked (6960-09).
         delegate_renewal: how long before its end one is followed by the next; None: validity and two days more.
     """
 

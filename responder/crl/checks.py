@@ -8,7 +8,7 @@ import random
 from cryptography import x509
 
 from responder.errors import CRLError
-from responder.pki import CRL, CRLBuilder, Issuer, crl_excerpt, encode_serial, epoch_seconds, load_public_key
+from responder.pki import CRL, CRLBuilder, CRLReason, Issuer, crl_excerpt, encode_serial, epoch_seconds, load_public_key
 
 SAMPLE = 1000
 """Entries that the other parser reads: the first, the last, and others by chance; all, where there are no more."""
@@ -82,25 +82,12 @@ def _expect(faults: list[str], name: str, found: object, wanted: object) -> None
         faults.append(f"{name} is {found!r} but should be {wanted!r}")
 
 
-_REASONS = {
-    x509.ReasonFlags.key_compromise: 1,
-    x509.ReasonFlags.ca_compromise: 2,
-    x509.ReasonFlags.affiliation_changed: 3,
-    x509.ReasonFlags.superseded: 4,
-    x509.ReasonFlags.cessation_of_operation: 5,
-    x509.ReasonFlags.certificate_hold: 6,
-    x509.ReasonFlags.remove_from_crl: 8,
-    x509.ReasonFlags.privilege_withdrawn: 9,
-    x509.ReasonFlags.aa_compromise: 10,
-}
-
-
 def _row(entry: x509.RevokedCertificate) -> tuple[bytes, int, int, int]:
     """An entry as `CRLBuilder.rows` has it."""
     reason, invalidity_date = -1, -1
     for extension in entry.extensions:
         if isinstance(extension.value, x509.CRLReason):
-            reason = _REASONS.get(extension.value.reason, 0)  # 0, unspecified, is never on ours (5280-09)
+            reason = int(CRLReason[extension.value.reason.value])  # 0, unspecified, is never on ours (5280-09)
         elif isinstance(extension.value, x509.InvalidityDate):
             invalidity_date = epoch_seconds(extension.value.invalidity_date_utc)
     return encode_serial(entry.serial_number), epoch_seconds(entry.revocation_date_utc), reason, invalidity_date

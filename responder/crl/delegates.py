@@ -15,9 +15,6 @@ from responder.troubles import Troubles
 
 _log = log.get("delegates")
 
-LIFETIME = timedelta(days=30)
-"""Delegates are short-lived, since nocheck means that they can't be revoked (6960-09)."""
-
 _COUNTRY, _ORGANIZATION = bytes.fromhex("0603550406"), bytes.fromhex("060355040a")
 _COMMON_NAME = bytes.fromhex("0603550403")
 _SUBJECT_KEY_IDENTIFIER = bytes.fromhex("0603551d0e")
@@ -42,11 +39,10 @@ def issue_responder_certificate(
     public_key: bytes,
     *,
     now: datetime,
-    lifetime: timedelta | None = None,
 ) -> bytes:
     """A DER delegated responder certificate for this key (DER SubjectPublicKeyInfo), whatever its algorithm.
 
-    Names and keys are copied octet by octet. Without `lifetime` it is the issuer's `delegate_lifetime`.
+    Names and keys are copied octet by octet; it lives for the issuer's `delegate_lifetime`.
 
     Raises:
         ConfigError: the key isn't a SubjectPublicKeyInfo.
@@ -61,7 +57,7 @@ def issue_responder_certificate(
         raise ConfigError(f"a responder key that isn't a SubjectPublicKeyInfo can't be certified: {error}") from error
     algorithm = ca_key.algorithm_for(issuer)
     not_before = now - timedelta(minutes=5)
-    not_after = min(now + (lifetime or issuer.policy.delegate_lifetime), issuer.not_after)
+    not_after = min(now + issuer.policy.delegate_lifetime, issuer.not_after)
     key_identifier = hashlib.sha1(key_bits[1:], usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2, method 1
     extensions = der.sequence(
         der.extension(_AUTHORITY_KEY_IDENTIFIER, der.sequence(der.der_value(0x80, issuer.key_identifier))),

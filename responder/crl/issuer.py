@@ -72,7 +72,7 @@ class CRLIssuer:
         )
         removed = await asyncio.to_thread(check_crl, crl, issuer=issuer, entries=entries, previous=previous)
         await self._explain(issuer, removed, previous)
-        await self._store.put(crl, snapshot=snapshot.snapshot)
+        await self._store.put(crl)
         metrics.CRL_PUBLISHED.inc()
         _log.info(
             "crl_published",

@@ -100,7 +100,7 @@ class CRLSchedule:
             return False
         try:
             # Another host may have built it between the look and the lease.
-            head = next((head for head in await self._store.heads() if head.issuer_id == issuer.id), None)
+            head = next((head for head in await self._store.heads(issuer) if head.scope == FULL), None)
             if not is_due(head, issuer, self._clock.now()):
                 return False
             async with self._prolonged(issuer):

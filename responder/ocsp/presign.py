@@ -82,7 +82,7 @@ class Relay:
             if (
                 held is not None
                 and held.version.change == StatusVersion.of(records).change
-                and (held.cert_status == records.cert_status)
+                and held.cert_status == records.cert_status
             ):
                 closed.append((change, status))
             else:
@@ -90,9 +90,10 @@ class Relay:
         runs = {held.run for held in kept if held is not None}
         if len(runs) > 1:
             raise StoreUnavailable("the record store was started again in between; these changes stay open")
-        await self._store.done([change for change, _ in closed], [status for _, status in closed], run="".join(runs))
+        run = "".join(runs)
+        await self._store.done([change for change, _ in closed], [status for _, status in closed], run=run)
         metrics.OUTBOX_CLOSED.inc(amount=len(closed))
-        return len(closed) + (await self._settle(refused) if refused else 0)
+        return len(closed) + (await self._settle(refused, run) if refused else 0)
 
     async def _make(self, pending: Sequence[Pending], statuses: Sequence[CertificateStatus | None]) -> list[Records]:
         """What to put for each: signed records; a tombstone where there is nothing to sign, or nobody who can."""
@@ -123,18 +124,19 @@ class Relay:
         self._troubles.mended(issuer.id)
         return signed
 
-    async def _settle(self, refused: Sequence[tuple[Pending, Kept | None]]) -> int:
+    async def _settle(self, refused: Sequence[tuple[Pending, Kept | None]], run: str) -> int:
         """What the store didn't keep: it may hold a later change of ours, or one that the database doesn't know."""
         statuses = await self._store.status_of([change.certificate for change, _ in refused])
-        settled = 0
+        renumbered = 0
+        overtaken: list[tuple[Pending, CertificateStatus]] = []
+        left: list[Pending] = []
         for (change, held), status in zip(refused, statuses, strict=True):
             if held is not None and status is not None:
                 if status.version.change >= held.version.change and status.cert_status == held.cert_status:
-                    await self._store.done([change], [status], run=held.run)  # it has changed again meanwhile
-                    settled += 1
+                    overtaken.append((change, status))  # it has changed again meanwhile
                     continue
                 if await self._store.renumber(change.certificate, held.version):
-                    settled += 1  # the change comes again, with a number above the one that is kept
+                    renumbered += 1  # the change comes again, with a number above the one that is kept
                     continue
             metrics.CHANGES_REFUSED.inc()
             if held is not None:
@@ -147,8 +149,13 @@ class Relay:
                     ours=None if status is None else status.version.change,
                     remedy="certstatus db recover, if the database has lost commits",
                 )
-            await self._store.retry_later([change])
-        return settled
+            left.append(change)
+        if overtaken:
+            changes, kept = zip(*overtaken, strict=True)
+            await self._store.done(changes, kept, run=run)
+        if left:
+            await self._store.retry_later(left)
+        return len(overtaken) + renumbered
 
 
 class Presigner:

@@ -119,8 +119,7 @@ class Revoker:
 
 
 def _covers(version: StatusVersion, cert_status: int, status: CertificateStatus) -> bool:
-    is_as_late = (version.epoch, version.number) >= (status.version.epoch, status.version.number)
-    return is_as_late and cert_status == status.cert_status
+    return version.change >= status.version.change and cert_status == status.cert_status
 
 
 _FORBIDDEN_BY_BASELINE = {

@@ -32,7 +32,7 @@ class StoreKeeper:
         if state.run != run:
             self._tell(run, "store_is_another", in_use=state.run, remedy="let redis.url be the same on every host")
             return False
-        await self._compare_versions()
+        await self._compare_versions(known=state.ahead)
         if not state.complete:
             self._tell(run, "store_incomplete", changes_to_put=state.replayed)
             if not await self._runs.complete(run):
@@ -47,14 +47,16 @@ class StoreKeeper:
             )
         return True
 
-    async def _compare_versions(self) -> None:
+    async def _compare_versions(self, *, known: tuple[int, int] | None) -> None:
         """A store that has seen a version above all that the database has given has seen commits that are lost."""
         ours = await self._runs.newest_version()
         seen = await self._store.newest(ours)
-        if seen > ours and not self._is_ahead:
+        ahead = seen if seen > ours else None
+        if ahead is not None and not self._is_ahead:
             _log.error("database_lost_commits", seen=seen, database=ours, remedy="certstatus db recover")
-        self._is_ahead = seen > ours
-        await self._runs.set_ahead(seen if self._is_ahead else None)
+        self._is_ahead = ahead is not None
+        if ahead != known:  # every process reads the run again when it is written
+            await self._runs.set_ahead(ahead)
 
     def _tell(self, run: str, event: str, **details: object) -> None:
         """One line when it is news."""

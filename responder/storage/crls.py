@@ -31,6 +31,7 @@ _LONG_SECONDS = 120.0
 _HEADS = """
 WITH latest AS (
     SELECT DISTINCT ON (issuer_id, scope) issuer_id, scope, crl_number, this_update, next_update, snapshot FROM crls
+    WHERE $1::text IS NULL OR issuer_id = $1
     ORDER BY issuer_id, scope, crl_number DESC
 )
 SELECT l.issuer_id, l.scope, l.crl_number, l.this_update, l.next_update, CASE
@@ -61,10 +62,10 @@ class PostgresCRLs:
             )
             return None if row is None else await _crl(connection, row)
 
-    async def heads(self) -> list[CRLHead]:
+    async def heads(self, issuer: Issuer | None = None) -> list[CRLHead]:
         """See `CRLStore.heads`; one statement for all."""
         async with acquired(self._pool) as connection:
-            rows = await connection.fetch(_HEADS)
+            rows = await connection.fetch(_HEADS, None if issuer is None else issuer.id)
         return [CRLHead(**{**row, "crl_number": int(row["crl_number"])}) for row in rows]
 
     async def not_started(self) -> set[str]:
@@ -104,7 +105,7 @@ class PostgresCRLs:
             )
         return int(number)
 
-    async def put(self, crl: CRL, *, snapshot: str) -> None:
+    async def put(self, crl: CRL) -> None:
         """See `CRLStore.put`."""
         async with acquired(self._pool) as connection, connection.transaction():
             await connection.execute("CREATE TEMP TABLE incoming (der bytea) ON COMMIT DROP")
@@ -128,7 +129,7 @@ class PostgresCRLs:
                 crl.crl_number,
                 crl.this_update,
                 crl.next_update,
-                snapshot,
+                crl.snapshot,
                 timeout=_LONG_SECONDS,
             )
             await connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ import asyncpg
 
 from responder.interfaces import ImportedStatus
 from responder.pki import Issuer, encode_serial
+from responder.storage.audit import audit
 from responder.storage.postgres import acquired, row_count
 
 _CHUNK = 10_000
@@ -130,12 +131,7 @@ class PostgresImports:
                     unchanged=max(0, listed - added - revoked - changed - kept),
                     kept_revoked=kept,
                 )
-                await connection.execute(
-                    "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, 'import', $2, $3)",
-                    actor[:200],
-                    issuer.id,
-                    {name: getattr(report, name) for name in ImportReport.__slots__},
-                )
+                await audit(connection, actor, "import", asdict(report), issuer_id=issuer.id)
             except BaseException:
                 await transaction.rollback()
                 raise

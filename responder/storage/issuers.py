@@ -22,6 +22,8 @@ from responder.pki import (
     make_issuer,
     parse_certificate,
 )
+from responder.storage.audit import audit
+from responder.storage.partitions import make_due
 from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
 from responder.storage.postgres import Connection, Row, acquired
 
@@ -118,15 +120,12 @@ class PostgresIssuers:
                     if start_crls:
                         await connection.execute("UPDATE issuers SET crls_started_at = now() WHERE id = $1", issuer.id)
                     await _register(connection, issuer, issued)
-                    await _audit(
-                        connection,
-                        actor,
-                        "add-issuer",
-                        issuer.id,
-                        certificate_sha256=hashlib.sha256(issuer.certificate).hexdigest(),
-                        last_crl_number=last_crl_number,
-                        certificates=len(issued),
-                    )
+                    detail = {
+                        "certificate_sha256": hashlib.sha256(issuer.certificate).hexdigest(),
+                        "last_crl_number": last_crl_number,
+                        "certificates": len(issued),
+                    }
+                    await audit(connection, actor, "add-issuer", detail, issuer_id=issuer.id)
             except asyncpg.UniqueViolationError as error:
                 raise ConfigError(
                     f"--id {issuer.id}: there is an issuer of this name, or this CA (same name, same key) is known "
@@ -142,7 +141,7 @@ class PostgresIssuers:
         """Forget an issuer and everything of it. Its answers are refused once every process has heard of it."""
         async with acquired(self._pool) as connection, connection.transaction():
             await connection.execute("DELETE FROM issuers WHERE id = $1", issuer_id)
-            await _audit(connection, actor, "remove-issuer", issuer_id)
+            await audit(connection, actor, "remove-issuer", {}, issuer_id=issuer_id)
 
     async def set_policy(
         self,
@@ -192,7 +191,7 @@ class PostgresIssuers:
                 "SELECT count(*) FROM certificates WHERE issuer_id = $1 AND (not_after IS NULL OR not_after > now())",
                 issuer_id,
             )
-            await _audit(connection, actor, "set-policy", issuer_id, **changes)
+            await audit(connection, actor, "set-policy", changes, issuer_id=issuer_id)
         return PolicyChange(issuer, signs_again=is_due, signatures=certificates * len(issuer.policy.variants))
 
     async def responder_certificates(self, *, retired: bool = False) -> list[ResponderCertificate]:
@@ -222,14 +221,11 @@ class PostgresIssuers:
         """
         async with acquired(self._pool) as connection, connection.transaction():
             await _add_responder_certificate(connection, issuer_id, certificate, profile)
-            await _audit(
-                connection,
-                actor,
-                "add-signer",
-                issuer_id,
-                certificate_sha256=hashlib.sha256(certificate).hexdigest(),
-                follows_another_key=follows is not None,
-            )
+            detail = {
+                "certificate_sha256": hashlib.sha256(certificate).hexdigest(),
+                "follows_another_key": follows is not None,
+            }
+            await audit(connection, actor, "add-signer", detail, issuer_id=issuer_id)
             if follows is not None:
                 await connection.execute(
                     "UPDATE responder_certificates SET is_followed = true WHERE issuer_id = $1 AND public_key = $2",
@@ -277,16 +273,13 @@ class PostgresIssuers:
                     f"issuer {issuer.id}: this signer is retired already"
                     + (" and nothing that it has signed is in use" if now else "; --now refuses its answers too")
                 )
-            await _audit(
-                connection,
-                actor,
-                "retire-signer",
-                issuer.id,
-                public_key_sha256=hashlib.sha256(public_key).hexdigest(),
-                certificates=newly,
-                now=now,
-                profiles=profiles,
-            )
+            detail = {
+                "public_key_sha256": hashlib.sha256(public_key).hexdigest(),
+                "certificates": newly,
+                "now": now,
+                "profiles": profiles,
+            }
+            await audit(connection, actor, "retire-signer", detail, issuer_id=issuer.id)
         return RetiredSigner(certificates=newly, profiles=profiles, others=others)
 
     async def profiles(self) -> list[SigningProfile]:
@@ -356,17 +349,6 @@ def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
     )
 
 
-async def _audit(connection: Connection, actor: str, action: str, issuer_id: str, **detail: object) -> None:
-    """Who did what, in the transaction that does it."""
-    await connection.execute(
-        "INSERT INTO audit_log (actor, action, issuer_id, detail) VALUES ($1, $2, $3, $4)",
-        actor[:200],
-        action,
-        issuer_id,
-        detail,
-    )
-
-
 async def _due(connection: Connection, issuer_id: str) -> object:
     """When the slices of an issuer are due, to see whether something has changed it."""
     return await connection.fetchval("SELECT max(due_at) FROM partitions WHERE issuer_id = $1", issuer_id)
@@ -392,10 +374,7 @@ async def _retire_profiles(connection: Connection, issuer: Issuer, rows: Sequenc
             retired.append(row["id"])
     await connection.execute("UPDATE signing_profiles SET retired_at = now() WHERE id = ANY($1::bytea[])", retired)
     if retired:
-        await connection.execute(
-            "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1",
-            issuer.id,
-        )
+        await make_due(connection, issuer.id)
     return len(retired)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from responder.pki import Certificate, CertificateStatus, Issuer, IssuerPolicy, decode_serial
-from responder.storage.postgres import acquired
+from responder.storage.postgres import Connection, acquired
 from responder.storage.statuses import _COLUMNS, status_from
 
 
@@ -126,10 +126,7 @@ class PostgresPartitions:
     async def make_due(self, issuer_id: str) -> None:
         """Have everything of an issuer signed again now; what is being signed at this moment, too."""
         async with acquired(self._pool) as connection:
-            await connection.execute(
-                "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1",
-                issuer_id,
-            )
+            await make_due(connection, issuer_id)
 
     async def overdue(self, issuer_id: str) -> int:
         """How many slices of an issuer are due and not signed yet."""
@@ -161,3 +158,10 @@ def _archived(policy: IssuerPolicy) -> timedelta:
     if not policy.archive:
         return timedelta(0)
     return timedelta(days=365_000) if policy.archive_retention is None else policy.archive_retention
+
+
+async def make_due(connection: Connection, issuer_id: str) -> None:
+    """Have everything of an issuer signed again; what is being signed at this moment, too."""
+    await connection.execute(
+        "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1", issuer_id
+    )

@@ -7,6 +7,7 @@ from datetime import timedelta
 import asyncpg
 
 from responder.interfaces import StoreRun
+from responder.storage.audit import audit
 from responder.storage.postgres import Connection, acquired, row_count
 
 FORGOTTEN = timedelta(seconds=5)
@@ -107,11 +108,7 @@ class PostgresRuns:
             await connection.execute(
                 "UPDATE record_store SET run = NULL, complete = false, ahead_epoch = NULL, ahead_number = NULL"
             )
-            await connection.execute(
-                "INSERT INTO audit_log (actor, action, detail) VALUES ($1, 'recover', $2)",
-                actor[:200],
-                {"epoch": epoch},
-            )
+            await audit(connection, actor, "recover", {"epoch": epoch})
             await connection.execute("SELECT pg_notify('certstatus_status', '')")
         return epoch
 

@@ -24,6 +24,7 @@ from responder.pki import (
     StatusVersion,
     decode_serial,
 )
+from responder.storage.audit import audit
 from responder.storage.postgres import Connection, Row, acquired, row_count, translating
 from responder.storage.runs import holds_trusted_run
 
@@ -114,13 +115,13 @@ class PostgresStatuses:
                 change = decide(before)
                 if change is not None:
                     await _write(connection, certificate, change.revoked_info)
-                    await connection.execute(
-                        "INSERT INTO audit_log (actor, action, issuer_id, serial, detail) VALUES ($1, $2, $3, $4, $5)",
-                        actor[:200],
+                    await audit(
+                        connection,
+                        actor,
                         "release" if change.revoked_info is None else "revoke",
-                        issuer_id,
-                        serial,
                         {"before": _describe(before.revoked_info), "after": _describe(change.revoked_info)},
+                        issuer_id=issuer_id,
+                        serial=serial,
                     )
             # After the commit, so that version and as_of are what any later reader sees.
             (status,) = await _read(connection, [certificate])
@@ -128,23 +129,21 @@ class PostgresStatuses:
             raise _unknown(certificate)
         return status
 
-    async def pending(self, limit: int, *, except_issuers: Sequence[str] = ()) -> list[Pending]:
+    async def pending(self, limit: int) -> list[Pending]:
         """See `RevocationStore.pending`. Two relays may take the same rows: doing a change twice is harmless."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch(
                 """
                 SELECT DISTINCT ON (issuer_id, serial) id, issuer_id, serial, (SELECT epoch FROM installation) AS epoch,
                     number, now() AS as_of, (SELECT tag FROM issuers i WHERE i.id = issuer_id) AS tag,
-                    created_at < now() - $3::interval AS has_waited
+                    created_at < now() - $2::interval AS has_waited
                 FROM (
                     SELECT * FROM outbox WHERE closed_at IS NULL AND (retry_at IS NULL OR retry_at <= now())
-                        AND issuer_id <> ALL ($2::text[])
                     ORDER BY id LIMIT $1
                 ) AS oldest
                 ORDER BY issuer_id, serial, oldest.epoch DESC, number DESC
                 """,
                 limit,
-                list(except_issuers),
                 _KNOWN_AFTER,
             )
             pending = []

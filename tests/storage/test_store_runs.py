@@ -29,6 +29,7 @@ from responder.pki import (
     decode_records,
 )
 from responder.signing import NativeRecordVerifier
+from responder.storage.postgres import Listener
 from responder.storage.redis import RedisRecords, Trust
 from responder.storage.runs import PostgresRuns
 from tests.storage.site import Site, open_site
@@ -208,6 +209,18 @@ async def test_another_store_behind_the_address_is_not_believed_either(
         await behind.close()
     finally:
         await other.kill()
+
+
+async def test_a_keeper_that_finds_nothing_new_tells_nobody(site: Site, database: str) -> None:
+    """Each time it is told, every process reads again which run it may trust; that was once a second, for nothing."""
+    await make_complete(site)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with Listener(database, ["certstatus_store", "last"], told.put_nowait), asyncio.timeout(10):
+        assert [await told.get(), await told.get()] == ["certstatus_store", "last"], "it is connected"
+        for _ in range(3):
+            assert await keeper(site).once()
+        await site.sql("NOTIFY last")
+        assert await told.get() == "last", "notifications come in the order of their commits"
 
 
 async def test_a_promotion_is_another_run_though_the_process_is_the_same(site: Site, store: Store) -> None:
