@@ -352,3 +352,15 @@ cdef inline int64_t moment(str name, object seconds) except -1:
     if not 0 <= seconds <= 253402300799:  # 9999-12-31T23:59:59Z
         raise ValueError(f"{name} {seconds} isn't between the years 1970 and 9999")
     return seconds
+
+
+cdef inline bytes octets_of(const Span* what):
+    return <bytes> what.data[:what.size]
+
+
+cdef inline bytes value_of(unsigned char tag, bytes content):
+    """One DER value."""
+    cdef unsigned char[8] header
+    cdef Out out = writer(header, sizeof(header))
+    put_header(&out, tag, len(content))
+    return <bytes> out.position[:written(&out, header + sizeof(header))] + content

@@ -379,30 +379,22 @@ def encode_profile(
     cdef SigningProfile profile
     if not 1 <= generation < 1 << 31:
         raise ValueError(f"generation {generation} isn't between 1 and 2^31 - 1")
-    hashes = [_value(der.OCTET_STRING, octets) for pair in cert_id_hashes for octets in pair]
+    hashes = [der.value_of(der.OCTET_STRING, octets) for pair in cert_id_hashes for octets in pair]
     certs = list(certificates)
-    body = bytes([FORMAT]) + _value(
+    body = bytes([FORMAT]) + der.value_of(
         der.SEQUENCE,
-        _value(der.OCTET_STRING, issuer_tag)
-        + _value(der.INTEGER, generation.to_bytes(generation.bit_length() // 8 + 1, "big"))
-        + _value(der.SEQUENCE, b"".join(hashes))
+        der.value_of(der.OCTET_STRING, issuer_tag)
+        + der.value_of(der.INTEGER, generation.to_bytes(generation.bit_length() // 8 + 1, "big"))
+        + der.value_of(der.SEQUENCE, b"".join(hashes))
         + signature_algorithm
-        + _value(der.OCTET_STRING, responder_id)
-        + _value(der.SEQUENCE, b"".join(certs))
-        + _value(der.SEQUENCE, response_extensions),
+        + der.value_of(der.OCTET_STRING, responder_id)
+        + der.value_of(der.SEQUENCE, b"".join(certs))
+        + der.value_of(der.SEQUENCE, response_extensions),
     )
     profile = load_profile(body)
     if profile.certificates != tuple(certs) or profile.signature_algorithm != signature_algorithm:
         raise ValueError("a part of the signing profile isn't one DER value")
     return body
-
-
-cdef bytes _value(unsigned char tag, bytes content):
-    """One DER value."""
-    cdef unsigned char[8] header
-    cdef Out out = der.writer(header, sizeof(header))
-    der.put_header(&out, tag, len(content))
-    return <bytes> out.position[:der.written(&out, header + sizeof(header))] + content
 
 
 def load_profile(bytes body not None, /):
@@ -442,7 +434,7 @@ def load_profile(bytes body not None, /):
         raise ValueError("a damaged signing profile: certs")
     profile.certificates = tuple(_elements(&value, der.SEQUENCE, "certs"))
     # certs is left out when empty (6960-17).
-    profile.certs = _value(0xA0, value.start[:value.total]) if profile.certificates else b""
+    profile.certs = der.value_of(0xA0, value.start[:value.total]) if profile.certificates else b""
     if (
         not der.read(&inner, der.SEQUENCE, &value)
         or not der.is_extensions(value.content, value.length)
@@ -482,7 +474,7 @@ cdef _set_prefixes(Constants* constants, list hashes):
         name, key = hashes[2 * (index % 4)], hashes[2 * (index % 4) + 1]
         if len(name) != size or len(key) != size:
             raise ValueError("a damaged signing profile: a hash of another length than its algorithm's")
-        prefix = bytes.fromhex(algorithm) + _value(der.OCTET_STRING, name) + _value(der.OCTET_STRING, key)
+        prefix = bytes.fromhex(algorithm) + der.value_of(der.OCTET_STRING, name) + der.value_of(der.OCTET_STRING, key)
         constants.prefix_size[index] = len(prefix)
         memcpy(constants.prefix[index], <const unsigned char*> prefix, len(prefix))
 

@@ -325,20 +325,16 @@ def parse_ocsp_request(bytes octets not None, /):
             )
         )
     nonce = None if request.nonce == NULL else <bytes> request.nonce[:request.nonce_size]
-    preferences = tuple([octets_of(&request.preferences[index]) for index in range(request.preference_count)])
+    preferences = tuple([der.octets_of(&request.preferences[index]) for index in range(request.preference_count)])
     if request.signature_algorithm.size == 0:
         return cert_ids, nonce, preferences, None
     signature = (
-        octets_of(&request.tbs),
-        octets_of(&request.signature_algorithm),
-        octets_of(&request.signature),
+        der.octets_of(&request.tbs),
+        der.octets_of(&request.signature_algorithm),
+        der.octets_of(&request.signature),
         values_of(&request.certs),
     )
     return cert_ids, nonce, preferences, signature
-
-
-cdef bytes octets_of(const Span* what):
-    return <bytes> what.data[:what.size]
 
 
 cdef tuple values_of(const Span* what):

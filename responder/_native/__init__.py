@@ -1,8 +1,7 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
-from typing import NamedTuple
-
-from responder._native.crl import CRLBuilder, crl_excerpt
+from responder._native.crl import CRLBuilder
+from responder._native.crl_reader import crl_excerpt
 from responder._native.keys import PrivateKey, PublicKey, load_private_key, load_public_key, verify
 from responder._native.ocsp import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
@@ -12,35 +11,7 @@ from responder._native.request import (
     parse_certificate,
     parse_ocsp_request,
 )
-
-
-class StatusRow(NamedTuple):
-    """A status to sign as records; see the stub."""
-
-    serial: bytes
-    cert_status: int
-    revocation_time: int
-    reason: int
-    this_update: int
-    next_update: int
-    epoch: int
-    number: int
-    as_of_microseconds: int
-    single_extensions: bytes
-
-
-class SingleRow(NamedTuple):
-    """A SingleResponse to sign; see the stub."""
-
-    variant: int
-    serial: bytes
-    cert_status: int
-    revocation_time: int
-    reason: int
-    this_update: int
-    next_update: int
-    single_extensions: bytes
-
+from responder._native.rows import SingleRow, StatusRow
 
 __all__ = [
     "MAX_CERT_IDS",

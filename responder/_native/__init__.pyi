@@ -5,7 +5,9 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
+
+from responder._native.rows import SingleRow, StatusRow
 
 __all__ = [
     "MAX_CERT_IDS",
@@ -131,36 +133,6 @@ def verify(spki: bytes, signature_algorithm: bytes, message: bytes, signature: b
     Raises:
         ValueError: it doesn't verify, or the key can't be read.
     """
-
-class StatusRow(NamedTuple):
-    """A status to sign as records.
-
-    `cert_status` 0 good, 1 revoked, 2 unknown; `revocation_time` and `reason` -1 for none; `single_extensions` DER
-    Extension values one after the other, or empty.
-    """
-
-    serial: bytes
-    cert_status: int
-    revocation_time: int
-    reason: int
-    this_update: int
-    next_update: int
-    epoch: int
-    number: int
-    as_of_microseconds: int
-    single_extensions: bytes
-
-class SingleRow(NamedTuple):
-    """A SingleResponse to sign; its fields as in `StatusRow`."""
-
-    variant: int
-    serial: bytes
-    cert_status: int
-    revocation_time: int
-    reason: int
-    this_update: int
-    next_update: int
-    single_extensions: bytes
 
 @final
 class SigningProfile:
