@@ -53,16 +53,16 @@ demo: $(EMBEDDED)
 	@$(BIN)/certstatus demo $(ARGS)
 
 bench: $(EMBEDDED)
-	@$(BIN)/python loadtest/first_figures.py $(ARGS)
+	@$(BIN)/python -m loadtest.first_figures $(ARGS)
 
 bench-presign: $(EMBEDDED)
-	@$(BIN)/python loadtest/presigning.py $(ARGS)
+	@$(BIN)/python -m loadtest.presigning $(ARGS)
 
 bench-issuers: $(EMBEDDED)
-	@$(BIN)/python loadtest/many_issuers.py $(ARGS)
+	@$(BIN)/python -m loadtest.many_issuers $(ARGS)
 
 bench-crl: $(EMBEDDED)
-	@$(BIN)/python loadtest/large_crl.py $(ARGS)
+	@$(BIN)/python -m loadtest.large_crl $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,6 @@
 """CPU per request through the ASGI path.
 
-    python loadtest/first_figures.py [--rounds 5] [--requests 6000] [--json]
+    python -m loadtest.first_figures [--rounds 5] [--requests 6000] [--json]
 
 Each figure is the median of several rounds in one run. The server's worker is pinned to one core and the client to
 another. CPU is user and system time.

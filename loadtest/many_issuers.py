@@ -1,6 +1,6 @@
 """Many issuers: how long until a process knows them all, and what an unrelated change costs it then.
 
-    python loadtest/many_issuers.py [--issuers 10000] [--rounds 9]
+    python -m loadtest.many_issuers [--issuers 10000] [--rounds 9]
 
 CPU is user and system time of this process. "Ready" is a Directory's first reload: every issuer, profile and signer,
 with a key file each. A change is one issuer's max_age; what is measured is the reload after it, and its longest silence
@@ -10,76 +10,44 @@ of the event loop.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from loadtest.common import ca_certificate, new_ca_key, silence
 from responder import config
-from responder.app import Directory, Stores, open_stores
 from responder.crl.delegates import issue_responder_certificate
+from responder.directory import Directory
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.keyfiles import make_key_file
+from responder.keyring import KeyRing
 from responder.pki import make_issuer
-from responder.signing import KeyRing, make_profile
+from responder.signers import make_profile
+from responder.signing import ca_signer_of
 from responder.storage.migrations import migrate
+from responder.stores import Stores, open_stores
 
 
 async def fill(stores: Stores, keys: Path, count: int) -> None:
     """Issuers of one CA key under different names, each with a delegate and a key file of its own."""
-    ca = ec.generate_private_key(ec.SECP256R1())
     (keys / "ca").mkdir(mode=0o700)
-    path = keys / "ca" / "ca.pem"
-    path.touch(mode=0o600)
-    path.write_bytes(
-        ca.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    spki = ca.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    signer = KeyRing(keys / "ca").ca_signer(spki)
-    assert signer is not None
+    ca = new_ca_key(keys / "ca")
+    ring = KeyRing(keys / "ca")
     now = datetime.now(UTC)
     for number in range(count):
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA {number}")])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(ca.public_key())
-            .serial_number(1)
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=3650))
-            .sign(ca, hashes.SHA256())
-        )
-        issuer = make_issuer(f"ca-{number}", certificate.public_bytes(serialization.Encoding.DER))
+        issuer = make_issuer(f"ca-{number}", ca_certificate(f"CA {number}", ca))
+        signer = ca_signer_of(ring, issuer.public_key)
+        assert signer is not None
         _, public = make_key_file(keys, f"{issuer.id}.pem")
         delegate = issue_responder_certificate(issuer, signer, public, now=now)
         await stores.issuer_store.add(issuer, responder_certificate=delegate, profile=make_profile(issuer, delegate))
-
-
-class Silence:
-    """How long a loop that should run every 2 ms didn't."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-
-    async def watch(self) -> None:
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(0.002)
-            now = time.perf_counter()
-            self.longest = max(self.longest, now - last - 0.002)
-            last = now
 
 
 async def measure(url: str, redis_url: str, folder: Path, *, count: int, rounds: int) -> dict[str, Any]:
@@ -106,18 +74,15 @@ async def measure(url: str, redis_url: str, folder: Path, *, count: int, rounds:
         assert len(list(directory.signers)) == count
         costs, idle, silences = [], [], []
         for number in range(rounds):
-            silence = Silence()
-            watcher = asyncio.create_task(silence.watch())
-            await asyncio.sleep(0.02)
-            before = time.process_time()
-            await directory.reload()
-            idle.append(time.process_time() - before)
-            await stores.issuer_store.set_policy(f"ca-{number % count}", {"max_age_seconds": str(60 + number)})
-            before = time.process_time()
-            await directory.reload()
-            costs.append(time.process_time() - before)
-            silences.append(silence.longest)
-            watcher.cancel()
+            async with silence(every=0.002) as silent:
+                before = time.process_time()
+                await directory.reload()
+                idle.append(time.process_time() - before)
+                await stores.issuer_store.set_policy(f"ca-{number % count}", {"max_age_seconds": str(60 + number)})
+                before = time.process_time()
+                await directory.reload()
+                costs.append(time.process_time() - before)
+            silences.append(silent.longest)
     return {
         "issuers": count,
         "ready_seconds": round(ready, 2),

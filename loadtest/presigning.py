@@ -1,6 +1,6 @@
 """Pre-signing as `work` does it, beside `openssl speed`: the signer alone, and the Presigner from rows to the store.
 
-    python loadtest/presigning.py [--certificates 10000] [--rounds 5] [--kinds ecdsa-p256,rsa-2048]
+    python -m loadtest.presigning [--certificates 10000] [--rounds 5] [--kinds ecdsa-p256,rsa-2048]
 
 Each certificate has two signatures. This process and `openssl speed` are pinned to one core, the database and the
 store to the others; what counts is this process's CPU time, user and system, against openssl's. Medians of the rounds;
@@ -18,23 +18,21 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from first_figures import openssl_signatures_a_second  # type: ignore[import-not-found]
-
+from loadtest.common import ca_certificate, new_ca_key
+from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
 from responder.crl.delegates import issue_responder_certificate
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.keyfiles import make_key_file
+from responder.keyring import KeyRing
 from responder.ocsp.presign import Presigner
-from responder.pki import Issuers, make_issuer
-from responder.signing import KeyRing, NativeSigner, Signers, make_signer
+from responder.pki import Issuer, Issuers, make_issuer
+from responder.signers import Signers, make_signer
+from responder.signing import NativeSigner, ca_signer_of
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.migrations import migrate
 from responder.storage.partitions import PostgresPartitions
@@ -57,6 +55,7 @@ class Bench:
     presigner: Presigner
     partitions: PostgresPartitions
     count: int
+    issuer: Issuer
 
     async def sign_alone(self) -> float:
         """Signatures per CPU second of the signer, from statuses as the database gives them to records."""
@@ -75,43 +74,24 @@ class Bench:
             pass
         return 2 * self.count / (time.process_time() - started)
 
-    issuer: Any = None
-
 
 async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: int, rounds: int) -> dict[str, Any]:
+    clock = SystemClock()
     pool = await connect(url, pool_size=2, application_name="presigning")
     await pool.execute("DELETE FROM issuers")
-    ca = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bench CA")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(ca.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=3650))
-        .sign(ca, hashes.SHA256())
-    )
-    issuer = make_issuer("bench", certificate.public_bytes(serialization.Encoding.DER))
     keys = folder / kind
     keys.mkdir(mode=0o700)
-    (keys / "ca.pem").touch(mode=0o600)
-    (keys / "ca.pem").write_bytes(
-        ca.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    issuer = make_issuer("bench", ca_certificate("Bench CA", new_ca_key(keys)))
     _, spki = make_key_file(keys, "responder.pem", kind)
     ring = KeyRing(keys)
-    ca_signer, key = ring.ca_signer(issuer.public_key), ring.get(spki)
+    ca_signer, key = ca_signer_of(ring, issuer.public_key), ring.get(spki)
     assert ca_signer is not None
     assert key is not None
-    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=now)
+    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=clock.now())
     signer = make_signer(issuer, delegate, key)
     await PostgresIssuers(pool).add(issuer, responder_certificate=delegate, profile=signer.profile)
     await pool.execute(_FILL, count, timeout=600)
     await pool.execute("DELETE FROM outbox")
-    clock = SystemClock()
     native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
     records = RedisRecords(redis_url, timeout_seconds=5)
     partitions = PostgresPartitions(pool)

@@ -1,4 +1,4 @@
-"""The composition root: the only file that names every class and puts them together, a role at a time."""
+"""The composition root: puts the classes together, a role at a time, on the stores that `stores` opens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,9 +21,11 @@ from responder.config import Config
 from responder.crl.delegates import renew_responder_certificates
 from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
+from responder.directory import Directory
 from responder.errors import CertstatusError
-from responder.interfaces import CRLHead, ReportedTrouble, ResponseSource, StoreRun
+from responder.interfaces import ResponseSource
 from responder.keyfiles import KINDS, make_key_file
+from responder.keyring import KeyRing
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
@@ -32,32 +33,12 @@ from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
 from responder.ocsp.storekeeper import StoreKeeper
-from responder.pki import Issuer, Issuers, ResponderCertificate, SigningProfile, load_profile
-from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
-from responder.signing import (
-    KeyRing,
-    NativeCRLSigner,
-    NativeRecordVerifier,
-    NativeSigner,
-    NativeVerifier,
-    PrivateKey,
-    Profiles,
-    Signer,
-    Signers,
-    make_profile,
-    make_signer,
-)
-from responder.storage.checks import PostgresChecks
-from responder.storage.configuration import ConfigurationRows, Key, PostgresConfiguration
-from responder.storage.crls import PostgresCRLs
-from responder.storage.imports import PostgresImports
-from responder.storage.issuers import PostgresIssuers, issuer_from
-from responder.storage.partitions import PostgresPartitions
-from responder.storage.postgres import Listener, Row, connect
-from responder.storage.redis import RedisRecords, Trust
-from responder.storage.runs import PostgresRuns
-from responder.storage.statuses import PostgresStatuses
-from responder.storage.troubles import PostgresTroubles
+from responder.pki import Issuer
+from responder.process import Process, background, has_ended, process_identity, repeatedly
+from responder.signers import make_profile
+from responder.signing import NativeCRLSigner, NativeRecordVerifier, NativeSigner, NativeVerifier, ca_signer_of
+from responder.storage.postgres import Listener
+from responder.stores import Stores, open_stores
 from responder.troubles import Troubles
 from responder.web.admin import AdminAPI
 from responder.web.crl import CRLEndpoint, PublishedCRLs
@@ -71,230 +52,12 @@ _log = log.get("app")
 CONFIGURATION_SECONDS = 30.0
 """How often issuers, signers and CRLs are read again although nobody announced a change."""
 
-KEY_FILE_SECONDS = 20.0
-"""How old what is known of key files may be where no file has come or gone."""
-
 Started = Callable[[], None]
 
 
 def ca_key_directory(config: Config) -> Path:
     """Where the `crl` role finds CA keys; `serve` and `work` never look there."""
     return config.keys.directory / "ca"
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The stores of one process, and what it knows of issuers."""
-
-    issuers: Issuers
-    issuer_store: PostgresIssuers
-    configuration: PostgresConfiguration
-    statuses: PostgresStatuses
-    partitions: PostgresPartitions
-    crls: PostgresCRLs
-    imports: PostgresImports
-    troubles: PostgresTroubles
-    runs: PostgresRuns
-    trust: Trust
-    checks: PostgresChecks
-    records: RedisRecords
-
-    async def reload_trust(self) -> None:
-        """Read again which run of the record store may be believed.
-
-        Raises:
-            StatusUnavailable: the database can't be read; it stays as it was.
-        """
-        state = await self.runs.current()
-        self.trust.run = state.run if state.complete else None
-
-    # What readiness looks at (`web.readiness.Sources`).
-
-    async def responder_certificates(self) -> list[ResponderCertificate]:
-        """Those in use."""
-        return await self.issuer_store.responder_certificates()
-
-    async def presign_lag(self) -> timedelta:
-        """How late the latest slice is."""
-        return await self.partitions.lag()
-
-    async def pending_count(self) -> int:
-        """How many changes are open."""
-        return await self.statuses.pending_count()
-
-    async def unsayable_count(self) -> int:
-        """How many rows no answer can say."""
-        return await self.checks.count()
-
-    async def store_run_now(self) -> str:
-        """The run of the record store that answers."""
-        return await self.records.ping()
-
-    async def store_run_in_use(self) -> StoreRun:
-        """The run that readers may trust, or will."""
-        return await self.runs.current()
-
-    async def crl_heads(self) -> list[CRLHead]:
-        """What is published."""
-        return await self.crls.heads()
-
-    async def reported_troubles(self) -> list[ReportedTrouble]:
-        """What fails for single issuers."""
-        return await self.troubles.all()
-
-
-@asynccontextmanager
-async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
-    """Connect to both stores for as long as the block lasts.
-
-    Args:
-        name: what the database shows of this process.
-
-    Raises:
-        StatusUnavailable: the database can't be reached.
-    """
-    async with AsyncExitStack() as stack:
-        pool = await connect(
-            config.postgres.url,
-            password=config.postgres.password(),
-            pool_size=config.postgres.pool_size,
-            application_name=f"certstatus {name}",
-        )
-        stack.push_async_callback(pool.close)
-        trust = Trust()
-        records = RedisRecords(
-            config.redis.url,
-            password=config.redis.password(),
-            timeout_seconds=config.redis.timeout_seconds,
-            trust=trust,
-        )
-        stack.push_async_callback(records.close)
-        issuers = Issuers()
-        yield Stores(
-            issuers=issuers,
-            issuer_store=PostgresIssuers(pool),
-            configuration=PostgresConfiguration(pool),
-            statuses=PostgresStatuses(pool, issuers),
-            partitions=PostgresPartitions(pool),
-            crls=PostgresCRLs(pool),
-            imports=PostgresImports(pool),
-            runs=PostgresRuns(pool),
-            trust=trust,
-            checks=PostgresChecks(pool),
-            troubles=PostgresTroubles(pool, host=host_identity()),
-            records=records,
-        )
-
-
-class Directory:
-    """What a process keeps in memory of the operator's choices: issuers, and the signers whose keys are here."""
-
-    def __init__(self, stores: Stores, *, keys: Path | None) -> None:
-        """`keys` is the folder of responder keys; None for a role that signs nothing."""
-        self.signers = Signers()
-        self.profiles = Profiles()
-        self.unknown_profiles: list[Signer] = []
-        self.troubles = Troubles("signer", stores.troubles)
-        self._stores = stores
-        self._keys = keys
-        self._ring = KeyRing(None)
-        self._reported: set[str] = set()
-        # What was made of each row, by the row: one that hasn't changed is the same object.
-        self._rows: ConfigurationRows | None = None
-        self._issuers: dict[Key, tuple[Row, Issuer]] = {}
-        self._profiles: dict[Key, tuple[Row, SigningProfile]] = {}
-        self._signers: dict[Key, tuple[Row, Issuer, PrivateKey, Signer]] = {}
-
-    async def reload(self) -> None:
-        """Read issuers, profiles and signers again in one snapshot, and take them all at once. What hasn't changed
-        isn't made again; what can't be used is reported once, and left out. Nothing is written.
-
-        Raises:
-            StatusUnavailable: the database can't be read; everything stays as it was.
-        """
-        rows = await self._stores.configuration.read()
-        # Much at once, as at the start, takes seconds: the loop goes on meanwhile.
-        issuers, profiles, signers = await asyncio.to_thread(self._make, rows)
-        known = {profile.id for profile in profiles}
-        # From here on without a pause, so that nobody sees the one without the other.
-        self._stores.issuers.replace(issuers)
-        self.profiles.replace(profiles)
-        # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
-        self.signers.replace([signer for signer in signers if signer.profile.id in known])
-        self.unknown_profiles = [signer for signer in signers if signer.profile.id not in known]
-
-    def _make(self, rows: ConfigurationRows) -> tuple[list[Issuer], list[SigningProfile], list[Signer]]:
-        before, ring = self._rows, self._ring
-        if self._keys is not None and (ring.may_be_outdated(KEY_FILE_SECONDS) or before is None):
-            ring = KeyRing(self._keys, before=ring)
-            self.report(*ring.faults)
-        # Dictionaries of the same rows are compared without a look into any of them.
-        issuers, profiles, signers = self._issuers, self._profiles, self._signers
-        if before is None or before.issuers != rows.issuers:
-            issuers = self._make_issuers(rows)
-        if before is None or before.signing_profiles != rows.signing_profiles:
-            profiles = self._make_profiles(rows)
-        if (
-            issuers is not self._issuers
-            or ring is not self._ring
-            or before is None
-            or before.responder_certificates != rows.responder_certificates
-        ):
-            signers = self._make_signers(rows, issuers, ring)
-        self._rows, self._ring = rows, ring
-        self._issuers, self._profiles, self._signers = issuers, profiles, signers
-        return (
-            [issuer for _, issuer in issuers.values()],
-            [profile for _, profile in profiles.values()],
-            [signer for *_, signer in signers.values()],
-        )
-
-    def _make_issuers(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, Issuer]]:
-        issuers = {}
-        for issuer_id, row in rows.issuers.items():
-            held = self._issuers.get(issuer_id)
-            if held is not None and held[0] is row:
-                issuers[issuer_id] = held
-                continue
-            with self.troubles.guarding(str(issuer_id)):
-                issuers[issuer_id] = (row, issuer_from(row))
-        return issuers
-
-    def _make_profiles(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, SigningProfile]]:
-        profiles = {}
-        for key, row in rows.signing_profiles.items():
-            held = self._profiles.get(key)
-            with contextlib.suppress(ValueError):  # of a later version beside this one: its records are misses
-                profiles[key] = held if held is not None and held[0] is row else (row, load_profile(row["body"]))
-        return profiles
-
-    def _make_signers(
-        self, rows: ConfigurationRows, issuers: Mapping[Key, tuple[Row, Issuer]], ring: KeyRing
-    ) -> dict[Key, tuple[Row, Issuer, PrivateKey, Signer]]:
-        signers = {}
-        for key, row in rows.responder_certificates.items():
-            issuer, private = issuers.get(row["issuer_id"]), ring.get(row["public_key"])
-            if issuer is None or private is None:
-                continue
-            held = self._signers.get(key)
-            if held is not None and held[0] is row and held[1] is issuer[1] and held[2] is private:
-                signers[key] = held
-                continue
-            with self.troubles.guarding(issuer[1].id):
-                signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
-        return signers
-
-    async def announce_profiles(self) -> None:
-        """Make profiles known that nobody has made known yet: those of a new version of this software."""
-        for signer in self.unknown_profiles:
-            await self._stores.issuer_store.add_profile(signer.issuer.id, signer.profile, signer.key.public_key)
-
-    def report(self, *faults: str) -> None:
-        """Log what keeps a key from being used, each once."""
-        for fault in faults:
-            if fault not in self._reported:
-                self._reported.add(fault)
-                _log.error("key_left_out", error=fault)
 
 
 def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[ResponseSource, CachedSource]:
@@ -563,7 +326,7 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
             await renew_responder_certificates(
                 stores.issuer_store,
                 issuers=stores.issuers,
-                ca_key=keys.ca_signer,
+                ca_key=lambda public_key: ca_signer_of(keys, public_key),
                 clock=SystemClock(),
                 new_key=new_key,
                 profile_of=make_profile,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from responder.errors import ConfigError
-from responder.signing import KeyRing, PrivateKey
+from responder.keyring import KeyRing, PrivateKey
 
 _MAKERS: dict[str, Callable[[], PrivateKeyTypes]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),

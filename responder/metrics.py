@@ -26,6 +26,9 @@ _NANOSECONDS = 1_000_000_000
 HEARTBEAT = 0
 """The word of a lane in which its process says that it is alive: CLOCK_MONOTONIC in nanoseconds."""
 
+SILENCE_SECONDS = 5.0
+"""A process that hasn't said for so long that it is alive isn't ready, and is killed."""
+
 RECENT_DEATHS = 1
 """The word of a lane in which the supervisor says how often its process ended within the last minute."""
 

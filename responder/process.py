@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ def process_identity() -> str:
     return f"{host_identity()}:{os.getpid()}"
 
 
+@cache
 def host_identity() -> str:
     """The name of this host, and which boot and which space of process ids of it."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
@@ -42,7 +44,7 @@ def has_ended(identity: str) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        pass  # there is one, of another user
     return False
 
 

@@ -25,9 +25,6 @@ from responder.errors import ConfigError
 
 _log = log.get("supervisor")
 
-SILENCE_SECONDS = 5.0
-"""A process that hasn't said for so long that it is alive is killed."""
-
 START_SECONDS = 60.0
 """How long a process may take until it is ready."""
 
@@ -241,7 +238,7 @@ class Supervisor:
                 _kill(slot, signal.SIGKILL)
             return
         last_beat = self.segment.lane(slot.lane)[metrics.HEARTBEAT] / _NANOSECONDS
-        if slot.spec.heartbeat and now - last_beat > SILENCE_SECONDS:
+        if slot.spec.heartbeat and now - last_beat > metrics.SILENCE_SECONDS:
             _log.error("process_silent", process=slot.spec.name)
             _kill(slot, signal.SIGKILL)
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from responder import log, metrics, supervisor
+from responder import log, metrics
 from responder.errors import ConfigError
 from responder.supervisor import Child, ChildContext, Supervisor, open_socket
 
@@ -96,7 +96,7 @@ def hopeless() -> int:
 
 @scenario
 def silent() -> int:
-    supervisor.SILENCE_SECONDS = 0.5
+    metrics.SILENCE_SECONDS = 0.5
     return run([Child("silent", lambda context: live(context, heartbeats=False))])
 
 

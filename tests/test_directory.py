@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from responder import app, config
-from responder.app import Directory, Stores, open_stores
+from responder import config
+from responder import directory as directory_module
 from responder.crl.delegates import renew_responder_certificates
+from responder.directory import Directory
 from responder.embedded import EmbeddedValkey
 from responder.errors import IssuerUnavailable, StatusUnavailable
 from responder.keyfiles import make_key_file
+from responder.keyring import KeyRing
 from responder.pki import Issuer, ResponderCertificate, UnknownSerial
-from responder.signing import KeyRing, make_profile
+from responder.signers import make_profile
+from responder.stores import Stores, open_stores
 from tests.doubles import FakeClock
 from tests.makers import ca_of, ca_signer, make_ca, make_responder, make_test_issuer, new_key, pem, spki
 
@@ -103,7 +106,7 @@ async def test_what_has_not_changed_is_not_made_again_and_nothing_is_written(
     made: list[str] = []
 
     def counted(name: str) -> Any:
-        inner = getattr(app, name)
+        inner = getattr(directory_module, name)
 
         def call(*arguments: Any) -> Any:
             made.append(name)
@@ -112,7 +115,7 @@ async def test_what_has_not_changed_is_not_made_again_and_nothing_is_written(
         return call
 
     for name in ("make_signer", "issuer_from", "load_profile"):
-        monkeypatch.setattr(app, name, counted(name))
+        monkeypatch.setattr(directory_module, name, counted(name))
     xmax = await world.stores.runs._pool.fetchval("SELECT pg_current_xact_id_if_assigned()")
     await directory.reload()
     assert made == []

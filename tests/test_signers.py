@@ -19,8 +19,9 @@ from responder._native import load_private_key
 from responder.crl.delegates import is_renewal_due, issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
 from responder.keyfiles import make_key_file
+from responder.keyring import KeyRing, read_private_key
 from responder.pki import Issuer, IssuerPolicy, UnknownSerial, make_issuer, parse_certificate
-from responder.signing import KeyRing, Signers, make_profile, make_signer, read_private_key, require_usable
+from responder.signers import Signers, make_profile, make_signer, require_usable
 from tests.makers import (
     CA,
     NOW,
@@ -73,6 +74,13 @@ def test_a_delegate_of_another_ca_or_another_key_is_refused_with_all_its_faults(
     assert len(refusal.value.faults) == 3
     for word in ("isn't of this key", "wasn't issued directly by own", "OCSPSigning"):
         assert word in str(refusal.value)
+
+
+def test_what_is_no_certificate_is_refused_as_one(ca: CA, own: Issuer) -> None:
+    key = new_key("ec")
+    for junk in (b"", b"\x30\x00", make_responder(ca, key)[:-1]):
+        with pytest.raises(ConfigError, match="responder certificate of issuer own can't be read"):
+            make_signer(own, junk, native(key))
 
 
 def test_a_delegate_of_a_rekeyed_ca_with_the_same_name_is_refused(own: Issuer) -> None:
@@ -282,7 +290,7 @@ def test_key_files_that_have_not_changed_are_not_read_again(tmp_path: Path, monk
         reads.append(path)
         return read_private_key(path)
 
-    monkeypatch.setattr("responder.signing.read_private_key", reading)
+    monkeypatch.setattr("responder.keyring.read_private_key", reading)
     assert len(KeyRing(tmp_path, before=first)) == 3
     assert reads == []
     (tmp_path / "0.pem").unlink()

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from responder.app import open_stores
 from responder.cli.config import ConfigOption
 from responder.cli.options import load_config, print_result, run
 from responder.cli.output import JsonOption
 from responder.storage.checks import UnsayableRow
 from responder.storage.migrations import migrate as apply_migrations
+from responder.stores import open_stores
 
 app = typer.Typer(help="The database schema.", no_args_is_help=True)
 

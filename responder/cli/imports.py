@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from responder.app import open_stores
 from responder.cli.config import ConfigOption
 from responder.cli.options import known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption, progress
@@ -19,6 +18,7 @@ from responder.errors import ConfigError
 from responder.imports import openssl_index
 from responder.interfaces import ImportedStatus
 from responder.storage.imports import ImportReport
+from responder.stores import open_stores
 
 app = typer.Typer(help="Take over what an existing CA has issued and revoked.", no_args_is_help=True)
 

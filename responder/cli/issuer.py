@@ -10,7 +10,7 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from responder.app import Stores, ca_key_directory, open_stores
+from responder.app import ca_key_directory
 from responder.cli.config import ConfigOption
 from responder.cli.options import known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption
@@ -20,9 +20,12 @@ from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
 from responder.imports.crl import PublishedElsewhere, read_crl
 from responder.keyfiles import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
+from responder.keyring import KeyRing
 from responder.pki import Issuer, make_issuer, parse_certificate
-from responder.signing import KeyRing, make_profile, make_signer, require_usable
+from responder.signers import make_profile, make_signer, require_usable
+from responder.signing import ca_signer_of
 from responder.storage.issuers import PolicyChange
+from responder.stores import Stores, open_stores
 
 AlgorithmOption = Annotated[str, typer.Option(help=f"Of a responder key that is made here: {', '.join(KINDS)}.")]
 
@@ -117,7 +120,7 @@ async def _add(
             else:
                 path, spki = make_key_file(config.keys.directory, f"{issuer.id}.pem", algorithm)
                 installed.append(path)
-                issuing = KeyRing(ca_key_directory(config)).ca_signer(issuer.public_key)
+                issuing = ca_signer_of(KeyRing(ca_key_directory(config)), issuer.public_key)
                 assert issuing is not None  # installed above
                 delegate = issue_responder_certificate(issuer, issuing, spki, now=SystemClock().now())
             public_key = parse_certificate(delegate)[3]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from cryptography import x509
 
-from responder.app import open_stores, revoker
+from responder.app import revoker
 from responder.cli.config import ConfigOption
 from responder.cli.issuer import read_certificate
 from responder.cli.options import known_issuer, load_config, print_result, run
@@ -19,6 +19,7 @@ from responder.config import Config
 from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome, RevocationRequest
 from responder.pki import Certificate, CRLReason
+from responder.stores import open_stores
 from responder.web.admin import InvalidField, outcome_document, parse_serial, parse_time
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from cryptography import x509
 
-from responder.app import Stores, ca_key_directory, open_stores
+from responder.app import ca_key_directory
 from responder.cli.config import ConfigOption
 from responder.cli.issuer import AlgorithmOption, read_certificate
 from responder.cli.options import known_issuer, load_config, print_result, run
@@ -22,10 +22,13 @@ from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
 from responder.keyfiles import DEFAULT_KIND, install_key, make_key_file, require_key
+from responder.keyring import KeyRing
 from responder.ocsp.presign import PARTITIONS
 from responder.pki import ResponderCertificate, parse_certificate
-from responder.signing import KeyRing, make_signer, require_usable
+from responder.signers import make_signer, require_usable
+from responder.signing import ca_signer_of
 from responder.storage.issuers import RetiredSigner
+from responder.stores import Stores, open_stores
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
 
@@ -98,7 +101,7 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
                 delegate = read_certificate(certificate)
                 installed = install_key(key, config.keys.directory, name)
             else:
-                issuing = KeyRing(ca_key_directory(config)).ca_signer(issuer.public_key)
+                issuing = ca_signer_of(KeyRing(ca_key_directory(config)), issuer.public_key)
                 if issuing is None:
                     raise ConfigError(
                         f"the key of issuer {issuer.id} isn't on this host, so no certificate can be issued here; "

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-from responder.app import Stores
 from responder.crl.delegates import issue_responder_certificate
 from responder.interfaces import IssuedCertificate
+from responder.keyring import KeyRing
 from responder.pki import CRLReason, Issuer, IssuerPolicy, RevokedInfo, make_issuer
-from responder.signing import KeyRing, make_profile
+from responder.signers import make_profile
+from responder.signing import ca_signer_of
+from responder.stores import Stores
 
 Progress = Callable[[int], None]
 CAKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -94,7 +96,7 @@ async def _make_issuer(
     spki = responder_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    ca_signer = KeyRing(layout.keys / "ca").ca_signer(issuer.public_key)
+    ca_signer = ca_signer_of(KeyRing(layout.keys / "ca"), issuer.public_key)
     assert ca_signer is not None  # written above
     delegate = issue_responder_certificate(issuer, ca_signer, spki, now=now)
     await stores.issuer_store.add_responder_certificate(issuer_id, delegate, profile=make_profile(issuer, delegate))

@@ -27,6 +27,7 @@ from responder.errors import ConfigError
 from responder.pki import Certificate, CertStatus, CRLReason
 from responder.roles import MAX_OTHER_PROCESSES, ROLES, Sockets, children
 from responder.storage.migrations import migrate
+from responder.stores import Stores, open_stores
 from responder.supervisor import Child, ChildContext, Supervisor
 
 
@@ -177,7 +178,7 @@ async def _prepare(
     """Schema, data, records, CRLs; returns what demo.json says."""
     await migrate(loaded.postgres.url)
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    async with app.open_stores(loaded, name="demo") as stores:
+    async with open_stores(loaded, name="demo") as stores:
         with Progress(*columns, console=console, disable=options.as_json) as progress:
             if not layout.complete.exists():
                 issuing = progress.add_task("issuing certificates", total=options.certificates)
@@ -202,7 +203,7 @@ async def _prepare(
         }
 
 
-async def _describe(stores: app.Stores, layout: Layout, issuer_id: str, base_url: str) -> dict[str, Any]:
+async def _describe(stores: Stores, layout: Layout, issuer_id: str, base_url: str) -> dict[str, Any]:
     folder = layout.issuer(issuer_id)
     issuer = stores.issuers.get(issuer_id)
     assert issuer is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
 
 from responder import log, metrics
 from responder.errors import Overloaded, ResponderError, StatusUnavailable, StoreUnavailable
@@ -19,6 +18,7 @@ from responder.pki import (
     NoncePolicy,
     OCSPRequest,
     Records,
+    SigningProfile,
     StatusVersion,
     from_epoch_seconds,
     refresh_due,
@@ -97,13 +97,9 @@ class CachedSource:
             return await self._inner.respond(request)
         certificate = Certificate(issuer, cert_id.serial_number)
         for _ in range(_ATTEMPTS):
-            records = await self._get(certificate)
-            if records is not None and not self._is_whole(records, certificate, cert_id):
-                records = None
-            now = self._clock.now()
-            answer = None if records is None else self._answer(records, certificate, cert_id, now)
+            records, answer = await self._look(certificate, cert_id)
             if answer is not None:
-                if answer.refresh_at <= now:
+                if answer.refresh_at <= self._clock.now():
                     self._refresh_behind(certificate, request)
                 return answer
             answer = await asyncio.shield(self._flight(certificate, request))
@@ -112,36 +108,38 @@ class CachedSource:
                 return answer
         raise StatusUnavailable("the status changed several times while it was being answered")
 
-    async def _get(self, certificate: Certificate) -> Records | None:
+    async def _look(self, certificate: Certificate, cert_id: CertID) -> tuple[Records | None, Answer | None]:
+        """What the store holds, and what that says: None when it can't be used. Records that aren't as they were signed
+        count as none, where that can be told: their profile is known here, and signed them for what is asked."""
         try:
-            return await self._store.get(certificate)
+            records = await self._store.get(certificate)
         except StoreUnavailable:
             metrics.STORE_FAILURES.inc(self._name, "get")
-            return None
-
-    def _is_whole(self, records: Records, certificate: Certificate, cert_id: CertID) -> bool:
-        """Whether these records are as they were signed, where that can be told: the profile is known here, and has
-        signed them for what is asked."""
+            return None, None
+        if records is None:
+            return None, None
         profile = self._profiles.get(records.profile_id)
-        if self._verifier is None or profile is None or cert_id.variant not in records.variants:
-            return True
-        if self._verifier.verifies(certificate, profile, records, cert_id.variant):
+        if profile is None or cert_id.variant not in records.variants:
+            return records, None
+        if not self._is_whole(records, profile, certificate, cert_id):
+            return None, None
+        return records, self._answer(records, profile, certificate, cert_id)
+
+    def _is_whole(self, records: Records, profile: SigningProfile, certificate: Certificate, cert_id: CertID) -> bool:
+        if self._verifier is None or self._verifier.verifies(certificate, profile, records, cert_id.variant):
             return True
         metrics.RECORDS_REFUSED.inc()
         if self._may_log("refused"):
             _log.error("record_does_not_verify", issuer=certificate.issuer.id, serial=hex(certificate.serial_number))
         return False
 
-    def _answer(self, records: Records, certificate: Certificate, cert_id: CertID, now: datetime) -> Answer | None:
-        """What these records say, or None when they can't be used: expired, a tombstone, of a profile unknown here."""
-        if cert_id.variant not in records.variants:
-            return None
-        profile = self._profiles.get(records.profile_id)
-        if profile is None or profile.issuer_tag != certificate.issuer.tag:
-            return None
+    def _answer(
+        self, records: Records, profile: SigningProfile, certificate: Certificate, cert_id: CertID
+    ) -> Answer | None:
+        """What these records say, or None when they can't be used: expired, a tombstone, another issuer's."""
         this_update = from_epoch_seconds(records.this_update)
         next_update = from_epoch_seconds(records.next_update)
-        if next_update <= now:
+        if profile.issuer_tag != certificate.issuer.tag or next_update <= self._clock.now():
             return None
         policy = certificate.issuer.policy
         return Answer(
@@ -182,12 +180,8 @@ class CachedSource:
             return answer
         if kept.version.change > StatusVersion.of(answer.records).change:
             # Something newer was there: ours must not be answered. Read what it is, or make it again.
-            newer = await self._get(certificate)
-            cert_id = request.cert_ids[0]
-            again = None
-            if newer is not None and self._is_whole(newer, certificate, cert_id):
-                again = self._answer(newer, certificate, cert_id, self._clock.now())
-            return again or await self._inner.respond(request)
+            _, newer = await self._look(certificate, request.cert_ids[0])
+            return newer or await self._inner.respond(request)
         return answer
 
     def _refresh_behind(self, certificate: Certificate, request: OCSPRequest) -> None:

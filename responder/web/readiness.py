@@ -15,9 +15,6 @@ from responder.metrics import Gauge, Segment
 from responder.pki import Issuers, ResponderCertificate
 from responder.web.health import Check, Finding
 
-HEARTBEAT_SECONDS = 5
-"""A process that hasn't said for so long that it is alive isn't."""
-
 DEATHS_A_MINUTE = 3
 """A process that ends so often within a minute isn't doing its work, though it is started again."""
 
@@ -26,7 +23,7 @@ METRICS_SECONDS = 0.9
 
 
 class Sources(Protocol):
-    """Where the checks look; the stores of the process, under one roof (`app.Stores`)."""
+    """Where the checks look; the stores of the process, under one roof (`responder.stores.Stores`)."""
 
     async def responder_certificates(self) -> list[ResponderCertificate]: ...
     async def presign_lag(self) -> timedelta: ...
@@ -67,7 +64,7 @@ class Readiness:
         silent, ending = [], []
         for lane, name in enumerate(self._processes):
             words = self._segment.lane(lane)
-            if now - words[metrics.HEARTBEAT] >= HEARTBEAT_SECONDS * 1_000_000_000:
+            if now - words[metrics.HEARTBEAT] >= metrics.SILENCE_SECONDS * 1_000_000_000:
                 silent.append(name)
             if words[metrics.RECENT_DEATHS] >= DEATHS_A_MINUTE:
                 ending.append(f"{name} ended {words[metrics.RECENT_DEATHS]} times within a minute")

@@ -25,9 +25,10 @@ from responder.crl.schedule import CRLSchedule, is_due
 from responder.errors import ConfigError, CRLError
 from responder.imports.crl import read_crl
 from responder.interfaces import CRLHead, ImportedStatus, IssuedCertificate
+from responder.keyring import KeyRing
 from responder.pki import CRL, CRLBuilder, Issuer, Issuers, RevokedInfo, encode_serial, epoch_seconds
 from responder.process import has_ended, process_identity
-from responder.signing import KeyRing, NativeCRLSigner
+from responder.signing import NativeCRLSigner
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers

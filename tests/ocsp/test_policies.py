@@ -35,7 +35,7 @@ from responder.pki import (
     RevokedInfo,
     UnknownSerial,
 )
-from responder.signing import Signer, make_signer
+from responder.signers import Signer, make_signer
 from responder.singles import single_status
 from tests import der
 from tests.doubles import FakeClock, MemoryStatuses

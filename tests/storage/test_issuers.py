@@ -23,7 +23,7 @@ from responder.pki import (
     ResponderCertificate,
     RevokedInfo,
 )
-from responder.signing import Signer, make_profile, make_signer
+from responder.signers import Signer, make_profile, make_signer
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.imports import ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers, issuer_from

@@ -23,7 +23,7 @@ from responder.pki import (
     epoch_seconds,
     tombstone_for,
 )
-from responder.signing import Signer
+from responder.signers import Signer
 from responder.storage.redis import RedisRecords
 
 

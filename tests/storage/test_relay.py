@@ -26,7 +26,8 @@ from responder.pki import (
     tombstone_for,
 )
 from responder.process import has_ended, process_identity
-from responder.signing import NativeSigner, Signers
+from responder.signers import Signers
+from responder.signing import NativeSigner
 from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
 from tests.doubles import FakeClock

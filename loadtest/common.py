@@ -1,0 +1,73 @@
+"""What several measurements need: a CA to measure with, and the longest silence of an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+def new_ca_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """A P-256 key, in `folder`/ca.pem."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = folder / "ca.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return key
+
+
+def ca_certificate(common_name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A self-signed certificate (DER), valid since yesterday for ten years."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+@dataclass
+class Silence:
+    """The longest time that the loop didn't run, in seconds."""
+
+    longest: float = 0.0
+
+
+@asynccontextmanager
+async def silence(*, every: float) -> AsyncIterator[Silence]:
+    """While the block lasts: how long a loop that should run each `every` seconds didn't."""
+    found = Silence()
+
+    async def watch() -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(every)
+            now = time.perf_counter()
+            found.longest = max(found.longest, now - last - every)
+            last = now
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await asyncio.sleep(every)  # it has begun
+        yield found
+        await asyncio.sleep(every)  # what kept the loop last is seen
+    finally:
+        watcher.cancel()

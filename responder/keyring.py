@@ -1,0 +1,148 @@
+"""The private keys in a folder, read when their files change."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from responder._native import PrivateKey, load_private_key
+from responder.errors import ConfigError
+
+__all__ = ["KeyRing", "PrivateKey", "read_private_key"]
+
+_FEW_FILES = 64
+"""Fewer are read one after the other."""
+
+_Stamp = tuple[int, int, int, int, int]
+"""What changes when a file is replaced, written to or opened to others: device, inode, mtime, ctime, mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyFile:
+    stamp: _Stamp
+    key: PrivateKey | None
+    faults: tuple[str, ...]
+
+
+class KeyRing:
+    """The private keys in one folder, found by their public half; files end in .pem or .key.
+
+    A file that can't be used doesn't keep the others from it: `faults` has a sentence for each.
+    """
+
+    def __init__(self, directory: Path | None, *, before: KeyRing | None = None) -> None:
+        """Files that are as they were when `before` was made aren't read again."""
+        self.faults: list[str] = []
+        self._directory = directory
+        self._looked_at = time.monotonic()
+        self._folder = _stamp_of_folder(directory)
+        self._files: dict[str, _KeyFile] = {}
+        self._keys: dict[bytes, PrivateKey] = {}
+        unread: list[tuple[str, _Stamp]] = []
+        for entry in _key_files(directory):
+            try:
+                found = entry.stat()
+            except FileNotFoundError:
+                continue  # it has gone since the folder was read
+            stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+            known = None if before is None else before._files.get(entry.path)
+            if known is not None and known.stamp == stamp:
+                self._files[entry.path] = known
+            else:
+                unread.append((entry.path, stamp))
+        for path, read in _read_key_files(unread):
+            self._files[path] = read
+        for path in sorted(self._files):
+            read = self._files[path]
+            self.faults.extend(read.faults)
+            if read.key is not None:
+                self._keys[read.key.public_key] = read.key
+
+    def may_be_outdated(self, seconds: float) -> bool:
+        """Whether files have come or gone since this was made; or it was made so long ago that one may have been
+        written to, which a folder doesn't show."""
+        return time.monotonic() - self._looked_at > seconds or _stamp_of_folder(self._directory) != self._folder
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, public_key: bytes) -> PrivateKey | None:
+        """The key whose DER SubjectPublicKeyInfo this is."""
+        return self._keys.get(public_key)
+
+
+def _key_files(directory: Path | None) -> list[os.DirEntry[str]]:
+    if directory is None or not directory.is_dir():
+        return []
+    with os.scandir(directory) as entries:
+        return [entry for entry in entries if entry.name.endswith((".pem", ".key")) and entry.is_file()]
+
+
+def _stamp_of_folder(directory: Path | None) -> int | None:
+    if directory is None:
+        return None
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _read_key_files(files: Sequence[tuple[str, _Stamp]]) -> Iterable[tuple[str, _KeyFile]]:
+    if len(files) < _FEW_FILES:
+        return [(path, _read_key_file(Path(path), stamp)) for path, stamp in files]
+    # Most of it is libcrypto's work, without the GIL.
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
+        read = threads.map(lambda file: _read_key_file(Path(file[0]), file[1]), files)
+        return [(path, key_file) for (path, _), key_file in zip(files, read, strict=True)]
+
+
+def _read_key_file(path: Path, stamp: _Stamp) -> _KeyFile:
+    try:
+        return _KeyFile(stamp, load_private_key(read_private_key(path)), ())
+    except ConfigError as error:
+        return _KeyFile(stamp, None, error.faults)
+    except ValueError as error:
+        return _KeyFile(stamp, None, (f"{path}: {error}",))
+
+
+_PKCS8 = re.compile(rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PRIVATE KEY-----")
+
+
+def read_private_key(path: Path) -> bytes:
+    """The DER PrivateKeyInfo of a PEM file.
+
+    Raises:
+        ConfigError: unreadable, readable by others, encrypted, or not a key.
+    """
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
+    try:
+        # As it is: a key for RSASSA-PSS alone (RFC 4055 §1.2) would lose that on the way through another library.
+        found = _PKCS8.search(content)
+        if found is not None:
+            return base64.b64decode(b"".join(found[1].split()), validate=True)
+        key = serialization.load_pem_private_key(content, password=None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{path}: the key is encrypted; write it without a passphrase into a file of mode 0600 "
+            f"(openssl pkey -in {path} -out NEW)"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path}: not a PEM private key: {error}") from error
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

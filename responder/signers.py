@@ -1,0 +1,223 @@
+"""Who may sign for an issuer: responder certificates and their keys, checked, with the profiles they sign with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from responder import log
+from responder._native import PrivateKey, encode_profile
+from responder.der import der_value
+from responder.errors import ConfigError, IssuerUnavailable
+from responder.pki import Issuer, SigningProfile, load_profile, load_public_key, parse_certificate
+from responder.singles import response_extensions
+
+_log = log.get("signers")
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One responder key with its certificate, allowed to sign for one issuer."""
+
+    issuer: Issuer
+    key: PrivateKey
+    profile: SigningProfile
+    not_before: datetime
+    not_after: datetime
+
+
+def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
+    """Check that this certificate (DER) may sign for the issuer with this key, and make its profile.
+
+    Raises:
+        ConfigError: a sentence for everything that is wrong with it.
+    """
+    profile, parsed = _make_profile(issuer, certificate, key.public_key)
+    return Signer(issuer, key, profile, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+
+
+def make_profile(issuer: Issuer, certificate: bytes) -> SigningProfile:
+    """The profile that whoever has the key of this certificate (DER) signs with for the issuer.
+
+    Raises:
+        ConfigError: a sentence for everything that keeps it from signing.
+    """
+    return _make_profile(issuer, certificate)[0]
+
+
+def require_usable(certificate: bytes, issuer: Issuer, now: datetime) -> None:
+    """Refuse a certificate (DER) that can't sign at this moment: its time hasn't come, or is over.
+
+    Raises:
+        ConfigError: it says when it is valid.
+    """
+    parsed = x509.load_der_x509_certificate(certificate)
+    if not parsed.not_valid_before_utc <= now < parsed.not_valid_after_utc:
+        raise ConfigError(
+            f"{_where(issuer, parsed)}: it is valid from {parsed.not_valid_before_utc.isoformat()} to "
+            f"{parsed.not_valid_after_utc.isoformat()}, which isn't now ({now.isoformat(timespec='seconds')}); give "
+            "one that is, and look at the clock"
+        )
+
+
+def _where(issuer: Issuer, parsed: x509.Certificate) -> str:
+    return f"responder certificate of issuer {issuer.id} (serial 0x{parsed.serial_number:x})"
+
+
+def _make_profile(
+    issuer: Issuer, certificate: bytes, public_key: bytes | None = None
+) -> tuple[SigningProfile, x509.Certificate]:
+    """The certificate must be of `public_key`, where that is given.
+
+    Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8."""
+    try:
+        _, _, subject, spki, key_bits = parse_certificate(certificate)
+        parsed = x509.load_der_x509_certificate(certificate)
+        where = _where(issuer, parsed)
+        algorithms = load_public_key(spki).signature_algorithms
+        faults = (
+            []
+            if public_key in {None, spki}
+            else [
+                f"responder certificate of issuer {issuer.id}: it isn't of this key; give the certificate made for the "
+                "key's CSR"
+            ]
+        )
+        faults += _faults(issuer, parsed, where, is_issuer_itself=certificate == issuer.certificate)
+    except ValueError as error:  # what a parser finds in it
+        raise ConfigError(f"a responder certificate of issuer {issuer.id} can't be read: {error}") from error
+    if not algorithms:
+        faults.append(f"{where}: its key is of a kind or size that nothing here signs with")
+    if faults:
+        raise ConfigError(*faults)
+    responder_id = (
+        der_value(0xA1, subject)
+        if issuer.policy.responder_id_by_name
+        # byKey is SHA-1 whatever the CertID's hash (requirement 6960-16).
+        else der_value(0xA2, der_value(0x04, hashlib.sha1(key_bits, usedforsecurity=False).digest()))
+    )
+    profile = load_profile(
+        encode_profile(
+            issuer_tag=issuer.tag,
+            cert_id_hashes=issuer.cert_id_hashes,
+            signature_algorithm=signature_algorithm_of(issuer, algorithms),
+            responder_id=responder_id,
+            certificates=[] if certificate == issuer.certificate else [certificate],
+            response_extensions=response_extensions(issuer.policy),
+            generation=issuer.policy.generation,
+        )
+    )
+    return profile, parsed
+
+
+def _faults(issuer: Issuer, parsed: x509.Certificate, where: str, *, is_issuer_itself: bool) -> list[str]:
+    """Everything that keeps a certificate from signing for the issuer."""
+    faults: list[str] = []
+    try:
+        signs = parsed.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except x509.ExtensionNotFound:
+        signs = True
+    if not signs and is_issuer_itself and not issuer.policy.baseline:
+        _log.warning("ca_without_digital_signature_signs_answers", issuer=issuer.id)
+    elif not signs:
+        rule = "BR 7.1.2.10.7" if is_issuer_itself else "RFC 5280 §4.2.1.3, BR 7.1.2.8"
+        faults.append(f"{where}: its keyUsage has no digitalSignature, so it may not sign answers ({rule})")
+    if is_issuer_itself:
+        return faults
+    try:
+        parsed.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
+    except (ValueError, TypeError, InvalidSignature):
+        faults.append(f"{where}: it wasn't issued directly by {issuer.id}; a delegate must be (RFC 6960 §4.2.2.2)")
+    try:
+        usages = list(parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        usages = []
+    if usages != [ExtendedKeyUsageOID.OCSP_SIGNING]:
+        faults.append(f"{where}: its extendedKeyUsage must be OCSPSigning and nothing else")
+    try:
+        if parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            faults.append(f"{where}: it is a CA certificate; a CA must not be a delegated responder")
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        parsed.extensions.get_extension_for_class(x509.OCSPNoCheck)
+    except x509.ExtensionNotFound:
+        if issuer.policy.baseline:
+            faults.append(f"{where}: it has no id-pkix-ocsp-nocheck, which the Baseline Requirements want (7.1.2.8)")
+        else:
+            _log.warning("responder_certificate_without_nocheck", issuer=issuer.id, serial=hex(parsed.serial_number))
+    return faults
+
+
+_RSA_PSS = bytes.fromhex(
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
+)
+"""RSASSA-PSS with SHA-256, byte for byte as BR 7.1.3.2.1 has it."""
+
+
+def signature_algorithm_of(issuer: Issuer, algorithms: Sequence[bytes]) -> bytes:
+    """Which of a key's algorithms signs for this issuer: its own, or PSS where that was chosen and the key is RSA."""
+    return _RSA_PSS if issuer.policy.rsa_pss and _RSA_PSS in algorithms else algorithms[0]
+
+
+class Signers:
+    """The signers of this process, at most one in use for each issuer; replaced as a whole."""
+
+    def __init__(self, signers: Iterable[Signer] = ()) -> None:
+        self._by_issuer: dict[str, list[Signer]] = {}
+        self.replace(signers)
+
+    def replace(self, signers: Iterable[Signer]) -> None:
+        """Take exactly these from now on; of one issuer the one that lives longest signs."""
+        by_issuer: dict[str, list[Signer]] = {}
+        for signer in sorted(signers, key=lambda signer: signer.not_after, reverse=True):
+            by_issuer.setdefault(signer.issuer.id, []).append(signer)
+        self._by_issuer = by_issuer
+
+    def for_issuer(self, issuer: Issuer, now: datetime, signature_algorithm: bytes | None = None) -> Signer:
+        """The signer to use at this moment, or the one for an algorithm that `algorithms` has.
+
+        Raises:
+            IssuerUnavailable: none here, or none valid now.
+        """
+        for signer in self._by_issuer.get(issuer.id, ()):
+            if signer.not_before <= now < signer.not_after and signature_algorithm in {
+                None,
+                signer.profile.signature_algorithm,
+            }:
+                return signer
+        raise IssuerUnavailable(f"no valid responder key and certificate for issuer {issuer.id} on this host")
+
+    def algorithms(self, issuer: Issuer, now: datetime) -> list[bytes]:
+        """See `SignatureAlgorithms.algorithms`."""
+        return [
+            signer.profile.signature_algorithm
+            for signer in self._by_issuer.get(issuer.id, ())
+            if signer.not_before <= now < signer.not_after
+        ]
+
+    def __iter__(self) -> Iterator[Signer]:
+        return (signer for signers in self._by_issuer.values() for signer in signers)
+
+
+class Profiles:
+    """The signing profiles known to this process; replaced as a whole."""
+
+    def __init__(self, profiles: Iterable[SigningProfile] = ()) -> None:
+        self._by_id: dict[bytes, SigningProfile] = {}
+        self.replace(profiles)
+
+    def replace(self, profiles: Iterable[SigningProfile]) -> None:
+        """Take exactly these from now on."""
+        self._by_id = {profile.id: profile for profile in profiles}
+
+    def get(self, profile_id: bytes) -> SigningProfile | None:
+        """The profile, or None: unknown here, or retired."""
+        return self._by_id.get(profile_id)

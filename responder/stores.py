@@ -1,0 +1,128 @@
+"""The stores of one process: opened together, closed together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from responder.config import Config
+from responder.interfaces import CRLHead, ReportedTrouble, StoreRun
+from responder.pki import Issuers, ResponderCertificate
+from responder.process import host_identity
+from responder.storage.checks import PostgresChecks
+from responder.storage.configuration import PostgresConfiguration
+from responder.storage.crls import PostgresCRLs
+from responder.storage.imports import PostgresImports
+from responder.storage.issuers import PostgresIssuers
+from responder.storage.partitions import PostgresPartitions
+from responder.storage.postgres import connect
+from responder.storage.redis import RedisRecords, Trust
+from responder.storage.runs import PostgresRuns
+from responder.storage.statuses import PostgresStatuses
+from responder.storage.troubles import PostgresTroubles
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores of one process, and what it knows of issuers."""
+
+    issuers: Issuers
+    issuer_store: PostgresIssuers
+    configuration: PostgresConfiguration
+    statuses: PostgresStatuses
+    partitions: PostgresPartitions
+    crls: PostgresCRLs
+    imports: PostgresImports
+    troubles: PostgresTroubles
+    runs: PostgresRuns
+    trust: Trust
+    checks: PostgresChecks
+    records: RedisRecords
+
+    async def reload_trust(self) -> None:
+        """Read again which run of the record store may be believed.
+
+        Raises:
+            StatusUnavailable: the database can't be read; it stays as it was.
+        """
+        state = await self.runs.current()
+        self.trust.run = state.run if state.complete else None
+
+    # What readiness looks at (`web.readiness.Sources`).
+
+    async def responder_certificates(self) -> list[ResponderCertificate]:
+        """Those in use."""
+        return await self.issuer_store.responder_certificates()
+
+    async def presign_lag(self) -> timedelta:
+        """How late the latest slice is."""
+        return await self.partitions.lag()
+
+    async def pending_count(self) -> int:
+        """How many changes are open."""
+        return await self.statuses.pending_count()
+
+    async def unsayable_count(self) -> int:
+        """How many rows no answer can say."""
+        return await self.checks.count()
+
+    async def store_run_now(self) -> str:
+        """The run of the record store that answers."""
+        return await self.records.ping()
+
+    async def store_run_in_use(self) -> StoreRun:
+        """The run that readers may trust, or will."""
+        return await self.runs.current()
+
+    async def crl_heads(self) -> list[CRLHead]:
+        """What is published."""
+        return await self.crls.heads()
+
+    async def reported_troubles(self) -> list[ReportedTrouble]:
+        """What fails for single issuers."""
+        return await self.troubles.all()
+
+
+@asynccontextmanager
+async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
+    """Connect to both stores for as long as the block lasts.
+
+    Args:
+        name: what the database shows of this process.
+
+    Raises:
+        StatusUnavailable: the database can't be reached.
+    """
+    async with AsyncExitStack() as stack:
+        pool = await connect(
+            config.postgres.url,
+            password=config.postgres.password(),
+            pool_size=config.postgres.pool_size,
+            application_name=f"certstatus {name}",
+        )
+        stack.push_async_callback(pool.close)
+        trust = Trust()
+        records = RedisRecords(
+            config.redis.url,
+            password=config.redis.password(),
+            timeout_seconds=config.redis.timeout_seconds,
+            trust=trust,
+        )
+        stack.push_async_callback(records.close)
+        issuers = Issuers()
+        yield Stores(
+            issuers=issuers,
+            issuer_store=PostgresIssuers(pool),
+            configuration=PostgresConfiguration(pool),
+            statuses=PostgresStatuses(pool, issuers),
+            partitions=PostgresPartitions(pool),
+            crls=PostgresCRLs(pool),
+            imports=PostgresImports(pool),
+            runs=PostgresRuns(pool),
+            trust=trust,
+            checks=PostgresChecks(pool),
+            troubles=PostgresTroubles(pool, host=host_identity()),
+            records=records,
+        )
