@@ -24,7 +24,7 @@ from responder.crl.schedule import CRLSchedule
 from responder.directory import Directory
 from responder.errors import CertstatusError
 from responder.interfaces import ResponseSource
-from responder.keyfiles import KINDS, make_key_file
+from responder.keyfiles import make_following_key
 from responder.keyring import KeyRing
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
@@ -315,12 +315,7 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
         delegate_troubles = Troubles("delegate", stores.troubles)
 
         def new_key(issuer: Issuer, public_key: bytes) -> bytes | None:
-            """A key of the same kind, where the one that it follows is on this host."""
-            before = KeyRing(config.keys.directory).get(public_key)
-            if before is None or before.name not in KINDS:
-                return None
-            name = f"{issuer.id}-{SystemClock().now():%Y%m%dT%H%M%S}.pem"
-            return make_key_file(config.keys.directory, name, before.name)[1]
+            return make_following_key(config.keys.directory, issuer.id, public_key)
 
         async def renew_once() -> bool:
             await renew_responder_certificates(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,14 +40,26 @@ def make_key_file(directory: Path, name: str, kind: str = DEFAULT_KIND) -> tuple
         raise ConfigError(f"a key of kind {kind!r} can't be made here; it is one of {', '.join(KINDS)}")
     key = _MAKERS[kind]()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    target = _take_place(directory, name)
-    try:
-        target.write_bytes(pem)
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        raise ConfigError(f"{target}: the key can't be written: {error.strerror}") from error
     spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return target, spki
+    return _place(directory, name, pem), spki
+
+
+def make_following_key(directory: Path, issuer_id: str, public_key: bytes) -> bytes | None:
+    """A key of the same kind to follow this one, both DER SubjectPublicKeyInfo; None where that one isn't in the
+    folder, or is of a kind that can't be made here.
+
+    A key is followed once, and its follower is named after it: what an attempt that failed has left is taken again.
+
+    Raises:
+        ConfigError: it can't be written, or what was left can't be used.
+    """
+    ring = KeyRing(directory)
+    before = ring.get(public_key)
+    if before is None or before.name not in KINDS:
+        return None
+    name = f"{issuer_id}-after-{hashlib.sha256(public_key).hexdigest()[:16]}.pem"
+    left = ring.of_file(directory / name)
+    return make_key_file(directory, name, before.name)[1] if left is None else left.public_key
 
 
 def install_key(source: Path, directory: Path, name: str) -> Path:
@@ -55,13 +68,11 @@ def install_key(source: Path, directory: Path, name: str) -> Path:
     Raises:
         ConfigError: unreadable, or a file of this name is there.
     """
-    target = _take_place(directory, name)
     try:
-        shutil.copyfile(source, target)
+        content = source.read_bytes()
     except OSError as error:
-        target.unlink(missing_ok=True)
-        raise ConfigError(f"{source}: the key can't be copied to {target}: {error.strerror}") from error
-    return target
+        raise ConfigError(f"{source}: the key can't be read: {error.strerror}") from error
+    return _place(directory, name, content)
 
 
 def require_key(path: Path, public_key: bytes, source: Path, certificate: str) -> PrivateKey:
@@ -82,11 +93,20 @@ def require_key(path: Path, public_key: bytes, source: Path, certificate: str) -
     return key
 
 
-def _take_place(directory: Path, name: str) -> Path:
-    target = directory / name
+def _place(directory: Path, name: str, content: bytes) -> Path:
+    """Write a file of mode 0600 that is whole, or isn't there."""
+    target, unfinished = directory / name, directory / f"{name}.{os.getpid()}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        target.touch(mode=0o600, exist_ok=False)
+        unfinished.unlink(missing_ok=True)  # of a process of the same number that was killed
+        unfinished.touch(mode=0o600, exist_ok=False)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content)
+                os.fsync(file.fileno())
+            target.hardlink_to(unfinished)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except FileExistsError as error:
         raise ConfigError(f"{target}: there is a key of this name already; move it away if it isn't in use") from error
     except OSError as error:

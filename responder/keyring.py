@@ -76,6 +76,11 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def of_file(self, path: Path) -> PrivateKey | None:
+        """The key in this file of the folder, where it can be used."""
+        read = self._files.get(str(path))
+        return None if read is None else read.key
+
     def get(self, public_key: bytes) -> PrivateKey | None:
         """The key whose DER SubjectPublicKeyInfo this is."""
         return self._keys.get(public_key)

@@ -75,23 +75,18 @@ def _make_profile(
 ) -> tuple[SigningProfile, x509.Certificate]:
     """The certificate must be of `public_key`, where that is given.
 
-    Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8."""
+    Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8.
+    """
     try:
         _, _, subject, spki, key_bits = parse_certificate(certificate)
         parsed = x509.load_der_x509_certificate(certificate)
         where = _where(issuer, parsed)
         algorithms = load_public_key(spki).signature_algorithms
-        faults = (
-            []
-            if public_key in {None, spki}
-            else [
-                f"responder certificate of issuer {issuer.id}: it isn't of this key; give the certificate made for the "
-                "key's CSR"
-            ]
-        )
-        faults += _faults(issuer, parsed, where, is_issuer_itself=certificate == issuer.certificate)
+        faults = _faults(issuer, parsed, where, is_issuer_itself=certificate == issuer.certificate)
     except ValueError as error:  # what a parser finds in it
         raise ConfigError(f"a responder certificate of issuer {issuer.id} can't be read: {error}") from error
+    if public_key not in {None, spki}:
+        faults.insert(0, f"{where}: it isn't of this key; give the certificate made for the key's CSR")
     if not algorithms:
         faults.append(f"{where}: its key is of a kind or size that nothing here signs with")
     if faults:

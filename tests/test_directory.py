@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,10 @@ from responder import directory as directory_module
 from responder.crl.delegates import renew_responder_certificates
 from responder.directory import Directory
 from responder.embedded import EmbeddedValkey
-from responder.errors import IssuerUnavailable, StatusUnavailable
-from responder.keyfiles import make_key_file
+from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
+from responder.keyfiles import make_following_key
 from responder.keyring import KeyRing
-from responder.pki import Issuer, ResponderCertificate, UnknownSerial
+from responder.pki import Issuer, ResponderCertificate, SigningProfile, UnknownSerial
 from responder.signers import make_profile
 from responder.stores import Stores, open_stores
 from tests.doubles import FakeClock
@@ -175,15 +175,12 @@ async def test_a_renewal_makes_a_new_key_where_the_old_one_is(world: World) -> N
     directory = world.directory()
     await directory.reload()
     issuer = replace(world.issuers[0])
-    made: list[Path] = []
 
     def new_key_for(issuer: Issuer, public_key: bytes) -> bytes | None:
-        before = KeyRing(world.keys).get(public_key)
-        if before is None:
-            return None
-        path, public = make_key_file(world.keys, f"{issuer.id}-{len(made)}.pem", before.name)
-        made.append(path)
-        return public
+        return make_following_key(world.keys, issuer.id, public_key)
+
+    def files() -> set[str]:
+        return {path.name for path in world.keys.iterdir() if path.is_file()}
 
     async def rows() -> list[ResponderCertificate]:
         found = await world.stores.issuer_store.responder_certificates()
@@ -193,28 +190,35 @@ async def test_a_renewal_makes_a_new_key_where_the_old_one_is(world: World) -> N
     clock = FakeClock(old.not_after)
     clock.advance(-issuer.policy.validity)
 
-    async def renew() -> int:
+    async def renew(profile_of: Callable[[Issuer, bytes], SigningProfile] = make_profile) -> int:
         return await renew_responder_certificates(
             world.stores.issuer_store,
             issuers=type(world.stores.issuers)([issuer]),
             ca_key=lambda public_key: ca_signer(ca_of(issuer).key),
             clock=clock,
             new_key=new_key_for,
-            profile_of=make_profile,
+            profile_of=profile_of,
         )
 
+    def fail(issuer: Issuer, certificate: bytes) -> SigningProfile:
+        raise SigningFailed("the token is out")
+
+    before = files()
+    for _ in range(3):
+        assert await renew(fail) == 0
+    (made,) = files() - before
+    assert await rows() == [old]
     assert await renew() == 1
+    assert files() == before | {made}, "the key of the attempts that failed is taken"
     new = next(row for row in await rows() if row.public_key != old.public_key)
-    assert len(made) == 1
     assert KeyRing(world.keys).get(new.public_key) is not None
     assert await renew() == 0, "the old key has been followed"
     # Where the key is elsewhere, it is certified again.
-    made_here = len(made)
     elsewhere = new_key("ec")
     delegate = make_responder(ca_of(issuer), elsewhere)
     await world.stores.issuer_store.add_responder_certificate(issuer.id, delegate)
     assert await renew() == 1
-    assert len(made) == made_here
+    assert files() == before | {made}
     assert len([row for row in await rows() if row.public_key == spki(elsewhere)]) == 2
     await directory.reload()
     assert directory.unknown_profiles == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 import subprocess
 from dataclasses import replace
 from datetime import timedelta
@@ -304,3 +307,21 @@ def test_key_files_that_have_not_changed_are_not_read_again(tmp_path: Path, monk
         make_key_file(tmp_path, "3.pem")
     with pytest.raises(ConfigError, match="can't be made here"):
         make_key_file(tmp_path, "4.pem", "dsa")
+
+
+def test_a_key_file_is_whole_or_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(ConfigError, match=r"0\.pem: the key can't be written: No space left"):
+            make_key_file(tmp_path, "0.pem")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / f"0.pem.{os.getpid()}").write_bytes(b"what a kill left")
+    path, spki = make_key_file(tmp_path, "0.pem")
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ring = KeyRing(tmp_path)
+    assert ring.get(spki) is ring.of_file(path) is not None
+    assert ring.of_file(tmp_path / "1.pem") is None
