@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -21,70 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from responder.demo.checks import ask_openssl
-from responder.embedded import EmbeddedPostgres, EmbeddedValkey
-from responder.supervisor import open_socket
-
-CA_CONFIG = """
-[ca]
-default_ca = test
-[test]
-dir = .
-database = index.txt
-serial = serial
-crlnumber = crlnumber
-new_certs_dir = certs
-certificate = ca.pem
-private_key = ca.key
-default_md = sha256
-default_days = 30
-default_crl_days = 7
-policy = any
-unique_subject = no
-[any]
-commonName = supplied
-[responder]
-basicConstraints = CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = OCSPSigning
-noCheck = ignored
-"""
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@dataclass
-class CA:
-    """A CA of `openssl ca` in a folder."""
-
-    folder: Path
-
-    def issue(self, name: str, *options: str) -> Path:
-        openssl(self.folder, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
-        openssl(self.folder, "ca", "-batch", "-config", "ca.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem",
-                "-notext", *options)  # fmt: skip
-        return self.folder / f"{name}.pem"
-
-    def revoke(self, name: str, *options: str) -> None:
-        openssl(self.folder, "ca", "-config", "ca.cnf", "-revoke", f"{name}.pem", *options)
+from tests.commandline import CA, CA_CONFIG, Site, make_ca, open_site, openssl
 
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
-    folder = tmp_path_factory.mktemp("ca")
-    (folder / "certs").mkdir()
-    (folder / "index.txt").touch()
-    (folder / "serial").write_text("1000\n")
-    (folder / "crlnumber").write_text("01\n")
-    (folder / "ca.cnf").write_text(CA_CONFIG)
-    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
-            "-subj", "/O=Example/CN=Example CA", "-days", "365",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
-    (folder / "ca.key").chmod(0o600)
-    made = CA(folder)
+    made = make_ca(tmp_path_factory.mktemp("ca"))
     for name in ("good", "revoked", "held", "later"):
         made.issue(name)
     made.revoke("revoked", "-crl_reason", "keyCompromise")
@@ -92,67 +32,10 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
     return made
 
 
-@dataclass
-class Site:
-    """A folder with a configuration, and the command in it."""
-
-    folder: Path
-    url: str
-    admin: str
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "responder", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml")},
-        )
-
-    def succeed(self, *arguments: str) -> str:
-        done = self.command(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
-def free_port() -> int:
-    with open_socket("127.0.0.1", 0, reuse_port=False) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    postgres, valkey = EmbeddedPostgres(folder, durable=False), EmbeddedValkey(folder, durable=False)
-    postgres.start()
-    valkey.start()
-    (folder / "keys").mkdir(mode=0o700)
-    (folder / "token").touch(mode=0o600)
-    (folder / "token").write_text("a-token-of-enough-characters")
-    public, admin = free_port(), free_port()
-    (folder / "certstatus.toml").write_text(
-        f'[postgres]\nurl = "{postgres.url}"\n[redis]\nurl = "{valkey.url}"\n'
-        f'[serve]\nlisten = "127.0.0.1:{public}"\nworkers = 1\n'
-        f'[admin]\nlisten = "127.0.0.1:{admin}"\ntoken_file = "token"\n[keys]\ndirectory = "keys"\n'
-    )
-    yield Site(folder, f"http://127.0.0.1:{public}", f"http://127.0.0.1:{admin}")
-    valkey.stop()
-    postgres.stop()
-
-
-def wait_until_ready(site: Site, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, "it ended while starting"
-        try:
-            if httpx.get(f"{site.admin}/readyz", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, "never ready"
-        time.sleep(0.1)
+    with open_site(tmp_path_factory.mktemp("site")) as opened:
+        yield opened
 
 
 def test_the_path_of_the_readme(ca: CA, site: Site) -> None:
@@ -184,17 +67,10 @@ def test_the_path_of_the_readme(ca: CA, site: Site) -> None:
     report = json.loads(site.succeed("import", "openssl-index", index, "--issuer", "example", "--json"))
     assert (report["listed"], report["added"], report["kept_revoked"]) == (4, 4, 0)
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "responder", "run", "-c", str(site.folder / "certstatus.toml")], text=True
-    )
-    try:
-        wait_until_ready(site, process)
+    with site.running():
         ask_everything(ca, site)
         revoke_and_import_again(ca, site, index)
         replace_the_signer(ca, site)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
 
 
 def ask_everything(ca: CA, site: Site) -> None:
@@ -204,35 +80,12 @@ def ask_everything(ca: CA, site: Site) -> None:
             assert ask_openssl(str(ca.folder / f"{name}.pem"), certificate, f"{site.url}/ocsp", *options) == status
     never = ca.issue("unregistered")
     assert ask_openssl(str(never), certificate, f"{site.url}/ocsp") == "unauthorized"
-    crl = fetch_crl(site)
+    crl = site.fetch_crl("example")
     reasons = {entry.serial_number: reason_of(entry) for entry in crl}
     assert sorted(reasons.values()) == ["certificateHold", "keyCompromise"]
     (site.folder / "published.crl").write_bytes(httpx.get(f"{site.url}/crl/example.crl", trust_env=False).content)
-    done = subprocess.run(
-        [
-            "openssl",
-            "crl",
-            "-inform",
-            "DER",
-            "-in",
-            str(site.folder / "published.crl"),
-            "-CAfile",
-            certificate,
-            "-noout",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "verify OK" in done.stderr + done.stdout
-
-
-def fetch_crl(site: Site) -> x509.CertificateRevocationList:
-    deadline = time.monotonic() + 30
-    while (answer := httpx.get(f"{site.url}/crl/example.crl", trust_env=False)).status_code != 200:
-        assert time.monotonic() < deadline, "no CRL"
-        time.sleep(0.1)
-    return x509.load_der_x509_crl(answer.content)
+    said = openssl(site.folder, "crl", "-inform", "DER", "-in", "published.crl", "-CAfile", certificate, "-noout")
+    assert "verify OK" in said
 
 
 def reason_of(entry: x509.RevokedCertificate) -> str:

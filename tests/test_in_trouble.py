@@ -31,9 +31,9 @@ from responder import metrics
 from responder.embedded import EmbeddedPostgres, find_valkey
 from responder.pki import Issuer, encode_serial, make_issuer
 from tests import der
+from tests.commandline import free_port
 from tests.makers import CA, make_ca, pem
 from tests.storage.test_bad_rows import OLD_SCHEMA
-from tests.test_existing_ca import free_port
 
 T = TypeVar("T")
 

@@ -1,0 +1,187 @@
+"""The `certstatus` command on servers of its own, and a CA of `openssl ca` beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+
+from responder.embedded import EmbeddedPostgres, EmbeddedValkey
+from responder.supervisor import open_socket
+
+CA_CONFIG = """
+[ca]
+default_ca = test
+[test]
+dir = .
+database = index.txt
+serial = serial
+crlnumber = crlnumber
+new_certs_dir = certs
+certificate = ca.pem
+private_key = ca.key
+default_md = sha256
+default_days = 30
+default_crl_days = 7
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+[responder]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = OCSPSigning
+noCheck = ignored
+"""
+
+
+def openssl(folder: Path, *arguments: str) -> str:
+    """Run it in `folder`; what it says."""
+    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@dataclass
+class CA:
+    """A CA of `openssl ca` in a folder; every command of its goes with `signature_options`."""
+
+    folder: Path
+    signature_options: tuple[str, ...] = ()
+
+    @property
+    def certificate(self) -> str:
+        return str(self.folder / "ca.pem")
+
+    def issue(self, name: str, *options: str) -> Path:
+        openssl(self.folder, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
+        openssl(self.folder, "ca", "-batch", "-config", "ca.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem",
+                "-notext", *self.signature_options, *options)  # fmt: skip
+        return self.folder / f"{name}.pem"
+
+    def revoke(self, name: str, *options: str) -> None:
+        openssl(self.folder, "ca", "-config", "ca.cnf", "-revoke", f"{name}.pem", *options)
+
+    def publish(self, name: str) -> Path:
+        """A CRL with the next number."""
+        openssl(self.folder, "ca", "-config", "ca.cnf", "-gencrl", "-out", name, *self.signature_options)
+        return self.folder / name
+
+
+RSA = ("rsa:2048",)
+RSA_PSS = ("rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048")
+PSS_SIGNATURES = ("-sigopt", "rsa_pss_saltlen:32")
+
+
+def make_ca(folder: Path, key: tuple[str, ...] = RSA, signature_options: tuple[str, ...] = ()) -> CA:
+    """A CA in an empty folder.
+
+    Args:
+        key: what `openssl req -newkey` takes.
+        signature_options: of each signature of the CA.
+    """
+    (folder / "certs").mkdir()
+    (folder / "index.txt").touch()
+    (folder / "serial").write_text("1000\n")
+    (folder / "crlnumber").write_text("01\n")
+    (folder / "ca.cnf").write_text(CA_CONFIG)
+    openssl(folder, "req", "-x509", "-newkey", *key, "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+            "-subj", "/O=Example/CN=Example CA", "-days", "365", "-sha256", *signature_options,
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+    (folder / "ca.key").chmod(0o600)
+    return CA(folder, signature_options)
+
+
+@dataclass
+class Site:
+    """A folder with a configuration, the command in it, and where `run` listens."""
+
+    folder: Path
+    url: str
+    admin: str
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "responder", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml")},
+        )
+
+    def succeed(self, *arguments: str) -> str:
+        done = self.command(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """`certstatus run`, ready; it must end in order."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "responder", "run", "-c", str(self.folder / "certstatus.toml")], text=True
+        )
+        try:
+            self._wait_until_ready(process)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+
+    def _wait_until_ready(self, process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, "it ended while starting"
+            try:
+                if httpx.get(f"{self.admin}/readyz", trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, "never ready"
+            time.sleep(0.1)
+
+    def fetch_crl(self, issuer_id: str) -> x509.CertificateRevocationList:
+        """What is published, once something is."""
+        deadline = time.monotonic() + 30
+        while (answer := httpx.get(f"{self.url}/crl/{issuer_id}.crl", trust_env=False)).status_code != 200:
+            assert time.monotonic() < deadline, "no CRL"
+            time.sleep(0.1)
+        return x509.load_der_x509_crl(answer.content)
+
+
+def free_port() -> int:
+    with open_socket("127.0.0.1", 0, reuse_port=False) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def open_site(folder: Path) -> Iterator[Site]:
+    """In an empty folder."""
+    postgres, valkey = EmbeddedPostgres(folder, durable=False), EmbeddedValkey(folder, durable=False)
+    postgres.start()
+    valkey.start()
+    (folder / "keys").mkdir(mode=0o700)
+    (folder / "token").touch(mode=0o600)
+    (folder / "token").write_text("a-token-of-enough-characters")
+    public, admin = free_port(), free_port()
+    (folder / "certstatus.toml").write_text(
+        f'[postgres]\nurl = "{postgres.url}"\n[redis]\nurl = "{valkey.url}"\n'
+        f'[serve]\nlisten = "127.0.0.1:{public}"\nworkers = 1\n'
+        f'[admin]\nlisten = "127.0.0.1:{admin}"\ntoken_file = "token"\n[keys]\ndirectory = "keys"\n'
+    )
+    try:
+        yield Site(folder, f"http://127.0.0.1:{public}", f"http://127.0.0.1:{admin}")
+    finally:
+        valkey.stop()
+        postgres.stop()
