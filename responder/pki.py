@@ -194,6 +194,13 @@ def parse_ocsp_request(der: bytes) -> OCSPRequest:
     )
 
 
+MAX_SERIAL_OCTETS = 256
+"""What the database keeps of a serial number, as `encode_serial` has it; CAs use at most 20 (RFC 5280 §4.1.2.2)."""
+
+MAX_CRL_NUMBER = 2**159 - 1
+"""The highest that has 20 octets (RFC 5280 §5.2.3)."""
+
+
 def encode_serial(serial_number: int) -> bytes:
     """The content octets of the minimal DER INTEGER (X.690 §8.3.2): how a serial is stored and signed."""
     magnitude = serial_number if serial_number >= 0 else ~serial_number

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 OCSP_ARC = "2b06010505073001"
 NONCE = bytes.fromhex("0609" + OCSP_ARC + "02")
 ACCEPTABLE_RESPONSES = bytes.fromhex("0609" + OCSP_ARC + "04")
@@ -75,3 +78,50 @@ def request(
     requests = sequence(*(sequence(each, wrapped_single) for each in cert_ids or (cert_id(),)))
     wrapped = tlv(0xA2, sequence(extensions)) if extensions else b""
     return sequence(sequence(version, requestor, requests, wrapped), signature)
+
+
+CRL_NUMBER = bytes.fromhex("0603551d14")
+DELTA_CRL_INDICATOR = bytes.fromhex("0603551d1b")
+REASON_CODE = bytes.fromhex("0603551d15")
+INVALIDITY_DATE = bytes.fromhex("0603551d18")
+CERTIFICATE_ISSUER = bytes.fromhex("0603551d1d")
+
+
+def integer_content(value: int) -> bytes:
+    magnitude = value if value >= 0 else ~value
+    return value.to_bytes(magnitude.bit_length() // 8 + 1, "big", signed=True)
+
+
+def integer(value: int) -> bytes:
+    return tlv(INTEGER, integer_content(value))
+
+
+def generalized_time(moment: datetime) -> bytes:
+    return tlv(0x18, f"{moment.year:04}{moment:%m%d%H%M%SZ}".encode())
+
+
+def time(moment: datetime) -> bytes:
+    """UTCTime from 1950 to 2049, GeneralizedTime else (RFC 5280 §5.1.2.6)."""
+    if 1950 <= moment.year < 2050:
+        return tlv(0x17, f"{moment:%y%m%d%H%M%SZ}".encode())
+    return generalized_time(moment)
+
+
+def crl_entry(serial_number: int, revoked_at: datetime, *extensions: bytes) -> bytes:
+    wrapped = sequence(*extensions) if extensions else b""
+    return sequence(integer(serial_number), time(revoked_at), wrapped)
+
+
+def crl(
+    name: bytes,
+    this_update: datetime,
+    *entries: bytes,
+    algorithm: bytes,
+    sign: Callable[[bytes], bytes],
+    extensions: bytes = b"",
+) -> bytes:
+    """A CertificateList; `extensions` are the contents of Extensions."""
+    revoked = sequence(*entries) if entries else b""
+    wrapped = tlv(0xA0, sequence(extensions)) if extensions else b""
+    text = sequence(integer(1), algorithm, name, time(this_update), revoked, wrapped)
+    return sequence(text, algorithm, tlv(BIT_STRING, b"\0", sign(text)))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from responder.cli.config import ConfigOption
-from responder.cli.options import known_issuer, load_config, print_result, run
+from responder.cli.options import known_issuer, latest_revocation, load_config, print_result, run
 from responder.cli.output import JsonOption, progress
-from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.imports import openssl_index
@@ -41,8 +39,7 @@ def import_openssl_index(
         content = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: it can't be read: {error.strerror}") from error
-    # A minute's grace for the clock of the CA's host.
-    rows = openssl_index.parse(content, now=SystemClock().now() + timedelta(minutes=1))
+    rows = openssl_index.parse(content, now=latest_revocation())
     _import(loaded, issuer_id, rows, source=str(file), dry_run=dry_run, json=json)
 
 

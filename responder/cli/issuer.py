@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from responder.app import ca_key_directory
 from responder.cli.config import ConfigOption
-from responder.cli.options import known_issuer, load_config, print_result, run
+from responder.cli.options import known_issuer, latest_revocation, load_config, print_result, run
 from responder.cli.output import JsonOption
 from responder.clock import SystemClock
 from responder.config import Config
@@ -21,7 +21,7 @@ from responder.errors import ConfigError, StatusUnavailable
 from responder.imports.crl import PublishedElsewhere, read_crl
 from responder.keyfiles import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
 from responder.keyring import KeyRing
-from responder.pki import Issuer, make_issuer, parse_certificate
+from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, parse_certificate
 from responder.signers import make_profile, make_signer, require_usable
 from responder.signing import ca_signer_of
 from responder.storage.issuers import PolicyChange
@@ -50,7 +50,8 @@ def add(
         Path | None, typer.Option(help="The CA's last CRL: its number and its entries are taken over.")
     ] = None,
     crl_number: Annotated[
-        int | None, typer.Option(min=1, help="The number of the CA's last CRL; ours go on after it.")
+        int | None,
+        typer.Option(min=1, max=MAX_CRL_NUMBER - 1, help="The number of the CA's last CRL; ours go on after it."),
     ] = None,
     no_crl: Annotated[
         bool, typer.Option("--no-crl", help="The CA has published no CRL yet: begin at once, with number 1.")
@@ -72,7 +73,7 @@ def add(
     if (crl is not None) + (crl_number is not None) + no_crl > 1:
         raise ConfigError("--crl, --crl-number and --no-crl exclude each other; give one of them, or none")
     issuer = make_issuer(issuer_id, read_certificate(certificate))
-    before = PublishedElsewhere(crl_number or 0) if crl is None else read_crl(crl, issuer)
+    before = PublishedElsewhere(crl_number or 0) if crl is None else read_crl(crl, issuer, now=latest_revocation())
     result = run(
         _add(
             loaded,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from responder import config, log
 from responder.cli import output
+from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.pki import Issuer, Issuers
@@ -43,6 +45,11 @@ def print_result(document: object, text: str, *, json: bool) -> None:
         output.print_json(document)
     else:
         output.say(text)
+
+
+def latest_revocation() -> datetime:
+    """No revocation of another CA's list may be later: now, with a minute's grace for the clock of that CA's host."""
+    return SystemClock().now() + timedelta(minutes=1)
 
 
 def known_issuer(issuers: Issuers, issuer_id: str) -> Issuer:

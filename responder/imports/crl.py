@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPub
 
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
-from responder.pki import CRLReason, Issuer, RevokedInfo
+from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,14 @@ class PublishedElsewhere:
     entries: tuple[IssuedCertificate, ...] = ()
 
 
-def read_crl(path: Path, issuer: Issuer) -> PublishedElsewhere:
+def read_crl(path: Path, issuer: Issuer, *, now: datetime) -> PublishedElsewhere:
     """Read the CRL file (PEM or DER) of an issuer.
 
+    Args:
+        now: no revocation may be later than this.
+
     Raises:
-        ConfigError: unreadable, another CA's, without a number, or not a full CRL.
+        ConfigError: unreadable, another CA's, without a number, or not a full CRL; or an entry that no record can hold.
     """
     try:
         content = path.read_bytes()
@@ -36,7 +40,7 @@ def read_crl(path: Path, issuer: Issuer) -> PublishedElsewhere:
         pem = b"-----BEGIN" in content
         crl = x509.load_pem_x509_crl(content) if pem else x509.load_der_x509_crl(content)
         number = _number(path, crl)
-        entries = tuple(_entry(path, entry) for entry in crl)
+        entries = _entries(path, crl, now)
         ca = x509.load_der_x509_certificate(issuer.certificate)
         is_its = crl.is_signature_valid(cast(CertificateIssuerPublicKeyTypes, ca.public_key()))
     except (ValueError, TypeError, x509.DuplicateExtension) as error:
@@ -58,10 +62,33 @@ def _number(path: Path, crl: x509.CertificateRevocationList) -> int:
             )
     if found is None:
         raise ConfigError(f"{path}: it has no CRLNumber; give the number to go on after with --crl-number")
+    if found >= MAX_CRL_NUMBER:
+        raise ConfigError(
+            f"{path}: after its CRLNumber {found} none follows that has at most 20 octets (RFC 5280 §5.2.3); "
+            "give the number to go on after with --crl-number"
+        )
     return found
 
 
-def _entry(path: Path, entry: x509.RevokedCertificate) -> IssuedCertificate:
+def _entries(path: Path, crl: x509.CertificateRevocationList, now: datetime) -> tuple[IssuedCertificate, ...]:
+    found: dict[int, IssuedCertificate] = {}
+    for each in crl:
+        entry = _entry(path, each, now)
+        if found.setdefault(entry.serial_number, entry) != entry:
+            raise ConfigError(
+                f"{path}: serial {entry.serial_number:#x} is on it twice, with different dates or reasons; " + _REMEDY
+            )
+    return tuple(found.values())
+
+
+_REMEDY = "give the number alone with --crl-number, and import the certificates"
+
+
+def _entry(path: Path, entry: x509.RevokedCertificate, now: datetime) -> IssuedCertificate:
+    if len(encode_serial(entry.serial_number)) > MAX_SERIAL_OCTETS:
+        raise ConfigError(
+            f"{path}: a serial on it has more than {MAX_SERIAL_OCTETS} octets, which no database takes; {_REMEDY}"
+        )
     reason: CRLReason | None = None
     invalidity_date = None
     for extension in entry.extensions:
@@ -69,12 +96,22 @@ def _entry(path: Path, entry: x509.RevokedCertificate) -> IssuedCertificate:
             reason = CRLReason[extension.value.reason.value]
         elif isinstance(extension.value, x509.InvalidityDate):
             invalidity_date = extension.value.invalidity_date_utc
+        elif extension.critical:
+            raise ConfigError(
+                f"{path}: the entry of serial {entry.serial_number:#x} has the critical extension "
+                f"{extension.oid.dotted_string}, which isn't understood; {_REMEDY}"
+            )
     for name, moment in (("revocationDate", entry.revocation_date_utc), ("invalidityDate", invalidity_date)):
         if moment is not None and moment.year < 1970:
             raise ConfigError(
                 f"{path}: serial {entry.serial_number:#x} has the {name} {moment.isoformat()}, before 1970, which no "
-                "record can hold; give the number alone with --crl-number, and import the rest"
+                f"record can hold; {_REMEDY}"
             )
+    if entry.revocation_date_utc > now:
+        raise ConfigError(
+            f"{path}: serial {entry.serial_number:#x} is revoked at {entry.revocation_date_utc.isoformat()}, in the "
+            f"future (now is {now.isoformat(timespec='seconds')}); look at both clocks, or {_REMEDY}"
+        )
     if reason in {CRLReason.unspecified, CRLReason.removeFromCRL}:
         reason = None
     return IssuedCertificate(entry.serial_number, RevokedInfo(entry.revocation_date_utc, reason, invalidity_date))

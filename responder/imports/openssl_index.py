@@ -21,12 +21,11 @@ from datetime import datetime, timedelta
 
 from responder.errors import ImportRejected
 from responder.interfaces import ImportedStatus
-from responder.pki import CRLReason, RevokedInfo
+from responder.pki import MAX_SERIAL_OCTETS, CRLReason, RevokedInfo, encode_serial
 
 __all__ = ["parse"]
 
 MAX_FAULTS = 100  # more than a person reads; all are counted
-MAX_SERIAL_OCTETS = 256  # what the database takes; RFC 5280 §4.1.2.2 allows a CA 20
 
 # In lower case, for openssl compares without case.
 _REASONS: dict[bytes, CRLReason | None] = {
@@ -107,10 +106,13 @@ def _parse_line(line: bytes) -> ImportedStatus | None:
     if not line.endswith(b"\n"):
         raise ValueError("the file ends within this line; it may be cut short: end the line, or copy it again")
     not_after, revoked_not_after, revoked_at, reason, serial = match.groups()
+    serial_number = int(serial, 16)
+    if len(serial) >= 2 * MAX_SERIAL_OCTETS and len(encode_serial(serial_number)) > MAX_SERIAL_OCTETS:
+        raise ValueError(f"the serial has more than {MAX_SERIAL_OCTETS} octets, which no database takes")
     if revoked_at is None:
-        return ImportedStatus(int(serial, 16), None, None, _parse_time(not_after))
+        return ImportedStatus(serial_number, None, None, _parse_time(not_after))
     return ImportedStatus(
-        int(serial, 16),
+        serial_number,
         _parse_revocation(revoked_at, reason),
         None,
         _parse_time(revoked_not_after),

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from responder.errors import MalformedRequest, NotAuthoritative, Overloaded, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock, RecordSigner, ResponseSigner, SigningProfiles, StatusSource
 from responder.pki import (
+    MAX_SERIAL_OCTETS,
     Answer,
     Certificate,
     CertificateStatus,
@@ -144,7 +145,3 @@ class LiveSource:
             profile=profile,
             cert_id=request.cert_ids[0],
         )
-
-
-MAX_SERIAL_OCTETS = 256
-"""What the database keeps; certificates have at most 20 (RFC 5280 §4.1.2.2)."""

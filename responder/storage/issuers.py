@@ -132,6 +132,11 @@ class PostgresIssuers:
                     "under another; certstatus issuer list shows them"
                 ) from error
             except asyncpg.CheckViolationError as error:
+                if error.constraint_name != "issuers_id_check":
+                    raise ConfigError(
+                        f"--id {issuer.id}: {error.table_name} can't hold what was given: it breaks "
+                        f"{error.constraint_name}"
+                    ) from error
                 raise ConfigError(
                     f"--id {issuer.id}: an id has 1 to 64 lower-case letters, digits and hyphens "
                     f"({error.constraint_name})"

@@ -14,7 +14,6 @@ from typing import Any
 import asyncpg
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,8 +21,7 @@ from responder.clock import SystemClock
 from responder.crl.checks import check_crl
 from responder.crl.issuer import FULL, CRLIssuer
 from responder.crl.schedule import CRLSchedule, is_due
-from responder.errors import ConfigError, CRLError
-from responder.imports.crl import read_crl
+from responder.errors import CRLError
 from responder.interfaces import CRLHead, ImportedStatus, IssuedCertificate
 from responder.keyring import KeyRing
 from responder.pki import CRL, CRLBuilder, Issuer, Issuers, RevokedInfo, encode_serial, epoch_seconds
@@ -36,7 +34,7 @@ from responder.storage.postgres import connect
 from responder.storage.statuses import PostgresStatuses
 from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
-from tests.makers import CA, ca_of, pem
+from tests.makers import ca_of, pem
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -241,63 +239,12 @@ async def test_nothing_is_published_before_the_first_import(world: World) -> Non
     assert serials(latest) == {3}
 
 
-async def test_numbers_and_entries_of_an_earlier_responder_go_on(world: World, database: str, tmp_path: Path) -> None:
-    ca = ca_of(world.issuer)
-    old = make_old_crl(ca, number=1000, serials=[7, 8])
-    path = tmp_path / "old.crl"
-    path.write_bytes(old.public_bytes(serialization.Encoding.PEM))
-    before = read_crl(path, world.issuer)
-    assert before.crl_number == 1000
+async def test_numbers_and_entries_of_an_earlier_responder_go_on(world: World) -> None:
+    issued = [IssuedCertificate(serial, RevokedInfo(THEN)) for serial in (7, 8)]
     await world.issuers.remove(world.issuer.id)
-    await world.issuers.add(world.issuer, issued=before.entries, last_crl_number=before.crl_number)
+    await world.issuers.add(world.issuer, issued=issued, last_crl_number=1000)
     crl = await world.builder.publish(world.issuer)
     assert (crl.crl_number, serials(crl)) == (1001, {7, 8})
-
-
-@pytest.mark.parametrize(
-    ("what", "sentence"),
-    [
-        ("junk", "not a CRL"),
-        ("another CA's", "isn't signed with the key of"),
-        ("without a number", "--crl-number"),
-        ("a delta", "isn't a full CRL"),
-        ("before 1970", "before 1970"),
-    ],
-)
-def test_a_crl_to_go_on_after_is_looked_at(
-    issuer: Issuer, rsa_issuer: Issuer, tmp_path: Path, what: str, sentence: str
-) -> None:
-    path = tmp_path / "old.crl"
-    ca = ca_of(rsa_issuer if what == "another CA's" else issuer)
-    if what == "junk":
-        path.write_bytes(b"junk")
-    else:
-        crl = make_old_crl(
-            ca,
-            number=None if what == "without a number" else 5,
-            serials=[1],
-            is_delta=what == "a delta",
-            revoked_at=datetime(1969, 1, 1, tzinfo=UTC) if what == "before 1970" else THEN,
-        )
-        path.write_bytes(crl.public_bytes(serialization.Encoding.DER))
-    with pytest.raises(ConfigError, match=sentence):
-        read_crl(path, issuer)
-
-
-def make_old_crl(
-    ca: CA, *, number: int | None, serials: list[int], is_delta: bool = False, revoked_at: datetime = THEN
-) -> x509.CertificateRevocationList:
-    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
-    builder = builder.last_update(THEN).next_update(THEN + timedelta(days=7))
-    if number is not None:
-        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
-    if is_delta:
-        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
-    for serial in serials:
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(revoked_at)
-        entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
-        builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(ca.key, hashes.SHA256())
 
 
 class Failing(CRLIssuer):
