@@ -5,7 +5,8 @@
 #   make check                   style, types, import rules, stubs of the native core
 #   make test [ARGS="-k crl"]    the tests
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
-#                                million entries; bench-issuers: ten thousand issuers
+#                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a restart of the
+#                                record store
 #   make clean                   back to a fresh checkout
 #
 # PYTHON=/path/to/python picks the Python that .venv is made of.
@@ -13,7 +14,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test demo bench bench-presign bench-crl bench-issuers clean
+.PHONY: build debug dev check test demo bench bench-presign bench-crl bench-issuers bench-replay clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,6 +64,9 @@ bench-issuers: $(EMBEDDED)
 
 bench-crl: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.large_crl $(ARGS)
+
+bench-replay: $(EMBEDDED)
+	@$(BIN)/python -m loadtest.replay $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What several measurements need: a CA to measure with, and the longest silence of an event loop."""
+"""What several measurements need: a CA and its responder to measure with, and the longest silence of an event loop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from responder.crl.delegates import issue_responder_certificate
+from responder.keyfiles import make_key_file
+from responder.keyring import KeyRing
+from responder.pki import make_issuer
+from responder.signers import Signer, make_signer
+from responder.signing import ca_signer_of
+from responder.storage.issuers import PostgresIssuers
 
 
 def new_ca_key(folder: Path) -> ec.EllipticCurvePrivateKey:
@@ -42,6 +51,22 @@ def ca_certificate(common_name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+async def add_issuer(pool: asyncpg.Pool, folder: Path, kind: str) -> Signer:
+    """Answer for a new CA, `bench`, by a delegate whose key is of this kind; both keys are in `folder`/`kind`."""
+    keys = folder / kind
+    keys.mkdir(mode=0o700)
+    issuer = make_issuer("bench", ca_certificate("Bench CA", new_ca_key(keys)))
+    _, spki = make_key_file(keys, "responder.pem", kind)
+    ring = KeyRing(keys)
+    ca_signer, key = ca_signer_of(ring, issuer.public_key), ring.get(spki)
+    assert ca_signer is not None
+    assert key is not None
+    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=datetime.now(UTC))
+    signer = make_signer(issuer, delegate, key)
+    await PostgresIssuers(pool).add(issuer, responder_certificate=delegate, profile=signer.profile)
+    return signer
 
 
 @dataclass

@@ -22,18 +22,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from loadtest.common import ca_certificate, new_ca_key
+from loadtest.common import add_issuer
 from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
-from responder.crl.delegates import issue_responder_certificate
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
-from responder.keyfiles import make_key_file
-from responder.keyring import KeyRing
 from responder.ocsp.presign import Presigner
-from responder.pki import Issuer, Issuers, make_issuer
-from responder.signers import Signers, make_signer
-from responder.signing import NativeSigner, ca_signer_of
-from responder.storage.issuers import PostgresIssuers
+from responder.pki import Issuer, Issuers
+from responder.signers import Signers
+from responder.signing import NativeSigner
 from responder.storage.migrations import migrate
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
@@ -79,17 +75,8 @@ async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: i
     clock = SystemClock()
     pool = await connect(url, pool_size=2, application_name="presigning")
     await pool.execute("DELETE FROM issuers")
-    keys = folder / kind
-    keys.mkdir(mode=0o700)
-    issuer = make_issuer("bench", ca_certificate("Bench CA", new_ca_key(keys)))
-    _, spki = make_key_file(keys, "responder.pem", kind)
-    ring = KeyRing(keys)
-    ca_signer, key = ca_signer_of(ring, issuer.public_key), ring.get(spki)
-    assert ca_signer is not None
-    assert key is not None
-    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=clock.now())
-    signer = make_signer(issuer, delegate, key)
-    await PostgresIssuers(pool).add(issuer, responder_certificate=delegate, profile=signer.profile)
+    signer = await add_issuer(pool, folder, kind)
+    issuer = signer.issuer
     await pool.execute(_FILL, count, timeout=600)
     await pool.execute("DELETE FROM outbox")
     native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))

@@ -35,6 +35,13 @@ _TABLES = (
     _Table("signing_profiles", "id, issuer_id, body", "retired_at IS NULL", "id", lambda row: row["id"]),
 )
 
+# Which server's, which database's, and which files: rows of a backup say nothing of when they came here.
+_ORIGIN = (
+    "SELECT pg_current_snapshot()::text, pg_postmaster_start_time()::text, "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()), "
+    + ", ".join(f"pg_relation_filenode('{table.name}')" for table in _TABLES)
+)
+
 
 @dataclass(slots=True)
 class ConfigurationRows:
@@ -52,6 +59,7 @@ class PostgresConfiguration:
         self._pool = pool
         self._rows = ConfigurationRows()
         self._snapshot: str | None = None
+        self._origin: tuple[object, ...] = ()
 
     async def read(self) -> ConfigurationRows:
         """All of it as it is now, in one snapshot.
@@ -63,18 +71,13 @@ class PostgresConfiguration:
             acquired(self._pool) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            snapshot: str = await connection.fetchval("SELECT pg_current_snapshot()::text")
-            since = self._snapshot
-            # A snapshot of a cluster that was replaced meanwhile says nothing of the transactions of this one.
-            if since is not None and await connection.fetchval(
-                "SELECT pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax($2::text::pg_snapshot)",
-                since,
-                snapshot,
-            ):
-                since = None
+            row = await connection.fetchrow(_ORIGIN)
+            assert row is not None  # it selects no table
+            snapshot, *origin = row
+            since = self._snapshot if tuple(origin) == self._origin else None
             found = [await self._read(connection, table, since) for table in _TABLES]
         self._rows = ConfigurationRows(*found)
-        self._snapshot = snapshot
+        self._snapshot, self._origin = snapshot, tuple(origin)
         return self._rows
 
     async def _read(self, connection: Connection, table: _Table, since: str | None) -> dict[Key, Row]:

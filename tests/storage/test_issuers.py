@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from responder.crl.delegates import issue_responder_certificate, renew_responder_certificates
+from responder.embedded import EmbeddedPostgres
 from responder.errors import ConfigError
 from responder.interfaces import ImportedStatus, IssuedCertificate
 from responder.pki import (
@@ -31,6 +32,7 @@ from responder.storage.partitions import PostgresPartitions
 from responder.storage.policies import SETTINGS
 from responder.storage.postgres import connect
 from responder.storage.statuses import PostgresStatuses
+from tests.conftest import execute
 from tests.doubles import FakeClock
 from tests.makers import ca_of, ca_signer, make_ca, make_responder, make_test_issuer, native, new_key
 
@@ -376,6 +378,31 @@ async def test_what_changed_is_read_and_what_did_not_is_the_same_object(
     fresh = await PostgresConfiguration(pool).read()
     assert issuer_from(fresh.issuers[issuer.id]).policy == issuer_from(last.issuers[issuer.id]).policy
     assert set(fresh.signing_profiles) == set(last.signing_profiles)
+
+
+async def test_a_backup_that_comes_back_is_read_as_a_whole(
+    postgres: EmbeddedPostgres, database: str, issuer: Issuer
+) -> None:
+    """Its rows have the transaction ids of when they were first written."""
+    pool = await connect(database, pool_size=1, application_name="test")
+    name: str = await pool.fetchval("SELECT current_database()")
+    issuers, configuration = PostgresIssuers(pool), PostgresConfiguration(pool)
+
+    async def run_alone(*statements: str) -> None:
+        end = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+        await execute(postgres.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", end, *statements)
+        await execute(postgres.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    try:
+        await issuers.add(issuer)
+        await configuration.read()
+        await run_alone(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+        await issuers.set_policy(issuer.id, {"max_age_seconds": "5"})
+        assert (await configuration.read()).issuers[issuer.id]["max_age_seconds"] == 5
+        await run_alone(f"DROP DATABASE {name}", f"ALTER DATABASE {name}_backup RENAME TO {name}")
+        assert (await configuration.read()).issuers[issuer.id]["max_age_seconds"] == 3600
+    finally:
+        await pool.close()
 
 
 BAD_SETTINGS = {
