@@ -53,6 +53,38 @@ LEFT JOIN certificates c ON c.issuer_id = asked.issuer_id AND c.serial = asked.s
 ORDER BY asked.position
 """
 
+# The open changes of some certificates up to a version. OFFSET 0 keeps it a look for each certificate, and the array
+# keeps what uses it a look for each change: a planner that takes the table for small would go through all of it, each
+# time.
+_COVERED = """
+WITH covered AS MATERIALIZED (
+    SELECT o.id
+    FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bigint[]) AS kept (issuer_id, serial, epoch, number),
+    LATERAL (
+        SELECT id FROM outbox
+        WHERE closed_at IS NULL AND issuer_id = kept.issuer_id AND serial = kept.serial
+            AND (outbox.epoch, outbox.number) <= (kept.epoch, kept.number)
+        OFFSET 0
+    ) AS o
+)
+"""
+
+# A certificate that was merely issued has no older answer to guard against.
+_CLOSE = f"""
+{_COVERED}, closed AS (
+    UPDATE outbox SET closed_at = now()
+    WHERE id = ANY(ARRAY(SELECT id FROM covered)) AND closed_at IS NULL AND kind <> 'issued'
+)
+DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM covered)) AND closed_at IS NULL AND kind = 'issued'
+"""
+
+_POSTPONE = f"""
+{_COVERED}
+UPDATE outbox SET failures = least(failures + 1, 1000),
+    retry_at = now() + interval '1 second' * power(2, least(failures, 6))
+WHERE id = ANY(ARRAY(SELECT id FROM covered)) AND closed_at IS NULL
+"""
+
 READ_SECONDS = 1.5
 """Whoever asks for a status is waiting for an answer: later than this it is tryLater."""
 
@@ -198,33 +230,16 @@ class PostgresStatuses:
             [epoch for epoch, _ in changes],
             [number for _, number in changes],
         )
-        covered = """
-            FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bigint[]) AS kept (issuer_id, serial, epoch, number)
-            WHERE o.closed_at IS NULL AND o.issuer_id = kept.issuer_id AND o.serial = kept.serial
-                AND (o.epoch, o.number) <= (kept.epoch, kept.number)
-        """
         async with acquired(self._pool) as connection, connection.transaction():
             if run and not await holds_trusted_run(connection, run, complete=False):
                 raise StoreUnavailable("the record store was started again, or is another; its changes stay open")
-            # A certificate that was merely issued has no older answer to guard against.
-            await connection.execute(
-                "DELETE FROM outbox o USING" + covered.replace("FROM", "", 1) + " AND o.kind = 'issued'", *arguments
-            )
-            await connection.execute("UPDATE outbox o SET closed_at = now()" + covered, *arguments)
+            await connection.execute(_CLOSE, *arguments)
 
     async def retry_later(self, pending: Sequence[Pending]) -> None:
         """See `RevocationStore.retry_later`; after 1 s, then twice as long each time, up to 64 s."""
         async with acquired(self._pool) as connection:
             await connection.execute(
-                """
-                UPDATE outbox o SET failures = least(failures + 1, 1000),
-                    retry_at = now() + interval '1 second' * power(2, least(failures, 6))
-                FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::bigint[]) AS left_open (
-                    issuer_id, serial, epoch, number
-                )
-                WHERE o.closed_at IS NULL AND o.issuer_id = left_open.issuer_id AND o.serial = left_open.serial
-                    AND (o.epoch, o.number) <= (left_open.epoch, left_open.number)
-                """,
+                _POSTPONE,
                 [change.certificate.issuer.id for change in pending],
                 [change.certificate.serial for change in pending],
                 [change.version.epoch for change in pending],

@@ -268,6 +268,40 @@ async def test_a_store_with_a_version_that_no_database_gave_stops_nobody(site: S
     assert await site.status_in_store(1) == "revoked"
 
 
+async def test_closing_a_batch_looks_at_no_other_open_change(site: Site, database: str) -> None:
+    """It went through all that were open, twice a batch: 100,000 changes took twice as long each as 20,000, and a
+    million would have taken an hour."""
+    count, batch = 20_000, 100
+    await site.sql(
+        "INSERT INTO certificates (issuer_id, serial, revoked, revoked_at) "
+        r"SELECT 'site-ec', '\x40'::bytea || int4send(g), true, now() FROM generate_series(1, $1) AS g",
+        count,
+    )
+    await site.sql("ANALYZE outbox")
+    before = await rows_read(site, "outbox", updated=0)
+    relay = Relay(site.statuses, signer=site.native, records=site.records, clock=site.clock, batch=batch)
+    assert await relay.once() == batch
+    assert await relay.once() == batch
+    assert await rows_read(site, "outbox", updated=2 * batch) - before < 20 * batch
+
+
+async def rows_read(site: Site, table: str, *, updated: int) -> int:
+    """What statements have read of a table, once as many rows were updated or deleted as should be."""
+    await site.pool.expire_connections()  # a connection tells its counts when it ends
+    async with asyncio.timeout(10):
+        while True:
+            row = await site.pool.fetchrow(
+                "SELECT seq_tup_read + idx_tup_fetch AS read, n_tup_upd + n_tup_del AS changed "
+                "FROM pg_stat_user_tables WHERE relname = $1",
+                table,
+            )
+            assert row is not None
+            if row["changed"] >= updated:
+                return int(row["read"])
+            await asyncio.sleep(0.1)
+            await site.pool.expire_connections()
+
+
 async def test_an_update_that_changes_nothing_is_no_change(site: Site) -> None:
     await site.sql("INSERT INTO certificates (issuer_id, serial) VALUES ('site-ec', $1), ('site-ec', '\\x02')", b"\x01")
     await site.relay_all()
