@@ -16,6 +16,7 @@ from responder.storage.configuration import PostgresConfiguration
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
+from responder.storage.migrations import require_schema
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords, Trust
@@ -93,6 +94,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         name: what the database shows of this process.
 
     Raises:
+        ConfigError: its schema is older than this version needs.
         StatusUnavailable: the database can't be reached.
     """
     async with AsyncExitStack() as stack:
@@ -103,6 +105,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             application_name=f"certstatus {name}",
         )
         stack.push_async_callback(pool.close)
+        await require_schema(pool)
         trust = Trust()
         records = RedisRecords(
             config.redis.url,

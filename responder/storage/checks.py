@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from responder.storage.postgres import Row, acquired
+from responder.storage.postgres import LONG_SECONDS, Row, acquired
 
 # The condition of the index certificates_unsayable, word for word.
 _UNSAYABLE = """
@@ -77,7 +77,7 @@ class PostgresChecks:
                 "WHERE contype = 'c' AND NOT convalidated AND connamespace = current_schema()::regnamespace"
             )
             for table, name in pending:
-                await connection.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}", timeout=600)
+                await connection.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}", timeout=LONG_SECONDS)
         return len(pending)
 
 

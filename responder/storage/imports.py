@@ -12,7 +12,7 @@ import asyncpg
 from responder.interfaces import ImportedStatus
 from responder.pki import Issuer, encode_serial
 from responder.storage.audit import audit
-from responder.storage.postgres import acquired, row_count
+from responder.storage.postgres import LONG_SECONDS, acquired, row_count
 
 _CHUNK = 10_000
 
@@ -108,17 +108,17 @@ class PostgresImports:
                 listed = 0
                 records = iter(rows)
                 while chunk := list(islice(_records(records), _CHUNK)):
-                    await connection.copy_records_to_table("listed", records=chunk, timeout=_LONG_SECONDS)
+                    await connection.copy_records_to_table("listed", records=chunk, timeout=LONG_SECONDS)
                     listed += len(chunk)
                     if progress is not None:
                         progress(len(chunk))
                 await connection.execute("ANALYZE listed")
-                added = int(await connection.fetchval(_COUNT_INSERTED, issuer.id, timeout=_LONG_SECONDS))
-                kept = int(await connection.fetchval(_COUNT_KEPT, issuer.id, timeout=_LONG_SECONDS))
+                added = int(await connection.fetchval(_COUNT_INSERTED, issuer.id, timeout=LONG_SECONDS))
+                kept = int(await connection.fetchval(_COUNT_KEPT, issuer.id, timeout=LONG_SECONDS))
                 # Changed rows first: those inserted or revoked below are as the list has them.
-                changed = row_count(await connection.execute(_CHANGE, issuer.id, timeout=_LONG_SECONDS))
-                revoked = row_count(await connection.execute(_REVOKE, issuer.id, timeout=_LONG_SECONDS))
-                await connection.execute(_INSERT, issuer.id, timeout=_LONG_SECONDS)
+                changed = row_count(await connection.execute(_CHANGE, issuer.id, timeout=LONG_SECONDS))
+                revoked = row_count(await connection.execute(_REVOKE, issuer.id, timeout=LONG_SECONDS))
+                await connection.execute(_INSERT, issuer.id, timeout=LONG_SECONDS)
                 # With the first list CRLs may be published: before it they would have been empty.
                 await connection.execute(
                     "UPDATE issuers SET crls_started_at = now() WHERE id = $1 AND crls_started_at IS NULL", issuer.id
@@ -140,9 +140,6 @@ class PostgresImports:
             else:
                 await transaction.commit()
         return report
-
-
-_LONG_SECONDS = 600.0
 
 
 def _records(rows: Iterator[ImportedStatus]) -> Iterator[tuple[Any, ...]]:

@@ -25,7 +25,7 @@ from responder.pki import (
 from responder.storage.audit import audit
 from responder.storage.partitions import make_due
 from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
-from responder.storage.postgres import Connection, Row, acquired
+from responder.storage.postgres import LONG_SECONDS, Connection, Row, acquired
 
 _log = log.get("storage.issuers")
 
@@ -145,7 +145,7 @@ class PostgresIssuers:
     async def remove(self, issuer_id: str, *, actor: str = "issuer remove") -> None:
         """Forget an issuer and everything of it. Its answers are refused once every process has heard of it."""
         async with acquired(self._pool) as connection, connection.transaction():
-            await connection.execute("DELETE FROM issuers WHERE id = $1", issuer_id)
+            await connection.execute("DELETE FROM issuers WHERE id = $1", issuer_id, timeout=LONG_SECONDS)
             await audit(connection, actor, "remove-issuer", {}, issuer_id=issuer_id)
 
     async def set_policy(
@@ -195,6 +195,7 @@ class PostgresIssuers:
             certificates = await connection.fetchval(
                 "SELECT count(*) FROM certificates WHERE issuer_id = $1 AND (not_after IS NULL OR not_after > now())",
                 issuer_id,
+                timeout=LONG_SECONDS,
             )
             await audit(connection, actor, "set-policy", changes, issuer_id=issuer_id)
         return PolicyChange(issuer, signs_again=is_due, signatures=certificates * len(issuer.policy.variants))
@@ -324,10 +325,15 @@ async def _register(connection: Connection, issuer: Issuer, issued: Sequence[Iss
         "certificate_sha256",
     )  # fmt: skip
     await connection.copy_records_to_table(
-        "issued", columns=columns, records=(_record(issuer, certificate) for certificate in issued)
+        "issued",
+        columns=columns,
+        records=(_record(issuer, certificate) for certificate in issued),
+        timeout=LONG_SECONDS,
     )
     names = ", ".join(columns)
-    await connection.execute(f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING")
+    await connection.execute(
+        f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING", timeout=LONG_SECONDS
+    )
 
 
 def issuer_from(row: Row) -> Issuer:

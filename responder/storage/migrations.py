@@ -9,7 +9,7 @@ from importlib import resources
 import asyncpg
 
 from responder.errors import ConfigError
-from responder.storage.postgres import CONNECT_SECONDS, translating
+from responder.storage.postgres import CONNECT_SECONDS, acquired, translating
 
 _LOCK = 0x63657274  # "cert": one number for all installations of this schema in a database
 
@@ -71,6 +71,20 @@ async def migrate(url: str, *, password: str | None = None) -> list[str]:
         finally:
             await connection.close()
     return [migration.name for migration in missing]
+
+
+async def require_schema(pool: asyncpg.Pool) -> None:
+    """The database has all that this version needs. One that is newer is taken: hosts are upgraded one by one.
+
+    Raises:
+        ConfigError: something is missing.
+        StatusUnavailable: the database can't be reached.
+    """
+    async with acquired(pool) as connection:
+        applied = {row["version"] for row in await connection.fetch("SELECT version FROM schema_migrations")}
+    missing = [migration.name for migration in migrations() if migration.version not in applied]
+    if missing:
+        raise ConfigError(f"the database's schema lacks {', '.join(missing)}; run: certstatus db migrate")
 
 
 def _missing(applied: dict[int, tuple[str, bytes]], known: list[Migration]) -> list[Migration]:

@@ -22,6 +22,9 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 
 MIN_SERVER_VERSION = 15
 COMMAND_SECONDS = 30.0
+LONG_SECONDS = 600.0
+"""For a statement that goes through all certificates, or all changes, of an issuer or of all."""
+
 CONNECT_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 5.0
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from responder.interfaces import StoreRun
 from responder.storage.audit import audit
-from responder.storage.postgres import Connection, acquired, row_count
+from responder.storage.postgres import LONG_SECONDS, Connection, acquired, row_count
 
 FORGOTTEN = timedelta(seconds=5)
 """A run that no `work` has seen for so long gives way to the one that another sees."""
@@ -46,7 +46,8 @@ class PostgresRuns:
         if row["run"] is not None and row["is_in_use"] and row["owner"] != owner:
             return
         opened = await connection.execute(
-            "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0 WHERE closed_at IS NOT NULL"
+            "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0 WHERE closed_at IS NOT NULL",
+            timeout=LONG_SECONDS,
         )
         await connection.execute(
             """
@@ -103,7 +104,9 @@ class PostgresRuns:
         """
         async with acquired(self._pool) as connection, connection.transaction():
             epoch: int = await connection.fetchval("UPDATE installation SET epoch = epoch + 1 RETURNING epoch")
-            await connection.execute("UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0")
+            await connection.execute(
+                "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0", timeout=LONG_SECONDS
+            )
             await connection.execute("UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL")
             await connection.execute(
                 "UPDATE record_store SET run = NULL, complete = false, ahead_epoch = NULL, ahead_number = NULL"

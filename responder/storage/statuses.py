@@ -212,7 +212,11 @@ class PostgresStatuses:
 
     async def is_trusted(self, run: str) -> bool:
         """See `RevocationStore.is_trusted`."""
-        async with acquired(self._pool) as connection, connection.transaction():
+        with translating():  # while a new run begins, the row is held for as long as all changes are opened again
+            return await within(READ_SECONDS, self._is_trusted(run))
+
+    async def _is_trusted(self, run: str) -> bool:
+        async with acquired(self._pool, seconds=READ_SECONDS) as connection, connection.transaction():
             return await holds_trusted_run(connection, run, complete=True)
 
     async def done(
@@ -271,10 +275,15 @@ class PostgresStatuses:
     async def sweep(self) -> None:
         """Forget closed changes that no living answer can be older than."""
         async with acquired(self._pool) as connection:
-            await connection.execute(
-                "DELETE FROM outbox WHERE closed_at IS NOT NULL AND created_at < now() - $1::interval",
-                LONGEST_VALIDITY + timedelta(days=1),
-            )
+            while True:
+                swept = await connection.execute(
+                    "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE closed_at IS NOT NULL "
+                    "AND created_at < now() - $1::interval ORDER BY created_at LIMIT $2))",
+                    LONGEST_VALIDITY + timedelta(days=1),
+                    _SWEPT_AT_ONCE,
+                )
+                if row_count(swept) < _SWEPT_AT_ONCE:
+                    return
 
     @asynccontextmanager
     async def revoked_snapshot(
@@ -313,6 +322,7 @@ ORDER BY serial
 """
 
 _FETCHED_AT_ONCE = 5000
+_SWEPT_AT_ONCE = 10_000
 
 
 @asynccontextmanager

@@ -219,7 +219,11 @@ async def test_done_closes_what_is_covered_and_leaves_a_newer_change_open(world:
     assert await world.statuses.pending_count() == 0
 
 
-async def test_issued_rows_go_and_changed_rows_stay_until_swept(world: World) -> None:
+@pytest.mark.parametrize("at_once", [1, 10_000])
+async def test_issued_rows_go_and_changed_rows_stay_until_swept(
+    world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("responder.storage.statuses._SWEPT_AT_ONCE", at_once)
     await world.register(1, 2)
     await world.statuses.change(world.certificate(1), lambda _: REVOKED, actor="x")
     await world.close_all()

@@ -247,6 +247,19 @@ async def test_a_confirmation_and_a_new_run_at_once(site: Site) -> None:
     assert not await site.statuses.is_trusted(run)
 
 
+async def test_a_revocation_does_not_wait_while_a_new_run_begins(site: Site) -> None:
+    """All changes are opened again in one transaction: with a million of them that takes 20 s."""
+    await make_complete(site)
+    await register(site, 1)
+    async with site.pool.acquire() as connection, connection.transaction(), asyncio.timeout(10):
+        await connection.execute("SELECT FROM record_store FOR UPDATE")
+        outcome = await site.revoker().revoke(
+            Certificate(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
+        )
+    assert not outcome.certain
+    assert await site.status_in_store(1) == "tombstone of revoked"
+
+
 async def test_a_store_that_has_seen_more_than_the_database_is_an_alarm_until_recovered(site: Site) -> None:
     await make_complete(site)
     await site.sql("SELECT setval('status_numbers', 1000)")
