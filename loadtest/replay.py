@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.common import add_issuer
+from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.ocsp.presign import Relay
@@ -84,6 +85,7 @@ async def measure(
     return {
         "changes": changes,
         "certificates": certificates,
+        "openssl_speed": round(openssl_signatures_a_second("ecdsap256")),
         "changes_per_second": round(statistics.median(rates)),
         "cpu_microseconds_a_change": round(1e6 * statistics.median(cpu), 1),
         "seconds_until_trusted": round(changes / statistics.median(rates), 1),

@@ -127,7 +127,7 @@ def make_responder(
     usages: list[x509.ObjectIdentifier] | None = None,
     is_ca: bool = False,
     nocheck: bool = True,
-    lifetime: timedelta = timedelta(days=365),
+    lifetime: timedelta = timedelta(days=3600),
 ) -> bytes:
     builder = (
         x509.CertificateBuilder()

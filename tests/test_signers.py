@@ -226,7 +226,7 @@ def test_a_ca_without_digital_signature_signs_answers_unless_the_baseline_applie
 
 @pytest.mark.parametrize("days", [-400, 400])
 def test_a_delegate_is_refused_outside_its_time(ca: CA, own: Issuer, days: int) -> None:
-    delegate = make_responder(ca, new_key("ec"))
+    delegate = make_responder(ca, new_key("ec"), lifetime=timedelta(days=365))
     require_usable(delegate, own, NOW)
     with pytest.raises(ConfigError, match="which isn't now"):
         require_usable(delegate, own, NOW + timedelta(days=days))
