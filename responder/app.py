@@ -117,7 +117,7 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
             # The routes exist once what they need does; Starlette reads this list at each request.
             app.router.routes[:] = [
                 *CRLEndpoint(published, issuers=stores.issuers, clock=clock).routes(),
-                *OCSPEndpoint(source, issuers=stores.issuers, clock=clock).routes(),
+                *OCSPEndpoint(source, issuers=stores.issuers, clock=clock, paths=config.serve.ocsp_paths).routes(),
             ]
             started()
             yield

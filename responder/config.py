@@ -244,6 +244,17 @@ def _secret(read: Callable[[Path], str], key: str, path: Path) -> str:
         raise ConfigError(f"{key} is {path}: {error}.") from None
 
 
+def _check_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+            raise ValueError(
+                f"{path!r} isn't a path as in /ocsp: letters, digits and -._~ after each slash, none at its end"
+            )
+        if path.split("/")[1] in {"crl", ".well-known"}:
+            raise ValueError(f"{path!r} is taken by other things; choose another path")
+    return paths
+
+
 PostgresURL = Annotated[str, AfterValidator(_url("postgresql", "postgres"))]
 RedisURL = Annotated[str, AfterValidator(_url("redis", "rediss", "unix")), AfterValidator(_redis_database)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none)]
@@ -317,6 +328,11 @@ class Serve(Section):
         description="IP address and port; 0.0.0.0 or [::] for every interface.",
     )
     workers: int = Field(default=0, ge=0, le=1024, description="Processes that answer; 0 is one a core.")
+    ocsp_paths: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_paths)] = Field(
+        default=("/ocsp",),
+        description="Paths that are for OCSP alone: what comes below them and isn't a request is malformedRequest. "
+        "Requests themselves are answered at any path, whatever the URL in the certificates is.",
+    )
     tls_certificate: Annotated[OptionalPath, _later(None)] = Field(
         default=None, description="The certificate chain (PEM) for TLS."
     )

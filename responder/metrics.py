@@ -166,6 +166,7 @@ CERT_ID_HASHES = Counter(
     "CertIDs asked, by hash algorithm (9919-01).",
     hash=("sha1", "sha256", "sha384", "sha512", "unknown"),
 )
+NOT_FOUND = Counter("http_not_found_total", "Requests for paths where nothing is.")
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
 SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature.")
 RESPONSE_AGE = Histogram(

@@ -105,6 +105,16 @@ def test_variables_that_kubernetes_gives_for_a_service_named_certstatus_are_not_
     assert load(None, environ=environ).serve.workers == 0
 
 
+def test_paths_for_ocsp(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert load(None, environ=environ).serve.ocsp_paths == ("/ocsp",)
+    environ["CERTSTATUS_SERVE_OCSP_PATHS"] = "/ocsp, /ejbca/publicweb/status/ocsp"
+    assert load(None, environ=environ).serve.ocsp_paths == ("/ocsp", "/ejbca/publicweb/status/ocsp")
+    for path in ("ocsp", "/", "/ocsp/", "//x", "/a%2Fb", "/crl", "/crl/x", "/.well-known/x", "/a?b"):
+        environ["CERTSTATUS_SERVE_OCSP_PATHS"] = path
+        with pytest.raises(ConfigError, match=r"serve\.ocsp_paths.*(isn't a path|is taken)"):
+            load(None, environ=environ)
+
+
 def test_relative_paths_count_from_the_folder_of_the_file(tmp_path: Path, environ: dict[str, str]) -> None:
     path = write(tmp_path, '[keys]\ndirectory = "keys"\n[admin]\ntoken_file = "token"\n')
     config = load(path, environ={})

@@ -269,6 +269,7 @@ def test_get_in_every_spelling_gets_the_bytes_of_post(demo: Demo) -> None:
         f"/ocsp//{text}",
         f"/ocsp/{re.sub('%[0-9A-F]{2}', lambda escape: escape[0].lower(), escaped)}",
         f"/ocsp/{text.rstrip('=')}",
+        f"/ocsp/{text.replace('+', '-').replace('/', '_')}",
         f"/ocsp/{text.replace('+', '%20')}",
         f"/ocsp/{escaped}?x=1",
         f"/.well-known/pki/ocsp/{escaped}",
@@ -332,12 +333,37 @@ def test_malformed_bodies_get_exactly_five_octets(demo: Demo, case: str) -> None
 
 
 @pytest.mark.parametrize(
-    "target", ["/ocsp", "/ocsp/", "/%ZZ", "/%%", "/==M", "/ocsp/%00", "/ocsp/M%", "/favicon.ico", "/ocsp/" + "M" * 9000]
-)
+    "target",
+    ["/ocsp", "/ocsp/", "/ocsp/%ZZ", "/ocsp/favicon.ico", "/ocsp/%00", "/ocsp/M%", "/.well-known/pki/ocsp/",
+     "/MFkwVzBVMFMwUTAJBgUrDgMCGgUABBT", "/any/url/MFkwVzBVMFMwUTAJBgUrDgMCGgUABBT", "/ocsp/" + "M" * 9000],
+)  # fmt: skip
 def test_malformed_targets_get_exactly_five_octets(demo: Demo, target: str) -> None:
     head, body = raw_get(demo, target)
     assert head.startswith(b"HTTP/1.1 200"), head
     assert body == b"\x30\x03\x0a\x01\x01"
+
+
+@pytest.mark.parametrize("target", ["/favicon.ico", "/%ZZ", "/==M", "/ocspx", "/robots.txt", "/api/v1/issuers", "/M"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_path_of_nothing_is_404(demo: Demo, target: str, method: str) -> None:
+    head, _ = raw_get(demo, target, "Content-Length: 0", method=method)
+    assert head.startswith(b"HTTP/1.1 404"), head
+    assert b"cache-control: no-store" in head.lower()
+
+
+@pytest.mark.parametrize(
+    "url", ["/ejbca/publicweb/status/ocsp", "/OCSP", "/OCSP/VCA5", "/retry/ocsp.example.com/ocsp", "/v1/pki/ocsp", "/M"]
+)
+def test_the_urls_that_are_in_certificates_already_are_answered(demo: Demo, url: str) -> None:
+    der = der_request(demo, demo.issuer("demo-ec")["good"][-1], "demo-ec")
+    with demo.client as client:
+        posted = client.post(url, content=der)
+        malformed = client.post(url, content=b"junk", headers={"Content-Type": "application/ocsp-request"})
+    assert read(posted).response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+    assert malformed.content == b"\x30\x03\x0a\x01\x01"
+    text = base64.b64encode(der).decode()
+    for spelling in (urllib.parse.quote(text, safe=""), text, base64.urlsafe_b64encode(der).decode().rstrip("=")):
+        assert raw_get(demo, f"{url}/{spelling}")[1] == posted.content
 
 
 def test_trailing_bytes_are_malformed(demo: Demo) -> None:

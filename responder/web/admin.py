@@ -103,7 +103,7 @@ async def _read_json(request: Request) -> dict[str, Any]:
             raise InvalidField(f"the body is longer than {MAX_BODY_BYTES} bytes")
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidField(f"the body isn't JSON ({error}); send an object with serial and reason") from error
     if not isinstance(document, dict):
         raise InvalidField("the body must be a JSON object with serial and reason")

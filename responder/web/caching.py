@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,6 +44,43 @@ def imf_fixdate(moment: datetime) -> str:
     return format_datetime(moment.replace(microsecond=0), usegmt=True)
 
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY, _MONTH, _CLOCK = r"(?P<day>[0-9]{2})", r"(?P<month>[A-Z][a-z]{2})", r"(?P<clock>[0-9]{2}:[0-9]{2}:[0-9]{2})"
+_HTTP_DATES = (
+    re.compile(rf"[A-Z][a-z]{{2}}, {_DAY} {_MONTH} (?P<year>[0-9]{{4}}) {_CLOCK} GMT"),
+    re.compile(rf"[A-Z][a-z]{{5,8}}, {_DAY}-{_MONTH}-(?P<year>[0-9]{{2}}) {_CLOCK} GMT"),
+    re.compile(rf"[A-Z][a-z]{{2}} {_MONTH} (?P<day>[ 0-9][0-9]) {_CLOCK} (?P<year>[0-9]{{4}})"),
+)
+
+
+def parse_http_date(text: str, *, near: datetime) -> datetime | None:
+    """The moment of an HTTP-date in any of the three forms of RFC 9110 §5.6.7; None for what isn't one. The day of the
+    week isn't looked at.
+
+    Args:
+        near: of two centuries that a year of two digits may mean, the later that is at most 50 years after this.
+    """
+    for form in _HTTP_DATES:
+        found = form.fullmatch(text.strip(" \t"))
+        if found is not None and found["month"] in _MONTHS:
+            break
+    else:
+        return None
+    year = int(found["year"])
+    if len(found["year"]) == 2:
+        year += near.year // 100 * 100
+        year += 100 * ((near.year + 50 - year) // 100)
+    hour, minute, second = map(int, found["clock"].split(":"))
+    try:
+        # A leap second is the end of the second before it.
+        day = datetime(
+            year, _MONTHS.index(found["month"]) + 1, int(found["day"]), hour, minute, min(second, 59), tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    return day if second <= 60 else None
+
+
 def is_not_modified(request: Request, headers: dict[str, str], last_modified: datetime) -> bool:
     """Whether a GET or HEAD may be answered 304 (RFC 9110 §13.1.2, §13.1.3; HTTP-02).
 
@@ -57,10 +95,8 @@ def is_not_modified(request: Request, headers: dict[str, str], last_modified: da
     since = request.headers.get("if-modified-since")
     if since is None:
         return False
-    try:
-        return last_modified.replace(microsecond=0) <= parsedate_to_datetime(since)
-    except (ValueError, TypeError):
-        return False
+    moment = parse_http_date(since, near=last_modified)
+    return moment is not None and last_modified.replace(microsecond=0) <= moment
 
 
 def cached_response(

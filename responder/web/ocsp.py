@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
-from urllib.parse import unquote_to_bytes
+from collections.abc import Sequence
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -25,6 +23,7 @@ from responder.pki import (
     parse_ocsp_request,
 )
 from responder.web.caching import NO_STORE, cache_headers, cached_response
+from responder.web.get_path import find_request, looks_like_a_request
 from responder.web.routing import RawRoute
 
 _log = log.get("web.ocsp")
@@ -33,35 +32,38 @@ MEDIA_TYPE = "application/ocsp-response"
 """Bare: several clients refuse parameters."""
 
 MAX_BODY_BYTES = 16_384
-MAX_TARGET_BYTES = 8_192
+
+REQUEST_TYPE = "application/ocsp-request"
 
 _OCSP_METHODS = ("GET", "HEAD", "POST")
-_WELL_KNOWN = rb"/\.well-known/pki/ocsp"
+_WELL_KNOWN = "/.well-known/pki/ocsp"
 
 
 class OCSPEndpoint:
     """Answers GET and POST. The HTTP status is always 200: clients drop the body otherwise (design §7)."""
 
-    def __init__(self, source: ResponseSource, *, issuers: Issuers, clock: Clock) -> None:
+    def __init__(
+        self, source: ResponseSource, *, issuers: Issuers, clock: Clock, paths: Sequence[str] = ("/ocsp",)
+    ) -> None:
+        """Whatever comes below `paths` is OCSP, and malformed if it isn't; elsewhere only what is a request."""
         self._source = source
         self._issuers = issuers
         self._clock = clock
         self._may_log = log.OncePerSecond()
+        below = b"|".join(re.escape(path).encode() for path in (*paths, _WELL_KNOWN))
+        self._is_ocsp = re.compile(rb"(?:" + below + rb")(?:/.*)?", re.DOTALL)
 
     def routes(self) -> list[BaseRoute]:
-        """The paths of design §7; the last one takes whatever no other route took."""
+        """The paths of design §7; the last one takes whatever no other route took: the URLs that are in certificates
+        already have any path."""
         return [
             RawRoute(rb"/", self._root, methods=_OCSP_METHODS),
             RawRoute(
-                _WELL_KNOWN + rb"/(?P<issuer>[a-z0-9-]+)/(?P<serial>[0-9a-fA-F]+)",
+                re.escape(_WELL_KNOWN).encode() + rb"/(?P<issuer>[a-z0-9-]+)/(?P<serial>[0-9a-fA-F]+)",
                 self._by_serial,
                 methods=("GET", "HEAD"),
             ),
-            RawRoute(
-                rb"(?:" + _WELL_KNOWN + rb"(?=/|$)|/ocsp(?=/|$)|)(?P<base64>.*)",
-                self._rfc,
-                methods=_OCSP_METHODS,
-            ),
+            RawRoute(rb".*", self._rfc, methods=_OCSP_METHODS),
         ]
 
     async def _root(self, request: Request, match: re.Match[bytes]) -> Response:
@@ -75,13 +77,28 @@ class OCSPEndpoint:
             if request.method == "POST":
                 der = await _read_body(request)
             else:
-                der = decode_get(match["base64"])
+                found = find_request(match[0])
+                if found is None:
+                    raise MalformedRequest("no request in the path")
+                der = found
             ocsp_request = parse_ocsp_request(der)
-        except ResponderError as error:
-            return self._error(request, error)
+        except MalformedRequest as error:
+            return self._error(request, error) if self._is_meant(request, match[0]) else self._not_found()
         except ClientDisconnect:
             return Response(status_code=400)
         return await self._answer(request, ocsp_request)
+
+    def _is_meant(self, request: Request, path: bytes) -> bool:
+        """Whether what isn't a request was meant to be one."""
+        if self._is_ocsp.fullmatch(path):
+            return True
+        if request.method == "POST":
+            return path == b"/" or request.headers.get("content-type", "").startswith(REQUEST_TYPE)
+        return looks_like_a_request(path)
+
+    def _not_found(self) -> Response:
+        metrics.NOT_FOUND.inc()
+        return PlainTextResponse("Nothing is here.\n", status_code=404, headers=NO_STORE)
 
     async def _by_serial(self, request: Request, match: re.Match[bytes]) -> Response:
         """`/{issuer}/{serial_hex}`, for people with curl; the RFC's form can't look like this (it begins with M)."""
@@ -141,26 +158,6 @@ class OCSPEndpoint:
 def error_response(ocsp_status: int) -> bytes:
     """OCSPResponse with a responseStatus alone. Source: RFC 6960 §4.2.1."""
     return bytes([0x30, 0x03, 0x0A, 0x01, ocsp_status])
-
-
-def decode_get(path: bytes) -> bytes:
-    """The DER request of a GET path, as tolerant as real clients need (9919-07, standards §2.2).
-
-    `path` is raw: percent escapes are decoded once; a space stands for the `+` that someone decoded; slashes before
-    the base64 come from an AIA ending in one and are dropped; padding may be missing.
-
-    Raises:
-        MalformedRequest: too long, or not base64 of anything.
-    """
-    if len(path) > MAX_TARGET_BYTES:
-        raise MalformedRequest(f"the request target is longer than {MAX_TARGET_BYTES} bytes")
-    text = unquote_to_bytes(path).lstrip(b"/").replace(b" ", b"+")
-    if not text:
-        raise MalformedRequest("no request after the path")
-    try:
-        return base64.b64decode(text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4), validate=True)
-    except binascii.Error as error:
-        raise MalformedRequest(f"the path isn't base64: {error}") from error
 
 
 async def _read_body(request: Request) -> bytes:

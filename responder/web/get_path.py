@@ -1,0 +1,69 @@
+"""The request that a GET path carries: `{url}/{base64 of the DER}`, whatever the URL in the certificates is.
+
+Source: RFC 6960 appendix A.1; RFC 9919 §5 (9919-07); docs/standards.md, what clients and proxies make of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import string
+from urllib.parse import unquote_to_bytes
+
+MAX_TARGET_BYTES = 8_192
+
+_URL_SAFE = bytes.maketrans(b"-_ ", b"+/+")
+_ALPHABET = (string.ascii_letters + string.digits + "+/").encode()
+_ATTEMPT = re.compile(rb"/M[A-Za-z0-9+/]{15,}$")
+
+
+def find_request(path: bytes) -> bytes | None:
+    """The DER that stands after some slash of a raw path: base64 of one whole SEQUENCE up to the end of the path.
+
+    Escapes are decoded once. The URL-safe alphabet is taken too, a space for the `+` that someone decoded, and padding
+    may be missing. The base64 may hold slashes itself: what begins earliest is the request.
+    """
+    if len(path) > MAX_TARGET_BYTES:
+        return None
+    text = _readable(path)
+    # What stands before anything that isn't base64 can't begin it.
+    start = text.find(b"/", len(text.rstrip(_ALPHABET))) + 1
+    while start:
+        if _has_length_of_a_sequence(text, start):
+            return _decode(text[start:])
+        start = text.find(b"/", start) + 1
+    return None
+
+
+def looks_like_a_request(path: bytes) -> bool:
+    """Whether somebody meant to ask: what follows some slash is base64 that begins like a SEQUENCE, and no more."""
+    return len(path) > MAX_TARGET_BYTES or _ATTEMPT.search(_readable(path)) is not None
+
+
+def _readable(path: bytes) -> bytes:
+    return unquote_to_bytes(path).translate(_URL_SAFE).rstrip(b"=")
+
+
+def _has_length_of_a_sequence(text: bytes, start: int) -> bool:
+    """Whether the base64 that begins there is as long as the SEQUENCE it begins with says; looks at 8 octets."""
+    if text[start : start + 1] != b"M":  # 0x30
+        return False
+    size = (len(text) - start) * 6 // 8
+    head = _decode(text[start : start + 8])
+    if head is None or len(head) < 2 or head[0] != 0x30:
+        return False
+    length, octets = head[1], 0
+    if length >= 0x80:
+        octets = length & 0x7F
+        if not 1 <= octets <= 4 or len(head) < 2 + octets:
+            return False
+        length = int.from_bytes(head[2 : 2 + octets], "big")
+    return size == 2 + octets + length
+
+
+def _decode(text: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        return None
