@@ -218,7 +218,7 @@ async def administer(
 
 def revoker(config: Config, stores: Stores) -> Revoker:
     """What changes statuses, for the API and the command line."""
-    return Revoker(stores.statuses, stores.records, clock=SystemClock(), wait_seconds=config.revocation.wait_seconds)
+    return Revoker(stores.statuses, stores.records, wait_seconds=config.revocation.wait_seconds)
 
 
 async def work(config: Config, process: Process, stop: asyncio.Event) -> None:

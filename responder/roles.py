@@ -6,14 +6,14 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from responder import app, metrics
 from responder.config import Address, Config
 from responder.errors import ConfigError
 from responder.process import run_process
-from responder.supervisor import Child, ChildContext, open_socket
+from responder.supervisor import Child, ChildContext, open_socket, require_unused
 
 ROLES = ("serve", "work", "crl")
 
@@ -46,6 +46,7 @@ class Sockets:
         with contextlib.ExitStack() as if_one_fails:
             if "serve" in roles:
                 host, port = config.serve.listen.host, config.serve.listen.port
+                _require_unused("serve.listen", host, port)  # the workers share the port, and so would another's
                 for _ in range(worker_count(config)):
                     public.append(if_one_fails.enter_context(_bind("serve.listen", host, port, reuse_port=True)))
                     port = public[0].getsockname()[1]
@@ -81,8 +82,19 @@ class Sockets:
 
 
 def _bind(key: str, host: str, port: int, *, reuse_port: bool) -> socket.socket:
-    try:
+    with _naming(key, host, port):
         return open_socket(host, port, reuse_port=reuse_port)
+
+
+def _require_unused(key: str, host: str, port: int) -> None:
+    with _naming(key, host, port):
+        require_unused(host, port)
+
+
+@contextlib.contextmanager
+def _naming(key: str, host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
             f"{key} {host}:{port} can't be bound: {error.strerror}; choose another port, or 0 for a free one"

@@ -47,6 +47,16 @@ def opened(settings: Config, *roles: str) -> Iterator[Sockets]:
             listener.close()
 
 
+def test_a_port_on_which_another_listens_is_refused_although_it_would_share_it(base: dict[str, str]) -> None:
+    """The kernel would have given each of two installations half of the connections."""
+    with opened(load(base), "serve") as sockets:
+        port = sockets.public[0].getsockname()[1]
+        with pytest.raises(ConfigError, match=f"serve.listen 127.0.0.1:{port} can't be bound: Address already in use"):
+            Sockets.open(load(base, SERVE_LISTEN=f"127.0.0.1:{port}"), ROLES)
+    with opened(load(base, SERVE_LISTEN=f"127.0.0.1:{port}"), "serve"):
+        pass
+
+
 def test_a_socket_for_each_worker_all_on_one_port(base: dict[str, str]) -> None:
     with opened(load(base), *ROLES) as sockets:
         ports = {listener.getsockname()[1] for listener in sockets.public}

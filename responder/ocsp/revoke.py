@@ -9,7 +9,7 @@ from datetime import datetime
 
 from responder import log, metrics
 from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
-from responder.interfaces import Clock, RecordStore, RevocationStore, StatusChange
+from responder.interfaces import RecordStore, RevocationStore, StatusChange
 from responder.pki import (
     Certificate,
     CertificateStatus,
@@ -44,10 +44,9 @@ class RevocationRequest:
 class Revoker:
     """Revokes, holds and releases. A repeat of the same request waits for the same, and changes nothing."""
 
-    def __init__(self, store: RevocationStore, records: RecordStore, *, clock: Clock, wait_seconds: float) -> None:
+    def __init__(self, store: RevocationStore, records: RecordStore, *, wait_seconds: float) -> None:
         self._store = store
         self._records = records
-        self._clock = clock
         self._wait_seconds = wait_seconds
 
     async def revoke(self, certificate: Certificate, request: RevocationRequest, *, actor: str) -> Outcome:
@@ -61,7 +60,7 @@ class Revoker:
             StatusUnavailable: the database can't be reached; asking again is safe.
         """
         try:
-            status = await self._store.change(certificate, decide(request, self._clock.now()), actor=actor)
+            status = await self._store.change(certificate, decide(request), actor=actor)
         except RevocationRefused:
             metrics.REVOCATIONS.inc("refused")
             raise
@@ -128,23 +127,17 @@ _FORBIDDEN_BY_BASELINE = {
 }
 
 
-def decide(request: RevocationRequest, now: datetime) -> Callable[[CertificateStatus], StatusChange | None]:
-    """The rule what may become of a status; called with the row locked.
+def decide(request: RevocationRequest) -> Callable[[CertificateStatus], StatusChange | None]:
+    """The rule what may become of a status; called with the row locked. Now is when the row was read, by the database's
+    clock: hosts whose clocks are wrong would else write revocations of the future.
 
     A repeat changes nothing. Allowed beyond a first revocation: hold to revoked, release from hold, an upgrade to
     keyCompromise, and an earlier date (BR-06). All else is a conflict.
     """
-    for name, moment in (("revoked_at", request.revoked_at), ("invalidity_date", request.invalidity_date)):
-        if moment is not None and moment > now:
-            raise RevocationRefused(
-                422,
-                f"{name} is in the future",
-                f"{name} {moment.isoformat()} is later than now ({now.isoformat()}); leave it out, or give the past "
-                "moment it happened",
-            )
 
     def change(status: CertificateStatus) -> StatusChange | None:
-        current = status.revoked_info
+        current, now = status.revoked_info, status.version.as_of
+        _require_past(request, now)
         if status.certificate.issuer.policy.baseline and request.reason in _FORBIDDEN_BY_BASELINE:
             raise RevocationRefused(
                 422,
@@ -177,6 +170,17 @@ def decide(request: RevocationRequest, now: datetime) -> Callable[[CertificateSt
         return None if new == current else StatusChange(new)
 
     return change
+
+
+def _require_past(request: RevocationRequest, now: datetime) -> None:
+    for name, moment in (("revoked_at", request.revoked_at), ("invalidity_date", request.invalidity_date)):
+        if moment is not None and moment > now:
+            raise RevocationRefused(
+                422,
+                f"{name} is in the future",
+                f"{name} {moment.isoformat()} is later than now ({now.isoformat(timespec='seconds')}); leave it out, "
+                "or give the past moment it happened",
+            )
 
 
 def _release(status: CertificateStatus) -> StatusChange | None:

@@ -106,14 +106,14 @@ REFUSED = {
 @pytest.mark.parametrize("case", ALLOWED)
 def test_a_change_that_is_allowed(case: str, issuer: Issuer) -> None:
     before, request, expected = ALLOWED[case]
-    assert decide(request, NOW)(status(Certificate(issuer, 7), before)) == expected
+    assert decide(request)(status(Certificate(issuer, 7), before)) == expected
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_change_that_is_refused(case: str, issuer: Issuer) -> None:
     before, request, http_status = REFUSED[case]
     with pytest.raises(RevocationRefused) as refusal:
-        decide(request, NOW)(status(Certificate(issuer, 7), before))
+        decide(request)(status(Certificate(issuer, 7), before))
     assert refusal.value.http_status == http_status
 
 
@@ -125,7 +125,7 @@ def statuses(clock: FakeClock) -> MemoryStatuses:
 async def test_a_revocation_is_certain_once_the_store_keeps_it(issuer: Issuer, statuses: MemoryStatuses) -> None:
     certificate, records = Certificate(issuer, 7), MemoryRecords()
     statuses.add(certificate)
-    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=1)
+    revoker = Revoker(statuses, records, wait_seconds=1)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert outcome.certain
     assert outcome.status.cert_status is CertStatus.REVOKED
@@ -136,7 +136,7 @@ async def test_a_revocation_is_certain_once_the_store_keeps_it(issuer: Issuer, s
 async def test_a_revocation_is_not_certain_while_the_store_is_down(issuer: Issuer, statuses: MemoryStatuses) -> None:
     certificate, records = Certificate(issuer, 7), MemoryRecords(fail="before")
     statuses.add(certificate)
-    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    revoker = Revoker(statuses, records, wait_seconds=0)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert not outcome.certain
     assert statuses.rows[certificate].cert_status is CertStatus.REVOKED, "the change itself is recorded"
@@ -150,7 +150,7 @@ async def test_a_revocation_is_not_certain_while_the_store_is_down(issuer: Issue
 async def test_a_lost_confirmation_is_not_certain(issuer: Issuer, statuses: MemoryStatuses) -> None:
     certificate, records = Certificate(issuer, 7), MemoryRecords(fail="after")
     statuses.add(certificate)
-    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    revoker = Revoker(statuses, records, wait_seconds=0)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert not outcome.certain
 
@@ -162,14 +162,14 @@ async def test_a_store_that_keeps_good_of_a_higher_version_is_never_certain(
     statuses.add(certificate)
     good = CertificateStatus(certificate, CertStatus.GOOD, StatusVersion(9, 9, NOW))
     records.kept[certificate] = tombstone_for(good)
-    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    revoker = Revoker(statuses, records, wait_seconds=0)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert not outcome.certain
 
 
 async def test_a_refused_revocation_touches_no_store(issuer: Issuer, statuses: MemoryStatuses) -> None:
     records = MemoryRecords()
-    revoker = Revoker(statuses, records, clock=statuses.clock, wait_seconds=0)
+    revoker = Revoker(statuses, records, wait_seconds=0)
     with pytest.raises(RevocationRefused) as refusal:
         await revoker.revoke(Certificate(issuer, 7), RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert refusal.value.http_status == 404
@@ -185,7 +185,7 @@ def test_the_baseline_requirements_forbid_holds_and_a_cas_reasons(
     if reason is CRLReason.removeFromCRL:
         return
     under = replace(issuer, policy=replace(issuer.policy, baseline=baseline))
-    change = decide(RevocationRequest(reason), NOW)
+    change = decide(RevocationRequest(reason))
     if baseline and reason in {CRLReason.certificateHold, CRLReason.cACompromise}:
         with pytest.raises(RevocationRefused, match="Baseline Requirements") as refused:
             change(status(Certificate(under, 1), None))
@@ -210,7 +210,7 @@ async def test_a_store_that_comes_back_within_the_wait_confirms_with_the_status_
             records.fail = ""
 
     statuses.before_read_returns = recover
-    outcome = await Revoker(statuses, records, clock=clock, wait_seconds=20).revoke(
+    outcome = await Revoker(statuses, records, wait_seconds=20).revoke(
         certificate, RevocationRequest(CRLReason.superseded), actor="x"
     )
     assert outcome.certain
@@ -226,7 +226,7 @@ async def test_a_database_that_goes_away_during_the_wait_leaves_it_uncertain(
     statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
     statuses.add(Certificate(issuer, 1))
     statuses.before_read_returns = lambda: setattr(statuses, "down", True)
-    outcome = await Revoker(statuses, records, clock=clock, wait_seconds=20).revoke(
+    outcome = await Revoker(statuses, records, wait_seconds=20).revoke(
         Certificate(issuer, 1), RevocationRequest(CRLReason.superseded), actor="x"
     )
     assert not outcome.certain

@@ -231,7 +231,7 @@ async def test_a_request_after_the_confirmation_is_not_answered_by_an_older_flig
     early = asyncio.create_task(cached.respond(chain.request(SERIAL)))
     while not records.puts:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    revoker = Revoker(chain.statuses, records, clock=clock, wait_seconds=1)
+    revoker = Revoker(chain.statuses, records, wait_seconds=1)
     clock.advance(timedelta(seconds=1))
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert outcome.certain

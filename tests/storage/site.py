@@ -66,7 +66,7 @@ class Site:
         return CRLIssuer(revoked=self.statuses, statuses=self.statuses, signer=self.crl_signer, store=self.crls)
 
     def revoker(self, *, wait_seconds: float = 1) -> Revoker:
-        return Revoker(self.statuses, self.records, clock=self.clock, wait_seconds=wait_seconds)
+        return Revoker(self.statuses, self.records, wait_seconds=wait_seconds)
 
     def presigner(self, owner: str = "me", **options: Any) -> Presigner:
         return Presigner(

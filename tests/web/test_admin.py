@@ -38,7 +38,7 @@ class API:
 def api(clock: FakeClock, issuer: Issuer) -> API:
     statuses, records = MemoryStatuses(clock), MemoryRecords()
     statuses.add(Certificate(issuer, SERIAL))
-    revoker = Revoker(statuses, records, clock=clock, wait_seconds=0)
+    revoker = Revoker(statuses, records, wait_seconds=0)
     app = Starlette(routes=AdminAPI(revoker, issuers=Issuers([issuer]), token=TOKEN).routes())
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://admin")
     return API(statuses, records, client)

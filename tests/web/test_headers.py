@@ -36,7 +36,7 @@ def client(clock: FakeClock, issuer: Issuer, signer: Signer) -> httpx.AsyncClien
     crl = CRL(issuer.id, "full", 1, b"\x30\x00", now, now + timedelta(days=7), bytes(32))
     statuses = MemoryStatuses(clock)
     statuses.add(Certificate(issuer, SERIAL))
-    revoker = Revoker(statuses, MemoryRecords(), clock=clock, wait_seconds=0)
+    revoker = Revoker(statuses, MemoryRecords(), wait_seconds=0)
     routes = [
         *AdminAPI(revoker, issuers=Issuers([issuer]), token="0123456789abcdef").routes(),
         *CRLEndpoint(PublishedCRLs([crl]), issuers=chain.issuers, clock=clock).routes(),
