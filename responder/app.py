@@ -44,6 +44,8 @@ from responder.web.admin import AdminAPI
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.health import Health
 from responder.web.ocsp import OCSPEndpoint
+from responder.web.operator import operator_site
+from responder.web.problems import unexpected
 from responder.web.readiness import Readiness
 from responder.web.server import serve_http
 
@@ -122,7 +124,7 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
             started()
             yield
 
-    return Starlette(lifespan=lifespan)
+    return Starlette(lifespan=lifespan, exception_handlers={Exception: unexpected})
 
 
 def _config_from_environment() -> Config:
@@ -213,7 +215,7 @@ async def administer(
             process.ready()
             yield
 
-    await serve_http(Starlette(lifespan=lifespan), listener, stop)
+    await serve_http(operator_site(lifespan, hosts=config.admin.hosts), listener, stop)
 
 
 def revoker(config: Config, stores: Stores) -> Revoker:

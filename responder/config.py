@@ -255,6 +255,13 @@ def _check_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return paths
 
 
+def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?", name):
+            raise ValueError(f"{name!r} isn't a host name, without scheme and port")
+    return names
+
+
 PostgresURL = Annotated[str, AfterValidator(_url("postgresql", "postgres"))]
 RedisURL = Annotated[str, AfterValidator(_url("redis", "rediss", "unix")), AfterValidator(_redis_database)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none)]
@@ -345,6 +352,11 @@ class Admin(Section):
 
     listen: Annotated[ListenAddress, AfterValidator(_loopback)] = Field(
         default=Address("127.0.0.1", 8081), description="IP address and port; loopback only."
+    )
+    hosts: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_hosts)] = Field(
+        default=(),
+        description="Host names by which a proxy may ask, beside addresses and localhost; any other is refused, "
+        "since a web page might have sent it.",
     )
     token_file: Annotated[Path, BeforeValidator(_path), AfterValidator(_check_token)] = Field(
         default=Path("/etc/certstatus/admin-token"),

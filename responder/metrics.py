@@ -196,6 +196,7 @@ STORE_UNTRUSTED = Counter(
 CRL_REQUESTS = Counter("crl_requests_total", "CRLs asked for.", result=("ok", "not_modified", "not_found"))
 CRL_PUBLISHED = Counter("crl_published_total", "CRLs published.")
 CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a check failed, or a dependency.")
+ADMIN_REFUSED = Counter("admin_unauthorized_total", "Calls of the operator's API without a valid token.")
 REVOCATIONS = Counter("revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused"))
 OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes brought to the record store.")
 PRESIGNED = Counter("presigned_total", "Certificates signed in their turn.")

@@ -341,6 +341,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     api = f"{site.admin}/api/v1/issuers/well/revocations"
     body = {"serial": hex(GOOD[7]), "reason": "superseded"}
     assert httpx.post(api, json=body, headers=token, trust_env=False).status_code == 200
+    assert httpx.post(api, json=body, trust_env=False).status_code == 401
     assert httpx.post(api, json={"serial": "0x7777"}, headers=token, trust_env=False).status_code == 404
     # A damaged record, and a store that keeps what the database never gave.
     name = b"cs1:" + well.tag + encode_serial(GOOD[6])

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from responder import log
+from responder import log, metrics
 from responder.errors import RevocationRefused, StatusUnavailable
 from responder.ocsp.revoke import Outcome, RevocationRequest, Revoker
 from responder.pki import Certificate, CRLReason, Issuer, Issuers
@@ -37,6 +37,7 @@ class AdminAPI:
         self._revoker = revoker
         self._issuers = issuers
         self._token = token.encode()
+        self._may_log = log.OncePerSecond()
 
     def routes(self) -> list[BaseRoute]:
         """Starlette routes; all of them need the token."""
@@ -50,6 +51,9 @@ class AdminAPI:
         async def checked(request: Request) -> Response:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
+                metrics.ADMIN_REFUSED.inc()
+                if self._may_log("token"):
+                    _log.warning("token_refused", client=_client(request))
                 return problem(
                     401,
                     "no valid token",

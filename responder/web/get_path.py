@@ -19,7 +19,8 @@ _ATTEMPT = re.compile(rb"/M[A-Za-z0-9+/]{15,}$")
 
 
 def find_request(path: bytes) -> bytes | None:
-    """The DER that stands after some slash of a raw path: base64 of one whole SEQUENCE up to the end of the path.
+    """The DER that stands after some slash of a raw path: base64, up to the end of the path, of one whole SEQUENCE that
+    begins with another, as an OCSPRequest does.
 
     Escapes are decoded once. The URL-safe alphabet is taken too, a space for the `+` that someone decoded, and padding
     may be missing. The base64 may hold slashes itself: what begins earliest is the request.
@@ -30,7 +31,7 @@ def find_request(path: bytes) -> bytes | None:
     # What stands before anything that isn't base64 can't begin it.
     start = text.find(b"/", len(text.rstrip(_ALPHABET))) + 1
     while start:
-        if _has_length_of_a_sequence(text, start):
+        if _begins_a_request(text, start):
             return _decode(text[start:])
         start = text.find(b"/", start) + 1
     return None
@@ -45,21 +46,21 @@ def _readable(path: bytes) -> bytes:
     return unquote_to_bytes(path).translate(_URL_SAFE).rstrip(b"=")
 
 
-def _has_length_of_a_sequence(text: bytes, start: int) -> bool:
-    """Whether the base64 that begins there is as long as the SEQUENCE it begins with says; looks at 8 octets."""
+def _begins_a_request(text: bytes, start: int) -> bool:
+    """Whether the base64 that begins there is as long as the SEQUENCE it begins with says, and begins with another."""
     if text[start : start + 1] != b"M":  # 0x30
         return False
     size = (len(text) - start) * 6 // 8
-    head = _decode(text[start : start + 8])
-    if head is None or len(head) < 2 or head[0] != 0x30:
+    head = _decode(text[start : start + 12])
+    if head is None or len(head) < 3:
         return False
     length, octets = head[1], 0
     if length >= 0x80:
         octets = length & 0x7F
-        if not 1 <= octets <= 4 or len(head) < 2 + octets:
+        if not 1 <= octets <= 4 or len(head) < 3 + octets:
             return False
         length = int.from_bytes(head[2 : 2 + octets], "big")
-    return size == 2 + octets + length
+    return size == 2 + octets + length and head[2 + octets] == 0x30
 
 
 def _decode(text: bytes) -> bytes | None:

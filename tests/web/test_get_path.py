@@ -15,8 +15,8 @@ from responder.web.routing import raw_path
 from tests import der
 
 # Their base64 holds +, / and needs padding.
-SMALL = der.sequence(bytes.fromhex("00fbefbeffffff01"))
-LARGE = der.sequence(bytes.fromhex("fbefbeffffff") * 60)
+SMALL = der.sequence(der.sequence(), bytes.fromhex("0000fbefbeffffff01"))
+LARGE = der.sequence(der.sequence(), bytes.fromhex("fbefbeffffff") * 60)
 TEXT = base64.b64encode(SMALL)
 
 URLS = [b"", b"/ocsp", b"/ejbca/publicweb/status/ocsp", b"/OCSP", b"/OCSP/VCA5", b"/retry/ocsp.example.com/ocsp",
@@ -24,7 +24,7 @@ URLS = [b"", b"/ocsp", b"/ejbca/publicweb/status/ocsp", b"/OCSP", b"/OCSP/VCA5",
 
 
 @given(
-    st.binary(max_size=300).map(der.sequence),
+    st.binary(max_size=300).map(lambda content: der.sequence(der.sequence(content))),
     st.sampled_from(URLS),
     st.integers(1, 3),
     st.sampled_from(["raw", "escaped", "url-safe", "spaces"]),
@@ -58,6 +58,7 @@ def test_lower_case_escapes_are_decoded_and_double_ones_are_not() -> None:
     [b"", b"/", b"////", b"/%ZZ", b"/%", b"/%00", b"/==M", b"/M", b"/MA==x", b"/M\xff", b"/-_-_", b"/favicon.ico",
      b"/robots.txt", b"/M" * 4000, b"/" + TEXT[:-5], b"/" + TEXT + b"AAAA", b"/ocsp/" + base64.b64encode(b"hello"),
      b"/" + base64.b64encode(SMALL + b"\x00"), b"/" + b"a" * MAX_TARGET_BYTES, b"/MIT", b"/MIAB", b"/MIUBAQEBAQE",
+     b"/" + base64.b64encode(der.sequence(b"\x02\x01\x01")),
      b"/" + base64.b64encode(der.tlv(0x31, b"12345"))],
 )  # fmt: skip
 def test_what_is_no_request_is_none(path: bytes) -> None:
@@ -104,7 +105,7 @@ def test_a_path_of_slashes_is_not_decoded_once_for_each(monkeypatch: pytest.Monk
     right = b""
     while len(right) < MAX_TARGET_BYTES - 20:
         size = (len(right) + 8 + 3) * 6 // 8
-        right = b"/" + base64.b64encode(b"\x30\x82" + (size - 4).to_bytes(2, "big") + b"\0\0")[:8] + right
+        right = b"/" + base64.b64encode(b"\x30\x82" + (size - 4).to_bytes(2, "big") + b"\x30\0")[:8] + right
     for path in (right + b"AA!", *(part * (MAX_TARGET_BYTES // len(part)) for part in (b"/MIIE", b"/M", b"/MIIFAA"))):
         decoded = 0
         assert find_request(path) is None
