@@ -22,6 +22,7 @@ import asyncpg
 import uvloop
 
 from loadtest.common import ca_certificate, new_ca_key, silence
+from responder import log
 from responder.crl.issuer import CRLIssuer
 from responder.embedded import EmbeddedPostgres
 from responder.keyring import KeyRing
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    log.configure(level="error", format="text")  # what is printed is the figures
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

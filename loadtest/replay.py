@@ -24,6 +24,7 @@ from typing import Any
 
 from loadtest.common import add_issuer
 from loadtest.first_figures import openssl_signatures_a_second
+from responder import log
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.ocsp.presign import Relay
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--certificates", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    log.configure(level="error", format="text")  # what is printed is the figures
     cores = sorted(os.sched_getaffinity(0))
     others = set(cores[:-1]) or set(cores)
     with tempfile.TemporaryDirectory() as name:
