@@ -274,6 +274,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
 
         async def sweep_once() -> bool:
             await stores.statuses.sweep()
+            await stores.imports.sweep()
             return False
 
         async with (

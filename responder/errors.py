@@ -91,6 +91,10 @@ class ImportRejected(CertstatusError):
         super().__init__(message)
 
 
+class ImportRefused(CertstatusError):
+    """A whole list that isn't taken, or an import that can't be taken back; nothing was changed."""
+
+
 class RevocationRefused(CertstatusError):
     """A change of status that isn't made. `http_status` is 404 (no such certificate), 409 (conflict) or 422 (value)."""
 

@@ -474,12 +474,13 @@ class TroubleStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImportedStatus:
-    """One certificate as another CA's list has it."""
+    """One certificate as another CA's list has it, and in which line (0: the list has none)."""
 
     serial_number: int
     revoked_info: RevokedInfo | None
     not_before: datetime | None = None
     not_after: datetime | None = None
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)

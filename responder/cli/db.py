@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from responder.cli.config import ConfigOption
-from responder.cli.options import load_config, print_result, run
+from responder.cli.options import actor, load_config, print_result, run
 from responder.cli.output import JsonOption
 from responder.storage.checks import UnsayableRow
 from responder.storage.migrations import migrate as apply_migrations
@@ -45,7 +44,7 @@ def recover(
 
     async def raise_epoch() -> int:
         async with open_stores(loaded, name="cli") as stores:
-            return await stores.runs.recover(actor=f"cli:{getpass.getuser()}")
+            return await stores.runs.recover(actor=actor())
 
     epoch = run(raise_epoch())
     print_result({"epoch": epoch}, f"the epoch is {epoch}; certstatus work signs everything again", json=json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 from responder.app import ca_key_directory
 from responder.cli.config import ConfigOption
-from responder.cli.options import known_issuer, latest_revocation, load_config, print_result, run
+from responder.cli.options import actor, known_issuer, latest_revocation, load_config, print_result, run
 from responder.cli.output import JsonOption
 from responder.clock import SystemClock
 from responder.config import Config
@@ -135,7 +134,7 @@ async def _add(
                 issued=before.entries,
                 last_crl_number=before.crl_number,
                 start_crls=start_crls,
-                actor=f"cli:{getpass.getuser()}",
+                actor=actor(),
             )
         except StatusUnavailable:
             raise  # the row may be there although its confirmation was lost: the keys stay
@@ -218,9 +217,7 @@ def set_policy(
 
     async def change() -> PolicyChange:
         async with open_stores(loaded, name="cli") as stores:
-            return await stores.issuer_store.set_policy(
-                issuer_id, changes, profile_of=make_profile, actor=f"cli:{getpass.getuser()}"
-            )
+            return await stores.issuer_store.set_policy(issuer_id, changes, profile_of=make_profile, actor=actor())
 
     done = run(change())
     text = f"issuer {issuer_id}: {', '.join(settings)}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,6 +47,16 @@ def print_result(document: object, text: str, *, json: bool) -> None:
         output.print_json(document)
     else:
         output.say(text)
+
+
+def actor() -> str:
+    """Who changes something from the command line, for the audit log: the user of the operating system."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container
+        name = f"uid {os.getuid()}"
+    asked_by = os.environ.get("SUDO_USER")
+    return f"cli:{name}" + (f" (sudo of {asked_by})" if asked_by else "")
 
 
 def latest_revocation() -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from cryptography import x509
 from responder.app import revoker
 from responder.cli.config import ConfigOption
 from responder.cli.issuer import read_certificate
-from responder.cli.options import known_issuer, load_config, print_result, run
+from responder.cli.options import actor, known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption
 from responder.config import Config
 from responder.errors import ConfigError
@@ -83,6 +82,4 @@ async def _revoke(config: Config, issuer_id: str, serial_number: int, request: R
     async with open_stores(config, name="cli") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
         issuer = known_issuer(stores.issuers, issuer_id)
-        return await revoker(config, stores).revoke(
-            Certificate(issuer, serial_number), request, actor=f"cli:{getpass.getuser()}"[:200]
-        )
+        return await revoker(config, stores).revoke(Certificate(issuer, serial_number), request, actor=actor())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from cryptography import x509
 from responder.app import ca_key_directory
 from responder.cli.config import ConfigOption
 from responder.cli.issuer import AlgorithmOption, read_certificate
-from responder.cli.options import known_issuer, load_config, print_result, run
+from responder.cli.options import actor, known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
 from responder.clock import SystemClock
 from responder.config import Config
@@ -114,7 +113,7 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
             signer = make_signer(issuer, delegate, made)
             require_usable(delegate, issuer, now)
             await stores.issuer_store.add_responder_certificate(
-                issuer.id, delegate, profile=signer.profile, actor=f"cli:{getpass.getuser()}"
+                issuer.id, delegate, profile=signer.profile, actor=actor()
             )
         except StatusUnavailable:
             raise  # the row may be there although its confirmation was lost: the key stays
@@ -203,7 +202,7 @@ async def _retire(
         (public_key,) = keys
         try:
             done = await stores.issuer_store.retire_signer(
-                issuer, public_key, now=now, even_if_last=even_if_last, actor=f"cli:{getpass.getuser()}"
+                issuer, public_key, now=now, even_if_last=even_if_last, actor=actor()
             )
         except ConfigError as error:
             raise ConfigError(f"--serial {serial:#x}: {error}") from error

@@ -70,7 +70,7 @@ def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list
     line_number = 0
     for line_number, line in enumerate(io.BytesIO(data) if isinstance(data, bytes) else data, 1):
         try:
-            status = _parse_line(line)
+            status = _parse_line(line, line_number)
             if status is None:
                 continue
             if now is not None and status.revoked_info is not None and status.revoked_info.revocation_time > now:
@@ -92,7 +92,7 @@ def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list
     return statuses
 
 
-def _parse_line(line: bytes) -> ImportedStatus | None:
+def _parse_line(line: bytes, line_number: int) -> ImportedStatus | None:
     """The status that a line tells, or None for a blank line or a comment.
 
     Raises:
@@ -110,12 +110,13 @@ def _parse_line(line: bytes) -> ImportedStatus | None:
     if len(serial) >= 2 * MAX_SERIAL_OCTETS and len(encode_serial(serial_number)) > MAX_SERIAL_OCTETS:
         raise ValueError(f"the serial has more than {MAX_SERIAL_OCTETS} octets, which no database takes")
     if revoked_at is None:
-        return ImportedStatus(serial_number, None, None, _parse_time(not_after))
+        return ImportedStatus(serial_number, None, None, _parse_time(not_after), line_number)
     return ImportedStatus(
         serial_number,
         _parse_revocation(revoked_at, reason),
         None,
         _parse_time(revoked_not_after),
+        line_number,
     )
 
 

@@ -1,70 +1,179 @@
-"""Taking over another CA's list of statuses: all of it or nothing, and never back to good."""
+"""Taking over another CA's list of statuses: all of it or nothing, by the rules of a revocation, and back again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
 import asyncpg
 
+from responder.errors import ImportRefused
 from responder.interfaces import ImportedStatus
-from responder.pki import Issuer, encode_serial
+from responder.pki import CRLReason, Issuer, decode_serial, encode_serial
 from responder.storage.audit import audit
-from responder.storage.postgres import LONG_SECONDS, acquired, row_count
+from responder.storage.postgres import LONG_SECONDS, Connection, acquired, row_count
+
+MAX_CONFLICTS = 1000
+"""How many are named; all are counted."""
+
+KEPT_DAYS = 30
+"""How long an import can be taken back."""
 
 _CHUNK = 10_000
 
 _TABLE = """
 CREATE TEMP TABLE listed (
-    serial bytea PRIMARY KEY, revoked boolean, revoked_at timestamptz, reason smallint, invalidity_date timestamptz,
-    not_before timestamptz, not_after timestamptz
+    serial bytea PRIMARY KEY, line integer, revoked boolean, revoked_at timestamptz, reason smallint,
+    invalidity_date timestamptz, not_before timestamptz, not_after timestamptz
 ) ON COMMIT DROP
 """
 
+# What becomes of each certificate that is known already. Reasons: 1 keyCompromise, 6 certificateHold. The rules are
+# those of `ocsp.revoke.decide`; what they forbid is kept as it is and told.
+_DECIDE = """
+CREATE TEMP TABLE decided ON COMMIT DROP AS
+SELECT l.serial, l.line, verdict, l.revoked AS list_revoked, l.revoked_at AS list_revoked_at, l.reason AS list_reason,
+    l.invalidity_date AS list_invalidity_date,
+    CASE WHEN verdict IN ('revoke', 'update') THEN true ELSE c.revoked END AS revoked,
+    CASE WHEN verdict = 'revoke' THEN l.revoked_at WHEN verdict = 'update' THEN least(l.revoked_at, c.revoked_at)
+        ELSE c.revoked_at END AS revoked_at,
+    CASE WHEN verdict = 'revoke' OR verdict = 'update' AND l.reason IS DISTINCT FROM nullif(c.reason, 0) THEN l.reason
+        ELSE c.reason END AS reason,
+    CASE WHEN verdict = 'revoke' THEN l.invalidity_date
+        WHEN verdict = 'update' THEN least(l.invalidity_date, c.invalidity_date)
+        ELSE c.invalidity_date END AS invalidity_date,
+    coalesce(l.not_before, c.not_before) AS not_before, coalesce(l.not_after, c.not_after) AS not_after,
+    verdict = 'update' AND (l.revoked_at > c.revoked_at OR l.invalidity_date > c.invalidity_date) AS is_later,
+    c.revoked AS was_revoked, c.revoked_at AS was_revoked_at, c.reason AS was_reason,
+    c.invalidity_date AS was_invalidity_date, c.not_before AS was_not_before, c.not_after AS was_not_after,
+    c.released_at AS was_released_at
+FROM listed l JOIN certificates c ON c.issuer_id = $1 AND c.serial = l.serial
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN NOT l.revoked AND c.revoked THEN 'kept_revoked'
+        WHEN NOT l.revoked THEN 'good'
+        WHEN NOT c.revoked AND l.reason = 6 AND c.released_at >= l.revoked_at THEN 'kept_released'
+        WHEN NOT c.revoked THEN 'revoke'
+        WHEN coalesce(l.reason, 0) NOT IN (1, coalesce(c.reason, 0)) AND c.reason IS DISTINCT FROM 6 THEN 'kept_reason'
+        ELSE 'update'
+    END AS verdict
+) AS v
+"""
+
+_IS_CHANGED = """
+(d.revoked, d.revoked_at, d.reason, d.invalidity_date, d.not_before, d.not_after) IS DISTINCT FROM
+(d.was_revoked, d.was_revoked_at, d.was_reason, d.was_invalidity_date, d.was_not_before, d.was_not_after)
+"""
+
+_COUNT = f"""
+SELECT (SELECT count(*) FROM listed) AS listed,
+    (SELECT count(*) FROM certificates WHERE issuer_id = $1) AS known,
+    count(*) AS both,
+    count(*) FILTER (WHERE verdict = 'revoke') AS newly_revoked,
+    count(*) FILTER (WHERE verdict <> 'revoke' AND {_IS_CHANGED}) AS changed,
+    count(*) FILTER (WHERE verdict = 'kept_revoked') AS kept_revoked,
+    count(*) FILTER (WHERE verdict = 'kept_reason') AS kept_reason,
+    count(*) FILTER (WHERE verdict = 'kept_released') AS kept_released,
+    count(*) FILTER (WHERE is_later) AS kept_date
+FROM decided d
+"""
+
+_CONFLICTS = """
+SELECT *, CASE WHEN is_later THEN 'kept_date' ELSE verdict END AS kind FROM decided
+WHERE verdict IN ('kept_revoked', 'kept_reason', 'kept_released') OR is_later ORDER BY line, serial LIMIT $1
+"""
+
+_UPDATE = f"""
+WITH changed AS (
+    UPDATE certificates c SET revoked = d.revoked, revoked_at = d.revoked_at, reason = d.reason,
+        invalidity_date = d.invalidity_date, not_before = d.not_before, not_after = d.not_after
+    FROM decided d WHERE c.issuer_id = $1 AND c.serial = d.serial AND {_IS_CHANGED}
+    RETURNING c.serial, c.number
+)
+INSERT INTO import_changes (import_id, serial, number, before)
+SELECT $2, d.serial, changed.number, jsonb_build_object(
+    'revoked', d.was_revoked, 'revoked_at', d.was_revoked_at, 'reason', d.was_reason,
+    'invalidity_date', d.was_invalidity_date, 'not_before', d.was_not_before, 'not_after', d.was_not_after,
+    'released_at', d.was_released_at
+) FROM changed JOIN decided d USING (serial)
+"""
+
 _INSERT = """
-INSERT INTO certificates (issuer_id, serial, revoked, revoked_at, reason, invalidity_date, not_before, not_after)
-SELECT $1, serial, revoked, revoked_at, reason, invalidity_date, not_before, not_after FROM listed
-ON CONFLICT DO NOTHING
+WITH added AS (
+    INSERT INTO certificates (issuer_id, serial, revoked, revoked_at, reason, invalidity_date, not_before, not_after)
+    SELECT $1, serial, revoked, revoked_at, reason, invalidity_date, not_before, not_after FROM listed
+    WHERE NOT EXISTS (SELECT FROM decided d WHERE d.serial = listed.serial)
+    RETURNING serial, number
+)
+INSERT INTO import_changes (import_id, serial, number) SELECT $2, serial, number FROM added
 """
 
-_COUNT_INSERTED = """
-SELECT count(*) FROM listed l
-WHERE NOT EXISTS (SELECT FROM certificates c WHERE c.issuer_id = $1 AND c.serial = l.serial)
+# A serial of 8 octets or more is never by chance another CA's as well.
+_FOREIGN = """
+SELECT c.issuer_id, count(*) AS count FROM listed l JOIN certificates c USING (serial)
+WHERE c.issuer_id <> $1 AND octet_length(l.serial) >= 8
+    AND NOT EXISTS (SELECT FROM certificates own WHERE own.issuer_id = $1 AND own.serial = l.serial)
+GROUP BY c.issuer_id ORDER BY 2 DESC LIMIT 1
 """
 
-_COUNT_KEPT = """
-SELECT count(*) FROM listed l JOIN certificates c ON c.issuer_id = $1 AND c.serial = l.serial
-WHERE c.revoked AND NOT l.revoked
+# The number tells whether anything has changed a row since.
+_CHANGED_SINCE = """
+SELECT i.serial FROM import_changes i LEFT JOIN certificates c ON c.issuer_id = $1 AND c.serial = i.serial
+WHERE i.import_id = $2 AND c.number IS DISTINCT FROM i.number ORDER BY i.serial LIMIT 11
 """
 
-_REVOKE = """
-UPDATE certificates c SET revoked = true, revoked_at = l.revoked_at, reason = l.reason,
-    invalidity_date = l.invalidity_date, not_after = coalesce(l.not_after, c.not_after)
-FROM listed l WHERE c.issuer_id = $1 AND c.serial = l.serial AND l.revoked AND NOT c.revoked
+_TAKE_BACK = """
+UPDATE certificates c SET revoked = b.revoked, revoked_at = b.revoked_at, reason = b.reason,
+    invalidity_date = b.invalidity_date, not_before = b.not_before, not_after = b.not_after
+FROM import_changes i, jsonb_to_record(i.before) AS b (
+    revoked boolean, revoked_at timestamptz, reason smallint, invalidity_date timestamptz, not_before timestamptz,
+    not_after timestamptz
+)
+WHERE i.import_id = $2 AND i.before IS NOT NULL AND c.issuer_id = $1 AND c.serial = i.serial
 """
 
-_CHANGE = """
-UPDATE certificates c SET revoked_at = CASE WHEN l.revoked THEN l.revoked_at ELSE c.revoked_at END,
-    reason = CASE WHEN l.revoked THEN l.reason ELSE c.reason END,
-    invalidity_date = CASE WHEN l.revoked THEN l.invalidity_date ELSE c.invalidity_date END,
-    not_before = coalesce(l.not_before, c.not_before), not_after = coalesce(l.not_after, c.not_after)
-FROM listed l WHERE c.issuer_id = $1 AND c.serial = l.serial AND (l.revoked AND c.revoked OR NOT l.revoked)
-    AND (
-        l.revoked AND c.revoked AND (l.revoked_at, l.reason, l.invalidity_date)
-            IS DISTINCT FROM (c.revoked_at, c.reason, c.invalidity_date)
-        OR coalesce(l.not_after, c.not_after) IS DISTINCT FROM c.not_after
-        OR coalesce(l.not_before, c.not_before) IS DISTINCT FROM c.not_before
-    )
+# What was released before the import is so again; the first statement has made it look released by the undoing.
+_RELEASED_BEFORE = """
+UPDATE certificates c SET released_at = (i.before ->> 'released_at')::timestamptz
+FROM import_changes i
+WHERE i.import_id = $2 AND i.before IS NOT NULL AND c.issuer_id = $1 AND c.serial = i.serial
+    AND c.released_at IS DISTINCT FROM (i.before ->> 'released_at')::timestamptz
 """
+
+_REMOVE = """
+DELETE FROM certificates c USING import_changes i
+WHERE i.import_id = $2 AND i.before IS NULL AND c.issuer_id = $1 AND c.serial = i.serial
+"""
+
+_GOOD_AGAIN = """
+SELECT count(*) FROM import_changes i JOIN certificates c ON c.issuer_id = $1 AND c.serial = i.serial
+WHERE i.import_id = $2 AND c.revoked AND NOT (i.before ->> 'revoked')::boolean
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A certificate of which the list says something that may not be done; what is here was kept.
+
+    `kind`: `kept_revoked` (good in the list), `kept_reason` (a weaker or another reason, or a hold), `kept_date` (a
+    later date), `kept_released` (on hold since before it was released here).
+    """
+
+    line: int
+    serial: str
+    kind: str
+    list_says: str
+    kept: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import did, or would do: counts of certificates.
 
-    `kept_revoked` are revoked here and good in the list; they stay revoked (release them by hand where that is right).
+    `not_listed` are known here and not in the list; they stay as they are. The `kept_` counts are of conflicts.
     """
 
     listed: int
@@ -72,7 +181,30 @@ class ImportReport:
     newly_revoked: int
     changed: int
     unchanged: int
-    kept_revoked: int
+    not_listed: int = 0
+    kept_revoked: int = 0
+    kept_reason: int = 0
+    kept_date: int = 0
+    kept_released: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One that was made (`id`; None for a dry run), and the first `MAX_CONFLICTS` of its conflicts."""
+
+    id: int | None
+    report: ImportReport
+    conflicts: tuple[Conflict, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What taking an import back does: certificates that are unknown again, as before again, and good again."""
+
+    issuer_id: str
+    removed: int
+    restored: int
+    good_again: int
 
 
 class PostgresImports:
@@ -88,58 +220,211 @@ class PostgresImports:
         *,
         dry_run: bool,
         actor: str,
+        source: str = "",
+        source_sha256: bytes = bytes(32),
+        force: bool = False,
         progress: Callable[[int], None] | None = None,
-    ) -> ImportReport:
-        """Compare the list with what is there, and take over what is new, in one transaction.
+    ) -> Import:
+        """Compare the list with what is there, and take over what the rules of a revocation allow, in one transaction.
 
         Args:
             rows: each serial once.
             dry_run: the same, and then nothing is kept.
+            source: what the list is called, and the SHA-256 of its octets, for the audit log.
+            force: take a list that looks like another CA's.
             progress: called with how many rows were taken in, a few times.
 
         Raises:
+            ImportRefused: it looks like another CA's list; nothing was changed.
             StatusUnavailable: the database can't be reached; nothing was changed.
         """
         async with acquired(self._pool) as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                await connection.execute(_TABLE)
-                listed = 0
-                records = iter(rows)
-                while chunk := list(islice(_records(records), _CHUNK)):
-                    await connection.copy_records_to_table("listed", records=chunk, timeout=LONG_SECONDS)
-                    listed += len(chunk)
-                    if progress is not None:
-                        progress(len(chunk))
-                await connection.execute("ANALYZE listed")
-                added = int(await connection.fetchval(_COUNT_INSERTED, issuer.id, timeout=LONG_SECONDS))
-                kept = int(await connection.fetchval(_COUNT_KEPT, issuer.id, timeout=LONG_SECONDS))
-                # Changed rows first: those inserted or revoked below are as the list has them.
-                changed = row_count(await connection.execute(_CHANGE, issuer.id, timeout=LONG_SECONDS))
-                revoked = row_count(await connection.execute(_REVOKE, issuer.id, timeout=LONG_SECONDS))
-                await connection.execute(_INSERT, issuer.id, timeout=LONG_SECONDS)
-                # With the first list CRLs may be published: before it they would have been empty.
-                await connection.execute(
-                    "UPDATE issuers SET crls_started_at = now() WHERE id = $1 AND crls_started_at IS NULL", issuer.id
+                done = await self._take(
+                    connection, issuer, rows, actor, (source, source_sha256), force=force, progress=progress
                 )
-                report = ImportReport(
-                    listed=listed,
-                    added=added,
-                    newly_revoked=revoked,
-                    changed=changed,
-                    unchanged=max(0, listed - added - revoked - changed - kept),
-                    kept_revoked=kept,
-                )
-                await audit(connection, actor, "import", asdict(report), issuer_id=issuer.id)
             except BaseException:
                 await transaction.rollback()
                 raise
             if dry_run:
                 await transaction.rollback()
-            else:
-                await transaction.commit()
-        return report
+                return Import(None, done.report, done.conflicts)
+            await transaction.commit()
+        return done
+
+    async def _take(
+        self,
+        connection: Connection,
+        issuer: Issuer,
+        rows: Iterable[ImportedStatus],
+        actor: str,
+        source: tuple[str, bytes],
+        *,
+        force: bool,
+        progress: Callable[[int], None] | None,
+    ) -> Import:
+        # One at a time for an issuer, so that each counts what it did.
+        await connection.execute("SELECT FROM issuers WHERE id = $1 FOR NO KEY UPDATE", issuer.id, timeout=LONG_SECONDS)
+        await connection.execute(_TABLE)
+        records = iter(rows)
+        while chunk := list(islice(_records(records), _CHUNK)):
+            await connection.copy_records_to_table("listed", records=chunk, timeout=LONG_SECONDS)
+            if progress is not None:
+                progress(len(chunk))
+        await connection.execute("ANALYZE listed", timeout=LONG_SECONDS)
+        await connection.execute(_DECIDE, issuer.id, timeout=LONG_SECONDS)
+        await connection.execute("ANALYZE decided", timeout=LONG_SECONDS)
+        counts = await connection.fetchrow(_COUNT, issuer.id, timeout=LONG_SECONDS)
+        assert counts is not None  # it counts
+        if not force:
+            await _require_own(connection, issuer, listed=counts["listed"], known=counts["known"], both=counts["both"])
+        report = _report(counts)
+        conflicts = tuple(map(_conflict, await connection.fetch(_CONFLICTS, MAX_CONFLICTS, timeout=LONG_SECONDS)))
+        # With the first list CRLs may be published: before it they would have been empty.
+        started = await connection.execute(
+            "UPDATE issuers SET crls_started_at = now() WHERE id = $1 AND crls_started_at IS NULL", issuer.id
+        )
+        import_id: int = await connection.fetchval(
+            "INSERT INTO imports (issuer_id, actor, source, source_sha256, report, started_crls) "
+            "VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+            issuer.id,
+            actor,
+            *source,
+            asdict(report),
+            row_count(started) > 0,
+        )
+        await connection.execute(_UPDATE, issuer.id, import_id, timeout=LONG_SECONDS)
+        await connection.execute(_INSERT, issuer.id, import_id, timeout=LONG_SECONDS)
+        detail = {
+            "import": import_id,
+            "source": source[0],
+            "source_sha256": source[1].hex(),
+            **asdict(report),
+            "conflicts": [asdict(conflict) for conflict in conflicts],
+        }
+        await audit(connection, actor, "import", detail, issuer_id=issuer.id)
+        return Import(import_id, report, conflicts)
+
+    async def undo(self, import_id: int, *, dry_run: bool, actor: str) -> Undone:
+        """Take an import back: what it added is unknown again, what it changed is as it was, in one transaction.
+
+        Raises:
+            ImportRefused: no such import, or no longer known; taken back already; or something has changed since.
+        """
+        async with acquired(self._pool) as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                done = await self._undo(connection, import_id, actor)
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await (transaction.rollback() if dry_run else transaction.commit())
+        return done
+
+    async def _undo(self, connection: Connection, import_id: int, actor: str) -> Undone:
+        row = await connection.fetchrow("SELECT * FROM imports WHERE id = $1 FOR UPDATE", import_id)
+        if row is None:
+            raise ImportRefused(
+                f"there is no import {import_id}; those of the last {KEPT_DAYS} days are known: certstatus import list"
+            )
+        if row["undone_at"] is not None:
+            raise ImportRefused(f"import {import_id} was taken back at {row['undone_at'].isoformat()} already")
+        issuer_id = row["issuer_id"]
+        await connection.execute("SELECT FROM issuers WHERE id = $1 FOR NO KEY UPDATE", issuer_id, timeout=LONG_SECONDS)
+        changed = await connection.fetch(_CHANGED_SINCE, issuer_id, import_id, timeout=LONG_SECONDS)
+        if changed:
+            serials = ", ".join(hex(decode_serial(each["serial"])) for each in changed[:10])
+            raise ImportRefused(
+                f"import {import_id} can't be taken back: something has changed since for {serials}"
+                + (" and more" if len(changed) > 10 else "")
+            )
+        good_again: int = await connection.fetchval(_GOOD_AGAIN, issuer_id, import_id, timeout=LONG_SECONDS)
+        restored = await connection.execute(_TAKE_BACK, issuer_id, import_id, timeout=LONG_SECONDS)
+        await connection.execute(_RELEASED_BEFORE, issuer_id, import_id, timeout=LONG_SECONDS)
+        removed = await connection.execute(_REMOVE, issuer_id, import_id, timeout=LONG_SECONDS)
+        if row["started_crls"]:
+            # As before the first list; a CRL that was published meanwhile keeps its number.
+            await connection.execute("UPDATE issuers SET crls_started_at = NULL WHERE id = $1", issuer_id)
+        await connection.execute("UPDATE imports SET undone_at = now() WHERE id = $1", import_id)
+        done = Undone(issuer_id, row_count(removed), row_count(restored), good_again)
+        await audit(connection, actor, "undo-import", {"import": import_id, **asdict(done)}, issuer_id=issuer_id)
+        return done
+
+    async def made(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The newest imports first: id, issuer_id, at, actor, source, undone_at and the counts."""
+        async with acquired(self._pool) as connection:
+            rows = await connection.fetch("SELECT * FROM imports ORDER BY id DESC LIMIT $1", limit)
+        return [
+            {name: row[name] for name in ("id", "issuer_id", "at", "actor", "source", "undone_at")} | row["report"]
+            for row in rows
+        ]
+
+    async def sweep(self) -> None:
+        """Forget what would be needed to take old imports back."""
+        async with acquired(self._pool) as connection:
+            await connection.execute(
+                "DELETE FROM imports WHERE at < now() - make_interval(days => $1)", KEPT_DAYS, timeout=LONG_SECONDS
+            )
+
+
+async def _require_own(connection: Connection, issuer: Issuer, *, listed: int, known: int, both: int) -> None:
+    """Raises ImportRefused for a list that looks like another CA's."""
+    if known and not both:
+        raise ImportRefused(
+            f"none of the {known:,} certificates known of {issuer.id} is among the {listed:,} of the list, so it looks "
+            f"like another CA's; give --force if it is the list of {issuer.id} all the same"
+        )
+    foreign = await connection.fetchrow(_FOREIGN, issuer.id, timeout=LONG_SECONDS)
+    if foreign is not None:
+        raise ImportRefused(
+            f"{foreign['count']:,} of the {listed:,} serial numbers in the list are known of {foreign['issuer_id']}, "
+            f"and not of {issuer.id}, so it looks like the other's; give --force if it is the list of {issuer.id} "
+            "all the same"
+        )
+
+
+def _report(counts: asyncpg.Record) -> ImportReport:
+    added = counts["listed"] - counts["both"]
+    kept = {name: counts[name] for name in ("kept_revoked", "kept_reason", "kept_date", "kept_released")}
+    return ImportReport(
+        listed=counts["listed"],
+        added=added,
+        newly_revoked=counts["newly_revoked"],
+        changed=counts["changed"],
+        unchanged=counts["both"] - counts["newly_revoked"] - counts["changed"],
+        not_listed=counts["known"] - counts["both"],
+        **kept,
+    )
+
+
+def _conflict(row: asyncpg.Record) -> Conflict:
+    was = _described(row["revoked"], row["revoked_at"], row["reason"], row["invalidity_date"])
+    if row["was_released_at"] is not None and not row["revoked"]:
+        was += f", released at {_rfc3339(row['was_released_at'])}"
+    return Conflict(
+        line=row["line"],
+        serial=hex(decode_serial(row["serial"])),
+        kind=row["kind"],
+        list_says=_described(
+            row["list_revoked"], row["list_revoked_at"], row["list_reason"], row["list_invalidity_date"]
+        ),
+        kept=was,
+    )
+
+
+def _described(revoked: bool, revoked_at: datetime | None, reason: int | None, invalidity_date: datetime | None) -> str:
+    if not revoked or revoked_at is None:
+        return "good"
+    name = "" if reason is None else f" for {CRLReason(reason).name}"
+    since = "" if invalidity_date is None else f", invalid since {_rfc3339(invalidity_date)}"
+    return f"revoked{name} at {_rfc3339(revoked_at)}{since}"
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _records(rows: Iterator[ImportedStatus]) -> Iterator[tuple[Any, ...]]:
@@ -147,6 +432,7 @@ def _records(rows: Iterator[ImportedStatus]) -> Iterator[tuple[Any, ...]]:
         info = row.revoked_info
         yield (
             encode_serial(row.serial_number),
+            row.line,
             info is not None,
             None if info is None else info.revocation_time,
             None if info is None or info.revocation_reason is None else int(info.revocation_reason),

@@ -84,7 +84,7 @@ async def test_what_the_reader_of_an_index_takes_the_database_takes(site: Site, 
         bad = {number - 1 for number, _ in rejected.faults}
         rows = parse(b"".join(line for number, line in enumerate(lines) if number not in bad), now=NOW)
     report = await PostgresImports(site.pool).run(site.issuer, rows, dry_run=False, actor="test")
-    assert report.added == len(rows)
+    assert report.report.added == len(rows)
     await site.relay_all()
     assert await site.statuses.pending_count() == 0
     crl = x509.load_der_x509_crl((await site.builder.publish(site.issuer)).der)
@@ -174,7 +174,7 @@ async def test_whatever_the_schema_takes_can_be_listed_and_imported(
     )
     known = site.issuers.get("other")
     assert known is not None
-    await PostgresImports(site.pool).run(known, parse(index), dry_run=False, actor="test")
+    await PostgresImports(site.pool).run(known, parse(index), dry_run=False, force=True, actor="test")
     columns = "serial, revoked, revoked_at, reason, not_after"
     differing = await site.pool.fetchval(
         f"SELECT count(*) FROM ((SELECT {columns} FROM certificates WHERE issuer_id = 'site-ec') EXCEPT "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,21 +12,18 @@ import pytest
 from responder.crl.delegates import issue_responder_certificate, renew_responder_certificates
 from responder.embedded import EmbeddedPostgres
 from responder.errors import ConfigError
-from responder.interfaces import ImportedStatus, IssuedCertificate
+from responder.interfaces import IssuedCertificate
 from responder.pki import (
     CertIDVariant,
     Certificate,
     CertStatus,
-    CRLReason,
     Issuer,
     Issuers,
     NoncePolicy,
     ResponderCertificate,
-    RevokedInfo,
 )
 from responder.signers import Signer, make_profile, make_signer
 from responder.storage.configuration import PostgresConfiguration
-from responder.storage.imports import ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers, issuer_from
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.policies import SETTINGS
@@ -462,58 +459,3 @@ async def test_registering_again_changes_nothing(pool: asyncpg.Pool, issuer: Iss
     before = await pool.fetch("SELECT serial, revoked, number FROM certificates ORDER BY serial")
     await issuers.add_certificates(issuer, [IssuedCertificate(1), IssuedCertificate(2)])
     assert await pool.fetch("SELECT serial, revoked, number FROM certificates ORDER BY serial") == before
-
-
-LIST = [
-    ImportedStatus(1, None, not_after=LATER),
-    ImportedStatus(2, RevokedInfo(THEN, CRLReason.superseded)),
-    ImportedStatus(3, RevokedInfo(THEN, CRLReason.keyCompromise, THEN - timedelta(days=1))),
-]
-
-
-async def test_an_import_counts_what_it_does_and_a_dry_run_does_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:
-    await PostgresIssuers(pool).add(issuer)
-    imports = PostgresImports(pool)
-    expected = ImportReport(listed=3, added=3, newly_revoked=0, changed=0, unchanged=0, kept_revoked=0)
-    counted: list[int] = []
-    assert await imports.run(issuer, LIST, dry_run=True, actor="x", progress=counted.append) == expected
-    assert sum(counted) == 3
-    assert await pool.fetchval("SELECT count(*) FROM certificates") == 0
-    assert await pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'import'") == 0
-    assert await imports.run(issuer, LIST, dry_run=False, actor="x") == expected
-    again = await imports.run(issuer, LIST, dry_run=False, actor="x")
-    assert again == ImportReport(listed=3, added=0, newly_revoked=0, changed=0, unchanged=3, kept_revoked=0)
-    assert await pool.fetchval("SELECT count(*) FROM outbox") == 3, "what is unchanged isn't announced again"
-    found = await PostgresStatuses(pool, Issuers([issuer])).status_of([Certificate(issuer, n) for n in (1, 2, 3)])
-    assert [status and status.revoked_info for status in found] == [row.revoked_info for row in LIST]
-
-
-async def test_an_import_revokes_and_corrects_but_never_goes_back_to_good(pool: asyncpg.Pool, issuer: Issuer) -> None:
-    await PostgresIssuers(pool).add(issuer)
-    imports = PostgresImports(pool)
-    await imports.run(issuer, LIST, dry_run=False, actor="x")
-    changed = [
-        ImportedStatus(1, RevokedInfo(LATER, CRLReason.superseded), not_after=LATER),  # newly revoked
-        ImportedStatus(2, RevokedInfo(THEN, CRLReason.keyCompromise)),  # another reason
-        ImportedStatus(3, None),  # good in the list
-        ImportedStatus(4, None),  # new
-    ]
-    report = await imports.run(issuer, changed, dry_run=False, actor="x")
-    assert report == ImportReport(listed=4, added=1, newly_revoked=1, changed=1, unchanged=0, kept_revoked=1)
-    found = await PostgresStatuses(pool, Issuers([issuer])).status_of([Certificate(issuer, n) for n in (1, 2, 3, 4)])
-    assert [status and status.cert_status.name for status in found] == ["REVOKED", "REVOKED", "REVOKED", "GOOD"]
-    assert found[1] is not None
-    assert found[1].revoked_info is not None
-    assert found[1].revoked_info.revocation_reason is CRLReason.keyCompromise
-
-
-async def test_a_list_that_breaks_off_changes_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:
-    await PostgresIssuers(pool).add(issuer)
-
-    def rows() -> Iterator[ImportedStatus]:
-        yield from LIST
-        raise RuntimeError("the source broke")
-
-    with pytest.raises(RuntimeError):
-        await PostgresImports(pool).run(issuer, rows(), dry_run=False, actor="x")
-    assert await pool.fetchval("SELECT count(*) FROM certificates") == 0

@@ -1,0 +1,92 @@
+"""`certstatus import` as an operator uses it: again and again, of the wrong CA, and taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commandline import CA, Site, make_ca, open_site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with open_site(tmp_path_factory.mktemp("site")) as opened:
+        opened.succeed("db", "migrate")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ca(site: Site, tmp_path_factory: pytest.TempPathFactory) -> CA:
+    made = make_ca(tmp_path_factory.mktemp("ca"))
+    key = str(made.folder / "ca.key")
+    site.succeed("issuer", "add", "--id", "example", "--certificate", made.certificate, "--ca-key", key)
+    return made
+
+
+def line(serial: str, revocation: str = "") -> str:
+    return f"{'R' if revocation else 'V'}\t391231000000Z\t{revocation}\t{serial}\tunknown\t/CN=x\n"
+
+
+def take(site: Site, tmp_path: Path, text: str, *options: str) -> dict[str, Any]:
+    index = tmp_path / "index.txt"
+    index.write_text(text)
+    done = site.command("import", "openssl-index", str(index), "--issuer", "example", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_a_weaker_list_changes_nothing_and_says_so(site: Site, ca: CA, tmp_path: Path) -> None:
+    """A compromised key was superseded, on hold, and good again, by two imports and a release."""
+    take(site, tmp_path, line("0111") + line("0112"))
+    site.succeed("revoke", "0x111", "--issuer", "example", "--reason", "keyCompromise")
+    index = tmp_path / "index.txt"
+    for revocation in ("260101000000Z,superseded", "260101000000Z", "260101000000Z,certificateHold"):
+        index.write_text("# a comment\n" + line("0112") + line("0111", revocation))
+        said = site.succeed("import", "openssl-index", str(index), "--issuer", "example")
+        assert "1 kept reason" in said
+        assert "line 3, serial 0x111: the list says revoked" in said
+        assert "kept revoked for keyCompromise" in said
+    refused = site.command("revoke", "0x111", "--issuer", "example", "--reason", "removeFromCRL")
+    assert refused.returncode == 1
+    assert "revoked for good, for keyCompromise" in refused.stderr
+    document = take(site, tmp_path, line("0111") + line("0112"))
+    assert document["kept_revoked"] == 1
+    (conflict,) = document["conflicts"]
+    assert (conflict["line"], conflict["serial"], conflict["list_says"]) == (1, "0x111", "good")
+
+
+def test_an_import_is_taken_back(site: Site, ca: CA, tmp_path: Path) -> None:
+    take(site, tmp_path, line("0201") + line("0202"), "--force")
+    wrong = take(site, tmp_path, line("0201", "260101000000Z,superseded") + line("0203"))
+    job = str(wrong["import"])
+    dry = json.loads(site.succeed("import", "undo", job, "--dry-run", "--json"))
+    assert (dry["removed"], dry["restored"], dry["good_again"]) == (1, 1, 1)
+    unasked = site.command("import", "undo", job)
+    assert unasked.returncode == 1
+    assert "good again" in unasked.stdout + unasked.stderr
+    assert "taken back" in site.succeed("import", "undo", job, "--yes")
+    again = site.command("import", "undo", job, "--yes")
+    assert again.returncode == 1
+    assert "already" in again.stderr
+    assert "no import 4711" in site.command("import", "undo", "4711", "--yes").stderr
+    listed = {row["id"]: row for row in json.loads(site.succeed("import", "list", "--json"))}
+    assert listed[int(job)]["undone_at"]
+    assert listed[int(job)]["actor"].startswith("cli:")
+    assert "undone at" in site.succeed("import", "list")
+
+
+def test_another_cas_index_needs_force(site: Site, ca: CA, tmp_path: Path) -> None:
+    take(site, tmp_path, line("0301"), "--force")
+    index = tmp_path / "theirs.txt"
+    index.write_text(line("7F00000000000000000000000000000001"))
+    refused = site.command("import", "openssl-index", str(index), "--issuer", "example")
+    assert refused.returncode == 1
+    assert "looks like another CA's" in refused.stderr
+    assert "--force" in refused.stderr
+    index.write_text("")
+    assert site.command("import", "openssl-index", str(index), "--issuer", "example").returncode == 1
