@@ -31,7 +31,7 @@ cdef enum:
     NO_PADDING = 0
     PKCS1 = 1
     PSS = 2
-    ALGORITHMS = 13
+    ALGORITHMS = 16
 
 # RSASSA-PSS with SHA-256, MGF1 with SHA-256 and 32 octets of salt.
 cdef const unsigned char* PSS_SHA256 = (
@@ -50,6 +50,14 @@ cdef Algorithm[ALGORITHMS] _algorithms = [
     Algorithm(b"ecdsa-p384", b"EC", b"secp384r1", SHA384, NO_PADDING, 48,
               b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03", 12),
     Algorithm(b"ecdsa-p521", b"EC", b"secp521r1", SHA512, NO_PADDING, 66,
+              b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04", 12),
+    # RFC 5639 by the identifiers of RFC 5758. Rows of one identifier have one size of coordinates: what is signed with
+    # P512 is kept as if with P-521.
+    Algorithm(b"ecdsa-brainpool256", b"EC", b"brainpoolP256r1", SHA256, NO_PADDING, 32,
+              b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02", 12),
+    Algorithm(b"ecdsa-brainpool384", b"EC", b"brainpoolP384r1", SHA384, NO_PADDING, 48,
+              b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03", 12),
+    Algorithm(b"ecdsa-brainpool512", b"EC", b"brainpoolP512r1", SHA512, NO_PADDING, 66,
               b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04", 12),
     Algorithm(b"rsa", b"RSA", NULL, SHA256, PKCS1, 0,
               b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00", 15),

@@ -205,7 +205,8 @@ cdef bint serials_of(const Span* entries, Buffer* found, Py_ssize_t* count) noex
 
 
 def crl_excerpt(bytes crl not None, object positions, /):
-    """The same CRL, its signature no longer of it, with the entries at these ascending positions alone."""
+    """The issuer's name, and the same CRL without it, its signature no longer of it, with the entries at these ascending
+    positions alone."""
     cdef CRLView view
     cdef Span octets = span(crl)
     cdef In entries
@@ -232,11 +233,12 @@ def crl_excerpt(bytes crl not None, object positions, /):
         (
             der.octets_of(&view.version),
             der.octets_of(&view.algorithm),
-            der.octets_of(&view.issuer),
+            b"\x30\x00",
             der.octets_of(&view.this_update),
             der.octets_of(&view.next_update),
             der.value_of(der.SEQUENCE, listed) if listed else b"",
             der.octets_of(&view.extensions),
         )
     )
-    return der.value_of(der.SEQUENCE, der.value_of(der.SEQUENCE, tbs) + der.octets_of(&view.after))
+    excerpt = der.value_of(der.SEQUENCE, der.value_of(der.SEQUENCE, tbs) + der.octets_of(&view.after))
+    return der.octets_of(&view.issuer), excerpt

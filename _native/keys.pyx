@@ -30,7 +30,8 @@ cdef enum:
 
 cdef object _MADE_HERE = object()
 _SUPPORTED = (
-    f"supported are ECDSA on P-256, P-384 and P-521, RSA and RSA-PSS of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, "
+    "supported are ECDSA on P-256, P-384, P-521 and brainpool P256r1, P384r1 and P512r1, RSA and RSA-PSS of "
+    f"{MIN_RSA_BITS} to {MAX_RSA_BITS} bits, "
     "Ed25519, Ed448, and ML-DSA where libcrypto has it (3.5 and later)"
 )
 

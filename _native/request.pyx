@@ -1,4 +1,4 @@
-"""Reading OCSPRequest (RFC 6960 §4.1.1) and the few parts of a certificate that OCSP is made of.
+"""Reading OCSPRequest (RFC 6960 §4.1.1).
 
 Strict DER, with two exceptions that real clients need: an explicit `version v1`, and an explicit `critical FALSE`.
 """
@@ -345,49 +345,3 @@ cdef tuple values_of(const Span* what):
     while not der.at_end(&source) and der.read_any(&source, &value):
         found.append(<bytes> value.start[:value.total])
     return tuple(found)
-
-
-def parse_certificate(bytes octets not None, /):
-    """The parts of a certificate that OCSP and CRLs are made of, byte for byte as they stand in it."""
-    cdef In outer, certificate, tbs, spki
-    cdef TLV value, serial, issuer, subject, key, bits
-    cdef const unsigned char* data = octets
-    outer = der.reader(data, len(octets))
-    if not der.enter(&outer, der.SEQUENCE, &certificate) or not der.at_end(&outer):
-        raise ValueError("not one DER Certificate")
-    if not der.enter(&certificate, der.SEQUENCE, &tbs):
-        raise ValueError("tbsCertificate isn't a DER SEQUENCE")
-    if (
-        not der.read(&certificate, der.SEQUENCE, &value)
-        or not der.read(&certificate, der.BIT_STRING, &value)
-        or not der.at_end(&certificate)
-    ):
-        raise ValueError("a Certificate has a signatureAlgorithm and a signature, and nothing after them")
-    if der.next_is(&tbs, 0xA0):
-        der.read_any(&tbs, &value)
-    if not der.read(&tbs, der.INTEGER, &serial) or serial.length == 0:
-        raise ValueError("serialNumber isn't an INTEGER")
-    if (
-        not der.read(&tbs, der.SEQUENCE, &value)
-        or not der.read(&tbs, der.SEQUENCE, &issuer)
-        or not der.read(&tbs, der.SEQUENCE, &value)
-        or not der.read(&tbs, der.SEQUENCE, &subject)
-        or not der.read(&tbs, der.SEQUENCE, &key)
-    ):
-        raise ValueError("a part of tbsCertificate is missing or isn't a DER SEQUENCE")
-    spki = der.reader(key.content, key.length)
-    if (
-        not der.read(&spki, der.SEQUENCE, &value)
-        or not der.read(&spki, der.BIT_STRING, &bits)
-        or not der.at_end(&spki)
-        or bits.length < 2
-        or bits.content[0] != 0
-    ):
-        raise ValueError("subjectPublicKeyInfo isn't an algorithm and a BIT STRING of whole octets")
-    return (
-        <bytes> serial.content[:serial.length],
-        <bytes> issuer.start[:issuer.total],
-        <bytes> subject.start[:subject.total],
-        <bytes> key.start[:key.total],
-        <bytes> bits.content[1:bits.length],
-    )

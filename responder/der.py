@@ -47,10 +47,30 @@ def time(moment: datetime) -> bytes:
     return generalized_time(moment)
 
 
+def dotted(oid: bytes) -> str:
+    """The contents of an OBJECT IDENTIFIER for people, as in 2.5.29.19."""
+    arcs, value = [], 0
+    for octet in oid:
+        value = value << 7 | octet & 0x7F
+        if octet < 0x80:
+            arcs.append(value)
+            value = 0
+    if not arcs:
+        return "?"
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
 def contents(octets: bytes) -> bytes:
-    """What is in the one value that these octets are, as in `values`."""
-    ((_, content, _),) = values(octets)
-    return content
+    """What is in the one value that these octets are.
+
+    Raises:
+        ValueError: they aren't one.
+    """
+    found = values(octets)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} DER values where one was expected")
+    return found[0][1]
 
 
 def values(octets: bytes) -> list[tuple[int, bytes, bytes]]:

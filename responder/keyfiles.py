@@ -11,13 +11,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from responder.certificates import read_certificate
 from responder.errors import ConfigError
-from responder.keyring import KeyRing, PrivateKey
+from responder.keyring import KeyRing, PrivateKey, load_key
 
 _MAKERS: dict[str, Callable[[], PrivateKeyTypes]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "ecdsa-brainpool256": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
+    "ecdsa-brainpool384": lambda: ec.generate_private_key(ec.BrainpoolP384R1()),
+    "ecdsa-brainpool512": lambda: ec.generate_private_key(ec.BrainpoolP512R1()),
     "rsa-2048": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
     "rsa-3072": lambda: rsa.generate_private_key(public_exponent=65537, key_size=3072),
     "rsa-4096": lambda: rsa.generate_private_key(public_exponent=65537, key_size=4096),
@@ -75,21 +79,18 @@ def install_key(source: Path, directory: Path, name: str) -> Path:
     return _place(directory, name, content)
 
 
-def require_key(path: Path, public_key: bytes, source: Path, certificate: str) -> PrivateKey:
-    """The installed key, when it is one we can sign with, and the certificate's.
+def require_key(path: Path, certificate: bytes, named: str) -> PrivateKey:
+    """The key in a file, when it is one we can sign with, and the certificate's (DER).
+
+    Args:
+        named: what an operator calls the certificate.
 
     Raises:
-        ConfigError: what is wrong with it; named by where it was copied from.
+        ConfigError: what is wrong with it.
     """
-    ring = KeyRing(path.parent)
-    faults = [fault.replace(str(path), str(source)) for fault in ring.faults if fault.startswith(f"{path}:")]
-    if faults:
-        raise ConfigError(*faults)
-    key = ring.get(public_key)
-    if key is None:
-        raise ConfigError(
-            f"{source}: it isn't the key of {certificate}; give the key and the certificate that belong together"
-        )
+    key = load_key(path)
+    if key.public_key != read_certificate(certificate).parts.spki:
+        raise ConfigError(f"{path}: it isn't the key of {named}; give the key and the certificate that belong together")
     return key
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from responder._native import PrivateKey, load_private_key
 from responder.errors import ConfigError
 
-__all__ = ["KeyRing", "PrivateKey", "read_private_key"]
+__all__ = ["KeyRing", "PrivateKey", "load_key", "read_private_key"]
 
 _FEW_FILES = 64
 """Fewer are read one after the other."""
@@ -113,11 +113,21 @@ def _read_key_files(files: Sequence[tuple[str, _Stamp]]) -> Iterable[tuple[str, 
 
 def _read_key_file(path: Path, stamp: _Stamp) -> _KeyFile:
     try:
-        return _KeyFile(stamp, load_private_key(read_private_key(path)), ())
+        return _KeyFile(stamp, load_key(path), ())
     except ConfigError as error:
         return _KeyFile(stamp, None, error.faults)
+
+
+def load_key(path: Path) -> PrivateKey:
+    """The key in a PEM file.
+
+    Raises:
+        ConfigError: `read_private_key` refuses it, or it is of a kind that nothing here signs with.
+    """
+    try:
+        return load_private_key(read_private_key(path))
     except ValueError as error:
-        return _KeyFile(stamp, None, (f"{path}: {error}",))
+        raise ConfigError(f"{path}: {error}") from error
 
 
 _PKCS8 = re.compile(rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PRIVATE KEY-----")
@@ -135,6 +145,10 @@ def read_private_key(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
+    if b"-----BEGIN" not in content:
+        raise ConfigError(
+            f"{path}: not a PEM private key; where it is DER: openssl pkey -inform DER -in {path} -out NEW"
+        )
     try:
         # As it is: a key for RSASSA-PSS alone (RFC 4055 §1.2) would lose that on the way through another library.
         found = _PKCS8.search(content)

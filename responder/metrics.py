@@ -154,7 +154,8 @@ _RESULTS = (
     "status_unavailable", "internal_error", "signing_failed",
 )  # fmt: skip
 _KEYS = (
-    "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other", "ed25519", "ed448",
+    "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ecdsa-brainpool256", "ecdsa-brainpool384", "ecdsa-brainpool512",
+    "rsa-2048", "rsa-3072", "rsa-4096", "rsa-other", "ed25519", "ed448",
     "ml-dsa-44", "ml-dsa-65", "ml-dsa-87",
 )  # fmt: skip
 _DAY = 86400

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
-from cryptography import x509
-
 from responder._native import (
     CRLBuilder,
     PublicKey,
@@ -19,10 +17,10 @@ from responder._native import (
     decode_records,
     load_profile,
     load_public_key,
-    parse_certificate,
     tombstone,
 )
 from responder._native import parse_ocsp_request as _parse_ocsp_request
+from responder.certificates import read_certificate
 from responder.errors import ConfigError
 
 __all__ = [
@@ -57,13 +55,13 @@ __all__ = [
     "load_profile",
     "load_public_key",
     "make_issuer",
-    "parse_certificate",
     "parse_ocsp_request",
     "refresh_due",
     "response_times",
     "tombstone_for",
 ]
 
+_EMPTY_NAME = b"\x30\x00"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -307,17 +305,21 @@ def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None 
     """Read a CA certificate (DER) into an `Issuer`.
 
     Raises:
-        ConfigError: it isn't a certificate.
+        ConfigError: it isn't a certificate, or has no subject.
     """
     try:
-        _, _, name, spki, key_bits = parse_certificate(certificate)
-        parsed = x509.load_der_x509_certificate(certificate)
-        not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+        parsed = read_certificate(certificate)
+        not_before, not_after = parsed.not_before, parsed.not_after
+        ski = parsed.subject_key_identifier
     except ValueError as error:
         raise ConfigError(f"issuer {issuer_id}: the certificate can't be read: {error}") from error
-    try:
-        ski = parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
+    name, spki, key_bits = parsed.parts.subject, parsed.parts.spki, parsed.parts.public_key_bits
+    if name == _EMPTY_NAME:
+        raise ConfigError(
+            f"issuer {issuer_id}: the subject of the certificate is empty; a CA and its CRLs must have a name "
+            "(RFC 5280 §4.1.2.6, §5.1.2.3)"
+        )
+    if not ski:
         ski = hashlib.sha1(key_bits, usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2, method 1
     return Issuer(
         id=issuer_id,

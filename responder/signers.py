@@ -7,15 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
 from responder import log
 from responder._native import PrivateKey, encode_profile
+from responder.certificates import (
+    CRL_SIGN,
+    DIGITAL_SIGNATURE,
+    KEY_CERT_SIGN,
+    OCSP_SIGNING,
+    ParsedCertificate,
+    read_certificate,
+)
 from responder.der import der_value
 from responder.errors import ConfigError, IssuerUnavailable
-from responder.pki import Issuer, SigningProfile, load_profile, load_public_key, parse_certificate
+from responder.pki import Issuer, SigningProfile, load_profile, load_public_key
 from responder.singles import response_extensions
 
 _log = log.get("signers")
@@ -39,7 +43,7 @@ def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
         ConfigError: a sentence for everything that is wrong with it.
     """
     profile, parsed = _make_profile(issuer, certificate, key.public_key)
-    return Signer(issuer, key, profile, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+    return Signer(issuer, key, profile, parsed.not_before, parsed.not_after)
 
 
 def make_profile(issuer: Issuer, certificate: bytes) -> SigningProfile:
@@ -57,29 +61,61 @@ def require_usable(certificate: bytes, issuer: Issuer, now: datetime) -> None:
     Raises:
         ConfigError: it says when it is valid.
     """
-    parsed = x509.load_der_x509_certificate(certificate)
-    if not parsed.not_valid_before_utc <= now < parsed.not_valid_after_utc:
+    parsed = read_certificate(certificate)
+    if not parsed.not_before <= now <= parsed.not_after:
         raise ConfigError(
-            f"{_where(issuer, parsed)}: it is valid from {parsed.not_valid_before_utc.isoformat()} to "
-            f"{parsed.not_valid_after_utc.isoformat()}, which isn't now ({now.isoformat(timespec='seconds')}); give "
+            f"{_where(issuer, parsed)}: it is valid from {parsed.not_before.isoformat()} to "
+            f"{parsed.not_after.isoformat()}, which isn't now ({now.isoformat(timespec='seconds')}); give "
             "one that is, and look at the clock"
         )
 
 
-def _where(issuer: Issuer, parsed: x509.Certificate) -> str:
+def require_ca(issuer: Issuer, now: datetime) -> None:
+    """The issuer's certificate is a CA's, and valid at this time.
+
+    Raises:
+        ConfigError: it isn't; with what says so.
+
+    Source: RFC 5280 §4.2.1.9, §4.2.1.3.
+    """
+    faults = []
+    where = f"certificate of issuer {issuer.id}"
+    try:
+        parsed = read_certificate(issuer.certificate)
+        usage = parsed.key_usage
+        if parsed.is_ca is False:
+            faults.append(
+                f"{where}: its basicConstraints say that it isn't a CA's (cA FALSE); give the CA's certificate"
+            )
+        elif parsed.is_ca is None and parsed.parts.extensions:
+            faults.append(f"{where}: it has no basicConstraints, so it isn't a CA's; give the CA's certificate")
+        if usage is not None and not usage & (KEY_CERT_SIGN | CRL_SIGN):
+            faults.append(f"{where}: its keyUsage has neither keyCertSign nor cRLSign, so it isn't a CA's")
+    except ValueError as error:
+        faults.append(f"{where}: {error}")
+    if not issuer.not_before <= now <= issuer.not_after:
+        faults.append(
+            f"{where}: it is valid from {issuer.not_before.isoformat()} to {issuer.not_after.isoformat()}, which isn't "
+            f"now ({now.isoformat(timespec='seconds')}); give one that is, and look at the clock"
+        )
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _where(issuer: Issuer, parsed: ParsedCertificate) -> str:
     return f"responder certificate of issuer {issuer.id} (serial 0x{parsed.serial_number:x})"
 
 
 def _make_profile(
     issuer: Issuer, certificate: bytes, public_key: bytes | None = None
-) -> tuple[SigningProfile, x509.Certificate]:
+) -> tuple[SigningProfile, ParsedCertificate]:
     """The certificate must be of `public_key`, where that is given.
 
     Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8.
     """
     try:
-        _, _, subject, spki, key_bits = parse_certificate(certificate)
-        parsed = x509.load_der_x509_certificate(certificate)
+        parsed = read_certificate(certificate)
+        subject, spki, key_bits = parsed.parts.subject, parsed.parts.spki, parsed.parts.public_key_bits
         where = _where(issuer, parsed)
         algorithms = load_public_key(spki).signature_algorithms
         faults = _faults(issuer, parsed, where, is_issuer_itself=certificate == issuer.certificate)
@@ -111,13 +147,10 @@ def _make_profile(
     return profile, parsed
 
 
-def _faults(issuer: Issuer, parsed: x509.Certificate, where: str, *, is_issuer_itself: bool) -> list[str]:
+def _faults(issuer: Issuer, parsed: ParsedCertificate, where: str, *, is_issuer_itself: bool) -> list[str]:
     """Everything that keeps a certificate from signing for the issuer."""
     faults: list[str] = []
-    try:
-        signs = parsed.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
-    except x509.ExtensionNotFound:
-        signs = True
+    signs = parsed.key_usage is None or parsed.key_usage & DIGITAL_SIGNATURE
     if not signs and is_issuer_itself and not issuer.policy.baseline:
         _log.warning("ca_without_digital_signature_signs_answers", issuer=issuer.id)
     elif not signs:
@@ -125,24 +158,13 @@ def _faults(issuer: Issuer, parsed: x509.Certificate, where: str, *, is_issuer_i
         faults.append(f"{where}: its keyUsage has no digitalSignature, so it may not sign answers ({rule})")
     if is_issuer_itself:
         return faults
-    try:
-        parsed.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
-    except (ValueError, TypeError, InvalidSignature):
+    if not parsed.was_issued_by(read_certificate(issuer.certificate)):
         faults.append(f"{where}: it wasn't issued directly by {issuer.id}; a delegate must be (RFC 6960 §4.2.2.2)")
-    try:
-        usages = list(parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    except x509.ExtensionNotFound:
-        usages = []
-    if usages != [ExtendedKeyUsageOID.OCSP_SIGNING]:
+    if parsed.extended_key_usages != (OCSP_SIGNING,):
         faults.append(f"{where}: its extendedKeyUsage must be OCSPSigning and nothing else")
-    try:
-        if parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            faults.append(f"{where}: it is a CA certificate; a CA must not be a delegated responder")
-    except x509.ExtensionNotFound:
-        pass
-    try:
-        parsed.extensions.get_extension_for_class(x509.OCSPNoCheck)
-    except x509.ExtensionNotFound:
+    if parsed.is_ca:
+        faults.append(f"{where}: its basicConstraints say that it is a CA; a CA must not be a delegated responder")
+    if not parsed.has_nocheck:
         if issuer.policy.baseline:
             faults.append(f"{where}: it has no id-pkix-ocsp-nocheck, which the Baseline Requirements want (7.1.2.8)")
         else:

@@ -16,6 +16,7 @@ from responder._native import (
     StatusRow,
     verify,
 )
+from responder.certificates import read_certificate
 from responder.errors import CRLError, IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
 from responder.keyring import KeyRing
@@ -33,7 +34,6 @@ from responder.pki import (
     encode_serial,
     epoch_seconds,
     load_public_key,
-    parse_certificate,
     response_times,
     tombstone_for,
 )
@@ -203,7 +203,7 @@ class NativeVerifier:
     def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
         """See `SignatureVerifier.verifies`."""
         try:
-            verify(parse_certificate(certificate)[3], signature_algorithm, message, signature)
+            verify(read_certificate(certificate).parts.spki, signature_algorithm, message, signature)
         except ValueError:
             return False
         return True
@@ -239,7 +239,7 @@ class NativeRecordVerifier:
     def _key(self, issuer: Issuer, profile: SigningProfile) -> PublicKey:
         key = self._keys.get(profile.id)
         if key is None:
-            spki = parse_certificate(profile.certificates[0])[3] if profile.certificates else issuer.public_key
+            spki = read_certificate(profile.certificates[0]).parts.spki if profile.certificates else issuer.public_key
             key = self._keys[profile.id] = load_public_key(spki)
         return key
 

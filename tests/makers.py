@@ -43,11 +43,14 @@ _cas: dict[bytes, CA] = {}
 
 
 def new_key(kind: str) -> Key:
-    """`ec` (P-256), `p384`, `p521`, `rsa`, `ed25519` or `ed448`."""
+    """`ec` (P-256), `p384`, `p521`, `bp256`, `bp384`, `bp512` (brainpool), `rsa`, `ed25519` or `ed448`."""
     makers: dict[str, Callable[[], Key]] = {
         "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
         "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
         "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+        "bp256": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
+        "bp384": lambda: ec.generate_private_key(ec.BrainpoolP384R1()),
+        "bp512": lambda: ec.generate_private_key(ec.BrainpoolP512R1()),
         "rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "ed448": ed448.Ed448PrivateKey.generate,
@@ -60,7 +63,9 @@ def digest_of(key: Any) -> Any:
     if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
         return None
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
+        return {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512(), 521: hashes.SHA512()}[
+            key.curve.key_size
+        ]
     return hashes.SHA256()
 
 
@@ -72,7 +77,9 @@ def check_signature(public_key: Any, signature: bytes, text: bytes, *, pss: bool
     elif isinstance(public_key, ec.EllipticCurvePublicKey):
         size = public_key.curve.key_size
         public_key.verify(
-            signature, text, ec.ECDSA({256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[size])
+            signature,
+            text,
+            ec.ECDSA({256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512(), 521: hashes.SHA512()}[size]),
         )
     else:
         public_key.verify(signature, text)

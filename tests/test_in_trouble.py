@@ -38,7 +38,7 @@ from tests.storage.test_bad_rows import OLD_SCHEMA
 T = TypeVar("T")
 
 GOOD, REVOKED, OTHER = range(0x20, 0x28), range(0x30, 0x34), 0x50
-IDS = ("well", "ed", "no-key", "junk-delegate", "junk-ca", "nameless", "bad-rows")
+IDS = ("well", "ed", "no-key", "junk-delegate", "junk-ca", "nameless", "junk-crl", "bad-rows")
 
 
 class Store:
@@ -238,6 +238,8 @@ def prepare(site: Site) -> None:
         "('bad-rows', '\\x7f', true, '-infinity')",
         "UPDATE responder_certificates SET certificate = 'junk' WHERE issuer_id = 'junk-delegate'",
         "UPDATE issuers SET certificate = 'junk' WHERE id = 'junk-ca'",
+        "INSERT INTO crls (issuer_id, scope, crl_number, der, this_update, next_update, snapshot) "
+        "VALUES ('junk-crl', 'full', 1, 'junk', now(), now() - interval '1 s', pg_current_snapshot())",
         f"UPDATE issuers SET certificate = '\\x{nameless.der.hex()}' WHERE id = 'nameless'",
     )
     (site.folder / "keys" / "no-key.pem").unlink()
@@ -269,7 +271,7 @@ def test_the_operator_sees_who_is_in_trouble_and_nothing_is_started_again(site: 
     def in_trouble() -> set[str]:
         return {trouble["issuer_id"] for trouble in site.ready()[1]["troubles"]}
 
-    eventually("all are named", lambda: {"junk-delegate", "junk-ca", "nameless"} <= in_trouble())
+    eventually("all are named", lambda: {"junk-delegate", "junk-ca", "nameless", "junk-crl"} <= in_trouble())
     assert not {"well", "ed"} & in_trouble()
     eventually("ready", lambda: site.ready()[0] == 200)
     _, body = site.ready()

@@ -19,11 +19,12 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from responder._native import load_private_key
+from responder.certificates import read_certificate
 from responder.crl.delegates import is_renewal_due, issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
 from responder.keyfiles import make_key_file
 from responder.keyring import KeyRing, read_private_key
-from responder.pki import Issuer, IssuerPolicy, UnknownSerial, make_issuer, parse_certificate
+from responder.pki import Issuer, IssuerPolicy, UnknownSerial, make_issuer
 from responder.signers import Signers, make_profile, make_signer, require_usable
 from tests.makers import (
     CA,
@@ -96,7 +97,8 @@ def test_a_delegate_of_a_rekeyed_ca_with_the_same_name_is_refused(own: Issuer) -
 def test_the_responder_id_is_the_sha1_of_the_key_or_the_subject(ca: CA, kind: str) -> None:
     key = new_key(kind)
     delegate = make_responder(ca, key)
-    _, _, subject, _, key_bits = parse_certificate(delegate)
+    parts = read_certificate(delegate).parts
+    subject, key_bits = parts.subject, parts.public_key_bits
     by_key = make_signer(make_test_issuer("own", ca), delegate, native(key)).profile
     assert by_key.responder_id == b"\xa2\x16\x04\x14" + hashlib.sha1(key_bits).digest()
     by_name = make_signer(make_test_issuer("own", ca, responder_id_by_name=True), delegate, native(key)).profile
@@ -134,7 +136,7 @@ def test_the_signer_that_lives_longest_signs_and_none_outside_its_validity(ca: C
         Signers().for_issuer(own, NOW)
 
 
-KINDS = ["ec", "p384", "p521", "rsa", "ed25519", "ed448"]
+KINDS = ["ec", "p384", "p521", "bp256", "bp384", "bp512", "rsa", "ed25519", "ed448"]
 
 
 @pytest.mark.parametrize("ca_kind", KINDS)
@@ -277,7 +279,8 @@ def test_the_names_of_a_delegate_are_the_cas_octet_by_octet() -> None:
     odd = bytes.fromhex("310b3009060355040613024154") + bytes.fromhex("310f300d060355040a1306412620422a40")
     name = bytes([0x30, len(odd) + 14]) + odd + bytes.fromhex("310c300a06035504030c03434131")
     der = issue_responder_certificate(replace(issuer, name=name), ca_signer(ca.key), spki(new_key("ec")), now=NOW)
-    _, issuer_name, subject, _, _ = parse_certificate(der)
+    parts = read_certificate(der).parts
+    issuer_name, subject = parts.issuer, parts.subject
     assert issuer_name == name
     assert odd in subject
     assert b"OCSP responder own" in subject

@@ -1,5 +1,6 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
+from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
 from responder._native.keys import PrivateKey, PublicKey, load_private_key, load_public_key, verify
@@ -8,15 +9,16 @@ from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import (
     MAX_CERT_IDS,
     MAX_REQUEST_BYTES,
-    parse_certificate,
     parse_ocsp_request,
 )
-from responder._native.rows import SingleRow, StatusRow
+from responder._native.rows import CertificateParts, ExtensionParts, SingleRow, StatusRow
 
 __all__ = [
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "CRLBuilder",
+    "CertificateParts",
+    "ExtensionParts",
     "PrivateKey",
     "PublicKey",
     "Records",

@@ -7,12 +7,14 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, final
 
-from responder._native.rows import SingleRow, StatusRow
+from responder._native.rows import CertificateParts, ExtensionParts, SingleRow, StatusRow
 
 __all__ = [
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "CRLBuilder",
+    "CertificateParts",
+    "ExtensionParts",
     "PrivateKey",
     "PublicKey",
     "Records",
@@ -61,17 +63,14 @@ def parse_ocsp_request(
     Source: RFC 6960 §4.1.1, §4.4.1; RFC 9654 §2.1.
     """
 
-def parse_certificate(octets: bytes, /) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-    """The parts of a certificate that OCSP and CRLs are made of, byte for byte as they stand in it.
-
-    Returns:
-        `(serial, issuer, subject, spki, public_key_bits)`: content octets of the serial; the DER of both Names
-        and of the SubjectPublicKeyInfo; the BIT STRING's contents without tag, length and unused-bits octet.
+def parse_certificate(octets: bytes, /) -> CertificateParts:
+    """The parts of a certificate, byte for byte as they stand in it. What names and extensions say isn't looked at, an
+    encoded `critical FALSE` is taken.
 
     Raises:
-        ValueError: not a certificate, or trailing bytes.
+        ValueError: not a certificate, or trailing bytes; with the field.
 
-    Source: RFC 6960 §4.1.1 (issuerNameHash, issuerKeyHash).
+    Source: RFC 5280 §4.1.
     """
 
 @final
@@ -334,10 +333,11 @@ class CRLBuilder:
         Source: RFC 5280 §5.1, §5.2; times are UTCTime through 2049, GeneralizedTime from 2050 (§5.1.2.4).
         """
 
-def crl_excerpt(crl: bytes, positions: Iterable[int], /) -> bytes:
-    """The same CRL (DER) with the entries at these ascending positions alone; its signature is no longer of it.
+def crl_excerpt(crl: bytes, positions: Iterable[int], /) -> tuple[bytes, bytes]:
+    """The issuer's name, and the same CRL (DER) with no name and with the entries at these ascending positions alone;
+    its signature is no longer of it.
 
-    For other parsers, to which a million entries are a burden.
+    For other parsers, to which a million entries are a burden, and which judge what a name holds.
 
     Raises:
         ValueError: not a CRL.

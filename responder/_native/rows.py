@@ -1,4 +1,4 @@
-"""What the core is given to sign, a row at a time."""
+"""What the core is given to sign, and what it finds in a certificate, a row at a time."""
 
 from typing import NamedTuple
 
@@ -33,3 +33,31 @@ class SingleRow(NamedTuple):
     this_update: int
     next_update: int
     single_extensions: bytes
+
+
+class ExtensionParts(NamedTuple):
+    """An Extension of a certificate: `oid` the DER OBJECT IDENTIFIER, `value` the contents of the OCTET STRING."""
+
+    oid: bytes
+    critical: bool
+    value: bytes
+
+
+class CertificateParts(NamedTuple):
+    """What stands in a certificate.
+
+    `serial` the content octets; `not_before` and `not_after` in seconds since 1970; `public_key_bits` and `signature`
+    the BIT STRINGs' contents without the unused-bits octet; all else DER.
+    """
+
+    tbs: bytes
+    serial: bytes
+    issuer: bytes
+    not_before: int
+    not_after: int
+    subject: bytes
+    spki: bytes
+    public_key_bits: bytes
+    extensions: tuple[ExtensionParts, ...]
+    signature_algorithm: bytes
+    signature: bytes

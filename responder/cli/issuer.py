@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
+from responder import names
 from responder.app import ca_key_directory
+from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
+from responder.cli.files import certificate_in
 from responder.cli.options import actor, known_issuer, latest_revocation, load_config, print_result, run
-from responder.cli.output import JsonOption
+from responder.cli.output import JsonOption, print_json, print_pairs
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
@@ -20,10 +23,11 @@ from responder.errors import ConfigError, StatusUnavailable
 from responder.imports.crl import PublishedElsewhere, read_crl
 from responder.keyfiles import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
 from responder.keyring import KeyRing
-from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, parse_certificate
-from responder.signers import make_profile, make_signer, require_usable
+from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer
+from responder.signers import make_profile, make_signer, require_ca, require_usable
 from responder.signing import ca_signer_of
 from responder.storage.issuers import PolicyChange
+from responder.storage.policies import SETTINGS
 from responder.stores import Stores, open_stores
 
 AlgorithmOption = Annotated[str, typer.Option(help=f"Of a responder key that is made here: {', '.join(KINDS)}.")]
@@ -71,7 +75,8 @@ def add(
         raise ConfigError("give --responder-key and --responder-certificate, or --ca-key, or all three")
     if (crl is not None) + (crl_number is not None) + no_crl > 1:
         raise ConfigError("--crl, --crl-number and --no-crl exclude each other; give one of them, or none")
-    issuer = make_issuer(issuer_id, read_certificate(certificate))
+    require_id(issuer_id)
+    issuer = make_issuer(issuer_id, certificate_in(certificate).der)
     before = PublishedElsewhere(crl_number or 0) if crl is None else read_crl(crl, issuer, now=latest_revocation())
     result = run(
         _add(
@@ -107,26 +112,30 @@ async def _add(
     start_crls: bool,
 ) -> dict[str, object]:
     """Check everything first; then keys into their folders, then the rows, so that no row is without its key."""
+    now = SystemClock().now()
+    require_ca(issuer, now)
+    if ca_key is not None:
+        require_key(ca_key, issuer.certificate, "the certificate given with --certificate")
+    if responder_key is not None and responder_certificate is not None:
+        delegate = certificate_in(responder_certificate).der
+        key = require_key(responder_key, delegate, str(responder_certificate))
+        signer = make_signer(issuer, delegate, key)
+        require_usable(delegate, issuer, now)
     async with open_stores(config, name="cli") as stores:
         await _refuse_duplicate(stores, issuer)
         installed: list[Path] = []
         try:
             if ca_key is not None:
                 installed.append(install_key(ca_key, ca_key_directory(config), f"{issuer.id}-ca.pem"))
-                require_key(installed[-1], issuer.public_key, ca_key, "the certificate given with --certificate")
-            if responder_key is not None and responder_certificate is not None:
+            if responder_key is not None:
                 installed.append(install_key(responder_key, config.keys.directory, f"{issuer.id}.pem"))
-                delegate = read_certificate(responder_certificate)
             else:
                 path, spki = make_key_file(config.keys.directory, f"{issuer.id}.pem", algorithm)
                 installed.append(path)
                 issuing = ca_signer_of(KeyRing(ca_key_directory(config)), issuer.public_key)
                 assert issuing is not None  # installed above
-                delegate = issue_responder_certificate(issuer, issuing, spki, now=SystemClock().now())
-            public_key = parse_certificate(delegate)[3]
-            key = require_key(installed[-1], public_key, responder_key or installed[-1], f"{responder_certificate}")
-            signer = make_signer(issuer, delegate, key)
-            require_usable(delegate, issuer, SystemClock().now())
+                delegate = issue_responder_certificate(issuer, issuing, spki, now=now)
+                signer = make_signer(issuer, delegate, require_key(path, delegate, str(path)))
             await stores.issuer_store.add(
                 issuer,
                 responder_certificate=delegate,
@@ -158,6 +167,15 @@ async def _refuse_duplicate(stores: Stores, issuer: Issuer) -> None:
             raise ConfigError(f"--id {issuer.id}: there is an issuer of this name; choose another")
         if known == issuer:
             raise ConfigError(f"--certificate: this CA (same name, same key) is known as {known.id} already")
+
+
+_ID = re.compile(r"[a-z0-9-]{1,64}")
+
+
+def require_id(issuer_id: str) -> None:
+    """Refuse what can't be an issuer's name, before it stands in a path."""
+    if not _ID.fullmatch(issuer_id):
+        raise ConfigError(f"--id {issuer_id!r}: an id has 1 to 64 lower-case letters, digits and hyphens")
 
 
 @app.command("start-crls")
@@ -195,7 +213,71 @@ def list_issuers(config: ConfigOption = None, *, json: JsonOption = False) -> No
     print_result(rows, text, json=json)
 
 
-@app.command("set")
+@app.command()
+def show(
+    issuer_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOption = None, *, json: JsonOption = False
+) -> None:
+    """Show one CA: its certificate, its signers, its CRL and everything that is decided for it."""
+    loaded = load_config(config)
+
+    async def read() -> dict[str, Any]:
+        async with open_stores(loaded, name="cli") as stores:
+            stores.issuers.replace(await stores.issuer_store.load())
+            issuer = known_issuer(stores.issuers, issuer_id)
+            signers = [row for row in await stores.issuer_store.responder_certificates() if row.issuer_id == issuer.id]
+            crls = [head for head in await stores.crls.heads() if head.issuer_id == issuer.id]
+            return {
+                "id": issuer.id,
+                "subject": issuer_subject(issuer),
+                "not_before": issuer.not_before,
+                "not_after": issuer.not_after,
+                "certificate_sha256": hashlib.sha256(issuer.certificate).digest(),
+                "signers": [hex(read_certificate(row.certificate).serial_number) for row in signers],
+                "crl_number": max((head.crl_number for head in crls), default=None),
+                "settings": {name: setting.of(issuer.policy) for name, setting in SETTINGS.items()},
+            }
+
+    shown = run(read())
+    if json:
+        print_json(shown)
+        return
+    settings = shown.pop("settings")
+    print_pairs([*shown.items(), *settings.items()])
+
+
+@app.command()
+def remove(
+    issuer_id: Annotated[str, typer.Argument(metavar="ID")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    config: ConfigOption = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Answer for a CA no more, and forget its certificates, signers and CRLs. Its key files stay where they are."""
+    loaded = load_config(config)
+
+    async def find_and_remove() -> str:
+        async with open_stores(loaded, name="cli") as stores:
+            stores.issuers.replace(await stores.issuer_store.load())
+            issuer = known_issuer(stores.issuers, issuer_id)
+            if not yes:
+                typer.confirm(
+                    f"Forget {issuer.id} ({issuer_subject(issuer)}) with all its certificates and CRLs?", abort=True
+                )
+            await stores.issuer_store.remove(issuer.id, actor=actor())
+            return issuer_subject(issuer)
+
+    subject = run(find_and_remove())
+    text = f"issuer {issuer_id} ({subject}) is forgotten; its key files in {loaded.keys.directory} are still there"
+    print_result({"id": issuer_id, "subject": subject, "removed": True}, text, json=json)
+
+
+_SETTINGS_HELP = "\n\n".join(
+    ["What can be set (issuer show tells what is):", *(f"{name}: {each.may_be}." for name, each in SETTINGS.items())]
+)
+
+
+@app.command("set", epilog=_SETTINGS_HELP)
 def set_policy(
     issuer_id: Annotated[str, typer.Argument(metavar="ID")],
     settings: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="As in nonce=ignore.")],
@@ -229,25 +311,4 @@ def set_policy(
 
 def issuer_subject(issuer: Issuer) -> str:
     """The CA's name for people."""
-    return x509.load_der_x509_certificate(issuer.certificate).subject.rfc4514_string()
-
-
-def read_certificate(path: Path) -> bytes:
-    """The DER of the first certificate in a PEM or DER file.
-
-    Raises:
-        ConfigError: unreadable, or not a certificate.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: the certificate can't be read: {error.strerror}") from error
-    try:
-        parsed = (
-            x509.load_pem_x509_certificate(content)
-            if b"-----BEGIN" in content
-            else x509.load_der_x509_certificate(content)
-        )
-    except ValueError as error:
-        raise ConfigError(f"{path}: not a certificate in PEM or DER: {error}") from error
-    return parsed.public_bytes(serialization.Encoding.DER)
+    return names.describe(issuer.name)

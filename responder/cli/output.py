@@ -48,7 +48,8 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     UNREACHABLE = 3
-    BAD_ANSWER = 4
+    PENDING = 5
+    """A revocation that is recorded, and not certain yet."""
 
 
 def _out() -> Console:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cryptography import x509
 
 from responder.app import ca_key_directory
+from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
-from responder.cli.issuer import AlgorithmOption, read_certificate
+from responder.cli.files import certificate_in
+from responder.cli.issuer import AlgorithmOption
 from responder.cli.options import actor, known_issuer, load_config, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
+from responder.cli.serials import read_serial
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.crl.delegates import issue_responder_certificate
@@ -23,7 +25,7 @@ from responder.errors import ConfigError, StatusUnavailable
 from responder.keyfiles import DEFAULT_KIND, install_key, make_key_file, require_key
 from responder.keyring import KeyRing
 from responder.ocsp.presign import PARTITIONS
-from responder.pki import ResponderCertificate, parse_certificate
+from responder.pki import ResponderCertificate
 from responder.signers import make_signer, require_usable
 from responder.signing import ca_signer_of
 from responder.storage.issuers import RetiredSigner
@@ -52,7 +54,7 @@ def list_signers(
     rows: list[dict[str, object]] = [
         {
             "issuer": row.issuer_id,
-            "serial": hex(x509.load_der_x509_certificate(row.certificate).serial_number),
+            "serial": hex(read_certificate(row.certificate).serial_number),
             "key": hashlib.sha256(row.public_key).hexdigest()[:16],
             "not_after": row.not_after,
             "key_is_here": ring.get(row.public_key) is not None,
@@ -95,9 +97,15 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
         now = SystemClock().now()
         name = f"{issuer.id}-{now:%Y%m%dT%H%M%S}.pem"
         installed: Path | None = None
+        if key is not None and certificate is not None:
+            delegate = certificate_in(certificate).der
+            made = require_key(key, delegate, str(certificate))
+            signer = make_signer(issuer, delegate, made)
+            require_usable(delegate, issuer, now)
+            if any(row.certificate == delegate for row in await stores.issuer_store.responder_certificates()):
+                raise ConfigError(f"--certificate {certificate}: it is a signer of issuer {issuer.id} already")
         try:
-            if key is not None and certificate is not None:
-                delegate = read_certificate(certificate)
+            if key is not None:
                 installed = install_key(key, config.keys.directory, name)
             else:
                 issuing = ca_signer_of(KeyRing(ca_key_directory(config)), issuer.public_key)
@@ -108,10 +116,7 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
                     )
                 installed, spki = make_key_file(config.keys.directory, name, algorithm)
                 delegate = issue_responder_certificate(issuer, issuing, spki, now=now)
-            public_key = parse_certificate(delegate)[3]
-            made = require_key(installed, public_key, key or installed, f"{certificate or installed}")
-            signer = make_signer(issuer, delegate, made)
-            require_usable(delegate, issuer, now)
+                signer = make_signer(issuer, delegate, require_key(installed, delegate, str(installed)))
             await stores.issuer_store.add_responder_certificate(
                 issuer.id, delegate, profile=signer.profile, actor=actor()
             )
@@ -121,7 +126,7 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
             if installed is not None:
                 installed.unlink(missing_ok=True)
             raise
-    return x509.load_der_x509_certificate(delegate).serial_number
+    return read_certificate(delegate).serial_number
 
 
 @app.command()
@@ -141,10 +146,7 @@ def retire(
 ) -> None:
     """Let a responder key sign no more, with any of its certificates; it is never certified again here."""
     loaded = load_config(config)
-    try:
-        number = int(serial, 16)
-    except ValueError as error:
-        raise ConfigError(f"--serial {serial!r} isn't a hexadecimal number, as in 0x1a2b") from error
+    number = read_serial("--serial", serial)
     retirement = run(_retire(loaded, issuer_id, number, now=now, even_if_last=even_if_last, wait=wait, quiet=json))
     done = retirement.done
     certificates = _count(done.certificates, "certificate")
@@ -192,7 +194,7 @@ async def _retire(
         keys = {
             row.public_key
             for row in rows
-            if row.issuer_id == issuer.id and x509.load_der_x509_certificate(row.certificate).serial_number == serial
+            if row.issuer_id == issuer.id and read_certificate(row.certificate).serial_number == serial
         }
         if len(keys) != 1:
             raise ConfigError(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
+from responder import der, names
+from responder.certificates import verifies
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
 from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial
+
+_PEM = re.compile(rb"-----BEGIN X509 CRL-----(.*?)-----END ", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +41,54 @@ def read_crl(path: Path, issuer: Issuer, *, now: datetime) -> PublishedElsewhere
     except OSError as error:
         raise ConfigError(f"{path}: the CRL can't be read: {error.strerror}") from error
     try:
-        pem = b"-----BEGIN" in content
-        crl = x509.load_pem_x509_crl(content) if pem else x509.load_der_x509_crl(content)
+        name, nameless, is_signed = _take_apart(_der_of(content), issuer)
+        crl = x509.load_der_x509_crl(nameless)
         number = _number(path, crl)
         entries = _entries(path, crl, now)
-        ca = x509.load_der_x509_certificate(issuer.certificate)
-        is_its = crl.is_signature_valid(cast(CertificateIssuerPublicKeyTypes, ca.public_key()))
     except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise ConfigError(f"{path}: not a CRL in PEM or DER: {error}") from error
-    if not is_its:
+    if not is_signed:
         raise ConfigError(f"{path}: it isn't signed with the key of {issuer.id}; give the last CRL of this CA")
+    if not names.are_equal(name, issuer.name):
+        raise ConfigError(
+            f"{path}: it is of {names.describe(name)}, not of {names.describe(issuer.name)}; give the last CRL of "
+            f"{issuer.id}"
+        )
     return PublishedElsewhere(number, entries)
+
+
+def _der_of(content: bytes) -> bytes:
+    if b"-----BEGIN" not in content:
+        return content
+    found = _PEM.search(content)
+    if found is None:
+        raise ValueError("it is PEM, of something else")
+    return base64.b64decode(b"".join(found[1].split()), validate=True)
+
+
+def _take_apart(crl: bytes, issuer: Issuer) -> tuple[bytes, bytes, bool]:
+    """The name in a CRL, the CRL without it, and whether the CA has signed it. The parser that reads the rest judges
+    what a name holds; a CA's own is taken whatever it is.
+
+    Raises:
+        ValueError: not a CRL.
+    """
+    (_, _, tbs), (_, _, algorithm), (_, signature, wrapped) = _three(crl)
+    parts = der.values(der.contents(tbs))
+    place = 2 if parts and parts[0][0] == der.INTEGER else 1  # after version and algorithm
+    if len(parts) <= place:
+        raise ValueError("tbsCertList is cut short")
+    nameless = [whole for _, _, whole in parts]
+    name, nameless[place] = nameless[place], der.sequence()
+    is_signed = verifies(issuer.public_key, algorithm, tbs, signature[1:])
+    return name, der.sequence(der.sequence(*nameless), algorithm, wrapped), is_signed
+
+
+def _three(crl: bytes) -> list[tuple[int, bytes, bytes]]:
+    found = der.values(der.contents(crl))
+    if len(found) != 3:
+        raise ValueError("a CertificateList has three parts")
+    return found
 
 
 def _number(path: Path, crl: x509.CertificateRevocationList) -> int:

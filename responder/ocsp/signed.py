@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-
+from responder.certificates import read_certificate
 from responder.errors import NotAuthoritative, SignatureRequired
 from responder.interfaces import Clock, ResponseSource, SignatureVerifier, StatusSource
 from responder.pki import Answer, Certificate, CertStatus, Issuer, Issuers, OCSPRequest, RequestSignature
@@ -57,11 +55,14 @@ class SignedSource:
     def _check(self, issuer: Issuer, signature: RequestSignature, der: bytes) -> int:
         """The serial of the certificate that signed the request."""
         try:
-            certificate = x509.load_der_x509_certificate(der)
-            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise NotAuthoritative(f"the requestor's certificate isn't one of {issuer.id}") from error
-        if not certificate.not_valid_before_utc <= self._clock.now() <= certificate.not_valid_after_utc:
+            certificate = read_certificate(der)
+            is_its = certificate.was_issued_by(read_certificate(issuer.certificate))
+            is_valid = certificate.not_before <= self._clock.now() <= certificate.not_after
+        except ValueError as error:
+            raise NotAuthoritative(f"the requestor's certificate can't be read: {error}") from error
+        if not is_its:
+            raise NotAuthoritative(f"the requestor's certificate isn't one of {issuer.id}")
+        if not is_valid:
             raise NotAuthoritative("the requestor's certificate isn't valid now")
         if not self._verifier.verifies(der, signature.signature_algorithm, signature.tbs_request, signature.signature):
             raise NotAuthoritative("the request's signature doesn't verify")

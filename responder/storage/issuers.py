@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from cryptography import x509
 
 from responder import log
+from responder.certificates import read_certificate
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
 from responder.pki import (
@@ -20,7 +20,6 @@ from responder.pki import (
     encode_serial,
     load_profile,
     make_issuer,
-    parse_certificate,
 )
 from responder.storage.audit import audit
 from responder.storage.partitions import make_due
@@ -392,8 +391,8 @@ async def _retire_profiles(connection: Connection, issuer: Issuer, rows: Sequenc
 async def _add_responder_certificate(
     connection: Connection, issuer_id: str, certificate: bytes, profile: SigningProfile | None
 ) -> None:
-    parsed = x509.load_der_x509_certificate(certificate)
-    public_key = parse_certificate(certificate)[3]
+    parsed = read_certificate(certificate)
+    public_key = parsed.parts.spki
     await _lock(connection, issuer_id)
     if await connection.fetchval(
         "SELECT count(*) FROM responder_certificates "
@@ -411,8 +410,8 @@ async def _add_responder_certificate(
         issuer_id,
         certificate,
         public_key,
-        parsed.not_valid_before_utc,
-        parsed.not_valid_after_utc,
+        parsed.not_before,
+        parsed.not_after,
     )
     if profile is not None:
         await _add_profile(connection, issuer_id, profile, public_key)

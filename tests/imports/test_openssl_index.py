@@ -43,7 +43,7 @@ def faults_of(data: bytes | Iterable[bytes]) -> list[tuple[int, str]]:
 
 def test_valid_line_is_good_with_its_expiry() -> None:
     expected = ImportedStatus(
-        serial_number=0x1000, revoked_info=None, not_before=None, not_after=utc(2027, 1, 2, 3, 4, 5)
+        serial_number=0x1000, revoked_info=None, not_before=None, not_after=utc(2027, 1, 2, 3, 4, 5), line=1
     )
     assert one(b"V\t270102030405Z\t\t1000\tunknown\t/CN=host 1/O=Ex, Inc") == expected
 

@@ -50,7 +50,7 @@ def add_for(kind: str) -> None:
     certificate = (folder / f"{kind}.crt").read_bytes()
     request = (folder / "request.der").read_bytes()
     key = load_private_key(pkcs8)
-    name = parse_certificate(certificate)[2]
+    name = parse_certificate(certificate).subject
     body = encode_profile(
         issuer_tag=bytes(8),
         cert_id_hashes=[(hashlib.new(each).digest(),) * 2 for each in ("sha1", "sha256", "sha384", "sha512")],

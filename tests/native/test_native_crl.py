@@ -276,11 +276,13 @@ def test_rows_and_excerpts_of_a_crl(ca: CA) -> None:
     builder = filled(300)
     crl = sign(ca, builder)
     for positions in ([], [0], [299], [0, 7, 150, 299]):
-        excerpt = x509.load_der_x509_crl(crl_excerpt(crl, positions))
+        name, nameless = crl_excerpt(crl, positions)
+        excerpt = x509.load_der_x509_crl(nameless)
         rows = builder.rows(positions)
         assert [entry.serial_number for entry in excerpt] == [int.from_bytes(row[0], "big") for row in rows]
         assert [epoch_seconds(entry.revocation_date_utc) for entry in excerpt] == [row[1] for row in rows]
-        assert excerpt.issuer == ca.certificate.subject
+        assert name == ca.certificate.subject.public_bytes()
+        assert len(excerpt.issuer.rdns) == 0
     for positions in ([300], [-1]):
         with pytest.raises((IndexError, ValueError)):
             crl_excerpt(crl, positions)

@@ -36,7 +36,7 @@ def first_error() -> Callable[[], int]:
     return peek
 
 
-@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "rsa", "ed25519", "ed448"])
+@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "bp256", "bp384", "bp512", "rsa", "ed25519", "ed448"])
 def test_after_keys_and_signatures_good_and_bad(first_error: Callable[[], int], kind: str) -> None:
     key = new_key(kind)
     signer = native(key)
@@ -63,7 +63,6 @@ def test_after_damaged_keys(first_error: Callable[[], int], kind: str) -> None:
 def test_after_keys_of_kinds_that_are_not_taken(first_error: Callable[[], int]) -> None:
     for key in (
         ec.generate_private_key(ec.SECP256K1()),
-        ec.generate_private_key(ec.BrainpoolP256R1()),
         x25519.X25519PrivateKey.generate(),
         rsa.generate_private_key(public_exponent=65537, key_size=1024),
     ):

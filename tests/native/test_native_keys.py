@@ -22,7 +22,7 @@ RSA_SHA256 = bytes.fromhex("300d06092a864886f70d01010b0500")
 MESSAGE = b"what is signed"
 
 
-KINDS = ["ec", "p384", "p521", "rsa", "ed25519", "ed448"]
+KINDS = ["ec", "p384", "p521", "bp256", "bp384", "bp512", "rsa", "ed25519", "ed448"]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -63,6 +63,9 @@ NAMES = {
     "ec": ("ecdsa-p256", "300a06082a8648ce3d040302"),
     "p384": ("ecdsa-p384", "300a06082a8648ce3d040303"),
     "p521": ("ecdsa-p521", "300a06082a8648ce3d040304"),
+    "bp256": ("ecdsa-brainpool256", "300a06082a8648ce3d040302"),
+    "bp384": ("ecdsa-brainpool384", "300a06082a8648ce3d040303"),
+    "bp512": ("ecdsa-brainpool512", "300a06082a8648ce3d040304"),
     "rsa": ("rsa-2048", "300d06092a864886f70d01010b0500"),
     "ed25519": ("ed25519", "300506032b6570"),
     "ed448": ("ed448", "300506032b6571"),

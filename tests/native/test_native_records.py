@@ -86,7 +86,7 @@ def any_signer(request: pytest.FixtureRequest, signer: Signer, rsa_signer: Signe
     return signer if request.param == "ec" else rsa_signer
 
 
-@pytest.mark.parametrize("kind", ["p384", "p521", "ed25519", "ed448"])
+@pytest.mark.parametrize("kind", ["p384", "p521", "bp256", "bp384", "bp512", "ed25519", "ed448"])
 def test_other_kinds_of_keys(issuer: Issuer, kind: str) -> None:
     key = new_key(kind)
     other = make_signer(issuer, make_responder(ca_of(issuer), key), native(key))
@@ -95,7 +95,7 @@ def test_other_kinds_of_keys(issuer: Issuer, kind: str) -> None:
     for variant in (1, 2):
         assert judge(other.profile.render(again, variant, SERIAL), other).serial_number == 0x01AAF00D
     judge(other.profile.sign_response(other.key, [single()], THIS_UPDATE, b"n" * 16), other)
-    sizes = {"p384": 96, "p521": 132, "ed25519": 64, "ed448": 114}
+    sizes = {"p384": 96, "p521": 132, "bp256": 64, "bp384": 96, "bp512": 132, "ed25519": 64, "ed448": 114}
     assert len(records.encoded) == 61 + 5 + 2 + 2 * (1 + sizes[kind])
 
 
@@ -436,7 +436,7 @@ def test_an_extension_stands_once(signer: Signer) -> None:
         sign_one(signer, status(extensions=INVALIDITY + INVALIDITY))
 
 
-@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "rsa", "ed25519", "ed448"])
+@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "bp256", "bp384", "bp512", "rsa", "ed25519", "ed448"])
 def test_a_record_is_verified_octet_by_octet(issuer: Issuer, kind: str) -> None:
     """Whatever is flipped in a record, it is refused, or what it says of the certificate is the same."""
     signer = make_test_signer(issuer, kind)
@@ -474,7 +474,7 @@ def test_variants_and_keys_are_checked(signer: Signer, rsa_signer: Signer) -> No
     assert signer.profile.sign_records(signer.key, [], [1], THIS_UPDATE) == []
 
 
-@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "rsa", "ed25519", "ed448"])
+@pytest.mark.parametrize("kind", ["ec", "p384", "p521", "bp256", "bp384", "bp512", "rsa", "ed25519", "ed448"])
 @pytest.mark.parametrize("first", ["records", "key", "response"])
 def test_a_key_of_any_kind_goes_on_signing(issuer: Issuer, kind: str, first: str) -> None:
     """An EdDSA key once signed the first record of a process, and never again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +12,7 @@ from cryptography.x509 import ocsp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from responder._native import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_certificate, parse_ocsp_request
+from responder._native import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_ocsp_request
 from responder.errors import MalformedRequest
 from tests import der
 from tests.der import cert_id, extension, octet_string, request, sequence, tlv
@@ -331,42 +330,3 @@ def test_what_was_written_is_read(ids: list[tuple[str, bool, int]], nonce: bytes
         (has_null, number) for _, has_null, number in ids
     ]
     assert read_nonce == (None if nonce is None else octet_string(nonce))
-
-
-@pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_the_parts_of_a_certificate_stand_byte_for_byte(kind: str) -> None:
-    """6960-11: the key hash is over the BIT STRING's contents."""
-    ca = make_ca(kind)
-    leaf = make_leaf(ca, 2**159 - 1)
-    serial, issuer, subject, spki, key_bits = parse_certificate(leaf.public_bytes(serialization.Encoding.DER))
-    assert int.from_bytes(serial, "big") == leaf.serial_number
-    assert issuer == ca.certificate.subject.public_bytes()
-    assert subject == leaf.subject.public_bytes()
-    assert x509.SubjectKeyIdentifier.from_public_key(leaf.public_key()).digest == hashlib.sha1(key_bits).digest()
-    assert spki == leaf.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
-def test_a_certificate_with_something_after_it_or_cut_short_is_refused(ca: CA) -> None:
-    whole = ca.der
-    with pytest.raises(ValueError, match="one DER Certificate"):
-        parse_certificate(whole + b"\x00")
-    for size in range(len(whole)):
-        with pytest.raises(ValueError, match=r"."):
-            parse_certificate(whole[:size])
-
-
-@given(st.data())
-def test_any_change_of_a_certificate_is_read_or_refused(data: st.DataObject) -> None:
-    octets = bytearray(CERTIFICATE)
-    for _ in range(data.draw(st.integers(1, 4))):
-        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        parts = parse_certificate(bytes(octets))
-    except ValueError:
-        return
-    assert all(part in bytes(octets) for part in parts)
-
-
-CERTIFICATE = make_ca("ec").der

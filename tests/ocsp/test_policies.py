@@ -364,7 +364,7 @@ async def test_signed_requests_are_required_and_verified(chain: Chain) -> None:
 async def test_a_signature_by_a_certificate_that_is_garbage_is_refused(chain: Chain) -> None:
     chain.set_policy(require_signature=True)
     signature = RequestSignature(b"text", b"", b"", (b"\x30\x00",))
-    with pytest.raises(NotAuthoritative, match="isn't one of"):
+    with pytest.raises(NotAuthoritative, match="can't be read"):
         await chain.source.respond(replace(chain.request(SERIAL), signature=signature))
 
 
