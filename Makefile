@@ -3,7 +3,8 @@
 #   make demo [ARGS="--help"]    the five-minute start, with everything in a folder of its own
 #   make build | debug           install into .venv; debug: with checks in the native core
 #   make check                   style, types, import rules, stubs of the native core
-#   make test [ARGS="-k crl"]    the tests
+#   make test [ARGS="-k crl"]    the tests; quicktest: those that need no server
+#   make coverage                the tests, and what of responder/ they ran, in every process
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a restart of the
 #                                record store
@@ -14,7 +15,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test demo bench bench-presign bench-crl bench-issuers bench-replay clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +51,16 @@ test: $(DEV)
 	@.ci/prerequisites programs $(JUDGES) --install
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+quicktest: $(DEV)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not server" $(ARGS)
+
+coverage: $(DEV)
+	@.ci/prerequisites programs $(JUDGES) --install
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m coverage combine -q
+	@$(BIN)/python -m coverage report
+
 demo: $(EMBEDDED)
 	@$(BIN)/certstatus demo $(ARGS)
 
@@ -69,7 +80,7 @@ bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	rm -f responder/_native/*.so _native/*.c _native/*.html
 	find responder tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -34,7 +34,7 @@ from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.pki import Issuer
-from responder.process import Process, background, has_ended, process_identity, repeatedly
+from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
 from responder.signers import make_profile
 from responder.signing import NativeCRLSigner, NativeRecordVerifier, NativeSigner, NativeVerifier, ca_signer_of
 from responder.storage.postgres import Listener
@@ -113,6 +113,7 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
                 "certstatus_store": stores.reload_trust,
             }
             await stack.enter_async_context(kept_current(config, reloads))
+            await stack.enter_async_context(background(repeatedly(_telling(directory.troubles), idle_seconds=1)))
             source, cached = answering_chain(config, stores, directory)
             stack.push_async_callback(cached.close)
             clock = SystemClock()
@@ -174,6 +175,17 @@ async def kept_current(config: Config, reloads: Mapping[str, Callable[[], Awaita
         yield
 
 
+def _telling(*troubles: Troubles) -> Callable[[], Awaitable[bool]]:
+    """What brings the troubles of this process's tasks to where others see them."""
+
+    async def tell_once() -> bool:
+        for each in troubles:
+            await each.tell()
+        return False
+
+    return tell_once
+
+
 # --- the processes of the roles ------------------------------------------------------------------------------------
 
 
@@ -204,7 +216,12 @@ async def administer(
             directory = Directory(stores, keys=None)
             await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
             readiness = Readiness(
-                stores, issuers=stores.issuers, segment=segment, processes=processes, clock=SystemClock()
+                stores,
+                issuers=stores.issuers,
+                segment=segment,
+                processes=processes,
+                clock=SystemClock(),
+                host=host_identity(),
             )
             health = Health(readiness.checks(), stores.reported_troubles, readiness.metrics_text)
             routes: list[BaseRoute] = health.routes()
@@ -267,11 +284,6 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             await keeper.once()
             return False
 
-        async def tell_once() -> bool:
-            for troubles in (relay_troubles, presign_troubles, directory.troubles):
-                await troubles.tell()
-            return False
-
         async def sweep_once() -> bool:
             await stores.statuses.sweep()
             await stores.imports.sweep()
@@ -283,7 +295,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
                 repeatedly(relay_once, idle_seconds=1, wake=changed),
                 repeatedly(presign_once, idle_seconds=1),
                 repeatedly(keep_store_once, idle_seconds=1, longest_pause=1),
-                repeatedly(tell_once, idle_seconds=1),
+                repeatedly(_telling(relay_troubles, presign_troubles, directory.troubles), idle_seconds=1),
                 repeatedly(sweep_once, idle_seconds=3600),
             ),
         ):
@@ -332,15 +344,10 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
             )
             return False
 
-        async def tell_once() -> bool:
-            for each in (troubles, delegate_troubles, directory.troubles):
-                await each.tell()
-            return False
-
         async with background(
             repeatedly(publish_once, idle_seconds=1),
             repeatedly(renew_once, idle_seconds=60),
-            repeatedly(tell_once, idle_seconds=1),
+            repeatedly(_telling(troubles, delegate_troubles, directory.troubles), idle_seconds=1),
         ):
             process.ready()
             await stop.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +25,7 @@ OCSP_SIGNING = bytes.fromhex("06082b06010505070309")
 DIGITAL_SIGNATURE, KEY_CERT_SIGN, CRL_SIGN = 0x80, 0x04, 0x02
 """Bits of keyUsage, in its first octet (RFC 5280 §4.2.1.3)."""
 
+_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END ", re.DOTALL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NULL = b"\x05\x00"
 
@@ -135,6 +138,20 @@ def read_certificate(octets: bytes) -> ParsedCertificate:
         ValueError: it isn't one; with the field.
     """
     return ParsedCertificate(octets, parse_certificate(octets))
+
+
+def certificate_of_pem(content: bytes) -> ParsedCertificate:
+    """The first certificate in what a file holds, PEM or DER.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if b"-----BEGIN" in content:
+        found = _PEM.search(content)
+        if found is None:
+            raise ValueError("it is PEM, of something else")
+        content = base64.b64decode(b"".join(found[1].split()), validate=True)
+    return read_certificate(content)
 
 
 def verifies(public_key: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:

@@ -145,7 +145,8 @@ def _later(default: object) -> AfterValidator:
 
 
 def _files_are_checked(info: ValidationInfo) -> bool:
-    return bool((info.context or {}).get("check_files", False))
+    context = info.context or {}
+    return bool(context.get("check_files", False)) and info.field_name not in context.get("unneeded", ())
 
 
 def _read_secret(path: Path) -> str:
@@ -509,7 +510,14 @@ _KEYS: dict[str, _Key] = {
 _VARIABLES: dict[str, _Key] = {key.variable: key for key in _KEYS.values()}
 
 
-def load(path: Path | None, *, environ: Mapping[str, str] = os.environ, check_files: bool = True) -> Config:
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    check_files: bool = True,
+    needs_token: bool = True,
+    needs_keys: bool = True,
+) -> Config:
     """Read the file (None: defaults only), then the environment over it, for whoever starts a process.
 
     Relative paths count from the folder of the file; those in variables from the working directory.
@@ -517,10 +525,14 @@ def load(path: Path | None, *, environ: Mapping[str, str] = os.environ, check_fi
     Args:
         check_files: also look at what the paths name (keys, token, passwords); commands that only need an
             address say False.
+        needs_token: whether that includes the admin token, which many who may use the database can't read.
+        needs_keys: whether it includes the folder of keys.
 
     Raises:
         ConfigError: every fault there is, each naming the file or variable, the key, the value, the remedy.
     """
+    unneeded = {name for name, needed in (("token_file", needs_token), ("directory", needs_keys)) if not needed}
+    context = {"check_files": check_files, "unneeded": unneeded}
     faults: list[str] = []
     values: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
     origins: dict[str, str] = {}
@@ -536,7 +548,7 @@ def load(path: Path | None, *, environ: Mapping[str, str] = os.environ, check_fi
     sections: dict[str, Section] = {}
     for section, model in _SECTIONS.items():
         try:
-            sections[section] = model.model_validate(values[section], context={"check_files": check_files})
+            sections[section] = model.model_validate(values[section], context=context)
         except ValidationError as error:
             faults += [_sentence(section, details, origins) for details in error.errors()]
     serve, admin = sections.get("serve"), sections.get("admin")

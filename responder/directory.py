@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from responder import log
+from responder.errors import IssuerUnavailable
 from responder.keyring import KeyRing, PrivateKey
 from responder.pki import Issuer, SigningProfile, load_profile
 from responder.signers import Profiles, Signer, Signers, make_signer
@@ -41,6 +42,7 @@ class Directory:
         self._issuers: dict[Key, tuple[Row, Issuer]] = {}
         self._profiles: dict[Key, tuple[Row, SigningProfile]] = {}
         self._signers: dict[Key, tuple[Row, Issuer, PrivateKey, Signer]] = {}
+        self._keyless: set[str] = set()
 
     async def reload(self) -> None:
         """Read issuers, profiles and signers again in one snapshot, and take them all at once. What hasn't changed
@@ -53,6 +55,7 @@ class Directory:
         # Much at once, as at the start, takes seconds: the loop goes on meanwhile.
         issuers, profiles, signers = await asyncio.to_thread(self._make, rows)
         known = {profile.id for profile in profiles}
+        self._tell_keyless(rows)
         # From here on without a pause, so that nobody sees the one without the other.
         self._stores.issuers.replace(issuers)
         self.profiles.replace(profiles)
@@ -120,6 +123,24 @@ class Directory:
             with self.troubles.guarding(issuer[1].id):
                 signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
         return signers
+
+    def _tell_keyless(self, rows: ConfigurationRows) -> None:
+        """Issuers of whose responder keys none is here: nothing can be signed for them on this host."""
+        if self._keys is None:
+            return
+        certified: dict[str, bool] = {}
+        for row in rows.responder_certificates.values():
+            issuer_id = row["issuer_id"]
+            certified[issuer_id] = certified.get(issuer_id, False) or self._ring.get(row["public_key"]) is not None
+        keyless = {issuer_id for issuer_id, is_here in certified.items() if not is_here}
+        for issuer_id in keyless:
+            if not self.troubles.has(issuer_id):
+                self.troubles.failed(
+                    issuer_id, IssuerUnavailable(f"none of its responder keys is in {self._keys} on this host")
+                )
+        for issuer_id in self._keyless - keyless:
+            self.troubles.mended(issuer_id)
+        self._keyless = keyless
 
     async def announce_profiles(self) -> None:
         """Make profiles known that nobody has made known yet: those of a new version of this software."""

@@ -98,13 +98,16 @@ def _place(directory: Path, name: str, content: bytes) -> Path:
     """Write a file of mode 0600 that is whole, or isn't there."""
     target, unfinished = directory / name, directory / f"{name}.{os.getpid()}"
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700)
+            _give(directory, directory.parent)
         unfinished.unlink(missing_ok=True)  # of a process of the same number that was killed
         unfinished.touch(mode=0o600, exist_ok=False)
         try:
             with unfinished.open("wb") as file:
                 file.write(content)
                 os.fsync(file.fileno())
+            _give(unfinished, directory)
             target.hardlink_to(unfinished)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -113,3 +116,10 @@ def _place(directory: Path, name: str, content: bytes) -> Path:
     except OSError as error:
         raise ConfigError(f"{target}: the key can't be written: {error.strerror}") from error
     return target
+
+
+def _give(path: Path, like: Path) -> None:
+    """Let what root makes belong to whom the folder belongs to: the service couldn't read it otherwise."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

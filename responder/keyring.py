@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import pwd
 import re
 import stat
 import time
@@ -49,7 +50,15 @@ class KeyRing:
         self._files: dict[str, _KeyFile] = {}
         self._keys: dict[bytes, PrivateKey] = {}
         unread: list[tuple[str, _Stamp]] = []
-        for entry in _key_files(directory):
+        try:
+            entries = _key_files(directory)
+        except OSError as error:
+            self.faults.append(
+                f"{directory}: the keys in it can't be read: {(error.strerror or 'error').lower()}; it must belong to "
+                f"{_user(os.geteuid())}"
+            )
+            entries = []
+        for entry in entries:
             try:
                 found = entry.stat()
             except FileNotFoundError:
@@ -86,7 +95,15 @@ class KeyRing:
         return self._keys.get(public_key)
 
 
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
 def _key_files(directory: Path | None) -> list[os.DirEntry[str]]:
+    """Raises OSError where the folder is there and can't be read."""
     if directory is None or not directory.is_dir():
         return []
     with os.scandir(directory) as entries:
@@ -143,6 +160,9 @@ def read_private_key(path: Path) -> bytes:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
         content = path.read_bytes()
+    except PermissionError as error:
+        user = _user(os.geteuid())
+        raise ConfigError(f"{path}: the key can't be read by {user}, who must own it: chown {user} {path}") from error
     except OSError as error:
         raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
     if b"-----BEGIN" not in content:

@@ -29,6 +29,8 @@ def configure(*, level: str = "info", format: str = "json") -> None:  # noqa: A0
         if format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
+    # Of its own accord it tells each failed attempt to connect with a traceback; what it means for us we say ourselves.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer]
         if format == "json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from responder.config import Config
 from responder.interfaces import CRLHead, ReportedTrouble, StoreRun
@@ -70,8 +70,14 @@ class Stores:
         return await self.checks.count()
 
     async def store_run_now(self) -> str:
-        """The run of the record store that answers."""
-        return await self.records.ping()
+        """The run of the record store that answers, and takes writes."""
+        run = await self.records.ping()
+        await self.records.require_writable()
+        return run
+
+    async def database_now(self) -> datetime:
+        """The database's clock."""
+        return await self.checks.now()
 
     async def store_run_in_use(self) -> StoreRun:
         """The run that readers may trust, or will."""

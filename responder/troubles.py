@@ -46,6 +46,10 @@ class Troubles:
         trouble = self._by_issuer.get(issuer_id)
         return trouble is None or self._monotonic() >= trouble.retry_at
 
+    def has(self, issuer_id: str) -> bool:
+        """Whether something failed for this issuer and hasn't been mended."""
+        return issuer_id in self._by_issuer
+
     def waiting(self) -> list[str]:
         """The issuers that are left alone for now."""
         return [issuer_id for issuer_id in self._by_issuer if not self.may_try(issuer_id)]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +110,16 @@ class Site:
     url: str
     admin: str
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "responder", *arguments],
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
-            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml")},
+            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml"), **(environment or {})},
         )
 
     def succeed(self, *arguments: str) -> str:

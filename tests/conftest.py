@@ -19,6 +19,15 @@ from tests.makers import make_ca, make_test_issuer, make_test_signer
 
 _names = itertools.count()
 
+_SERVERS = {"postgres", "valkey", "database", "empty_database", "site", "demo", "store", "world", "pool"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a server among their fixtures are marked; what a whole file marks stays."""
+    for item in items:
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+
 
 @pytest.fixture
 def clock() -> FakeClock:

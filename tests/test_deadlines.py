@@ -132,6 +132,7 @@ class Sources:
         self.unsayable = 0
         self.run = "a"
         self.state = StoreRun("a", True, 0, datetime(2026, 6, 1, tzinfo=UTC), None)
+        self.now = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
     async def _value(self, value: Any) -> Any:
         await asyncio.sleep(3600 if self.hangs else 0)
@@ -155,6 +156,9 @@ class Sources:
     async def store_run_in_use(self) -> StoreRun:
         return await self._value(self.state)  # type: ignore[no-any-return]
 
+    async def database_now(self) -> datetime:
+        return await self._value(self.now)  # type: ignore[no-any-return]
+
     async def crl_heads(self) -> list[CRLHead]:
         return await self._value(self.heads)  # type: ignore[no-any-return]
 
@@ -175,7 +179,12 @@ class Probe:
             self.sources.certificates.append(ResponderCertificate(each.id, b"", b"", each.not_before, each.not_after))
             self.sources.heads.append(CRLHead(each.id, "full", 1, clock.now(), clock.now() + timedelta(days=1)))
         readiness = Readiness(
-            self.sources, issuers=Issuers(issuers), segment=self.segment, processes=self.names, clock=clock
+            self.sources,
+            issuers=Issuers(issuers),
+            segment=self.segment,
+            processes=self.names,
+            clock=clock,
+            host="here",
         )
         health = Health(readiness.checks(), self.sources.reported_troubles, readiness.metrics_text)
         transport = httpx.ASGITransport(app=Starlette(routes=health.routes()))
@@ -198,6 +207,33 @@ async def test_everything_is_fine(probe: Probe) -> None:
     assert (await probe.ready("?verbose"))[1]["troubles"] == []
 
 
+@pytest.mark.parametrize(("seconds", "is_ready"), [(-61, False), (-59, True), (0, True), (59, True), (61, False)])
+async def test_a_host_whose_clock_is_wrong_is_not_ready(probe: Probe, seconds: int, is_ready: bool) -> None:
+    """It signs nothing; that was green."""
+    probe.clock.advance(timedelta(seconds=seconds))
+    status, body = await probe.ready()
+    assert (status == 200) is is_ready
+    if not is_ready:
+        word = "ahead of" if seconds > 0 else "behind"
+        assert f"61 s {word} the database's" in body["checks"]["clock"]["detail"]
+
+
+async def test_a_host_without_any_key_is_not_ready(probe: Probe) -> None:
+    """Each answer that wasn't cached was tryLater, and everything green."""
+
+    def keyless(issuer: Issuer, host: str) -> ReportedTrouble:
+        return ReportedTrouble(issuer.id, "signer", host, probe.clock.now(), "none of its responder keys is here")
+
+    first, second = probe.issuers
+    probe.sources.troubles = [keyless(first, "here"), keyless(second, "elsewhere")]
+    status, body = await probe.ready()
+    assert (status, body["degraded"]) == (200, True)
+    probe.sources.troubles.append(keyless(second, "here"))
+    status, body = await probe.ready()
+    assert status == 503
+    assert "keys.directory" in body["checks"]["signers"]["detail"]
+
+
 async def test_probes_of_hung_stores_have_their_answer_within_a_second(probe: Probe) -> None:
     assert CHECK_SECONDS < 1
     probe.sources.hangs = True
@@ -208,6 +244,7 @@ async def test_probes_of_hung_stores_have_their_answer_within_a_second(probe: Pr
         "redis",
         "signers",
         "crls",
+        "clock",
     }
     text = (await asyncio.wait_for(probe.client.get("/metrics"), MUCH_LATER)).text
     assert "stores_read 0.0" in text

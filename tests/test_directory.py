@@ -171,6 +171,33 @@ async def test_a_key_that_is_gone_or_opened_to_others_signs_no_more(world: World
             signing(directory, issuer)
 
 
+async def test_an_issuer_whose_keys_are_elsewhere_is_in_trouble_here_until_they_come(world: World) -> None:
+    directory = world.directory()
+    await directory.reload()
+    assert not directory.troubles.has("one")
+    kept = (world.keys / "one.pem").read_bytes()
+    (world.keys / "one.pem").unlink()
+    for _ in range(2):
+        await directory.reload()
+        await directory.troubles.tell()
+    (trouble,) = await world.stores.reported_troubles()
+    assert (trouble.issuer_id, trouble.task) == ("one", "signer")
+    assert f"none of its responder keys is in {world.keys}" in trouble.error
+    await world.stores.issuer_store.set_policy("one", {"max_age_seconds": "5"})
+    await directory.reload()
+    assert directory.troubles.has("one"), "another reading of its row mends nothing"
+    (world.keys / "again.pem").touch(mode=0o600)
+    (world.keys / "again.pem").write_bytes(kept)
+    await directory.reload()
+    await directory.troubles.tell()
+    assert await world.stores.reported_troubles() == []
+    assert signing(directory, world.issuers[0])
+    # A role without keys says nothing of them.
+    keyless = Directory(world.stores, keys=None)
+    await keyless.reload()
+    assert not keyless.troubles.has("one")
+
+
 async def test_a_renewal_makes_a_new_key_where_the_old_one_is(world: World) -> None:
     directory = world.directory()
     await directory.reload()

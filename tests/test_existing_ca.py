@@ -234,6 +234,41 @@ def test_a_bad_index_names_its_lines_and_imports_nothing(site: Site, tmp_path: P
     assert re.search(r"line 3\b", done.stderr)
 
 
+def test_run_without_a_schema_is_one_sentence(site: Site) -> None:
+    """It was about 45 lines, of five processes that each tried five times."""
+    found = re.search(r'url = "(postgresql[^"]*)"', (site.folder / "certstatus.toml").read_text())
+    assert found is not None
+    environment = {"CERTSTATUS_POSTGRES_URL": found[1].replace("/postgres?", "/template1?")}
+    done = site.command("run", environment=environment)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "run: certstatus db migrate" in line
+    environment = {"CERTSTATUS_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/x"}
+    done = site.command("run", environment=environment)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_command_reads_only_the_secrets_that_it_needs(site: Site) -> None:
+    """The admin token is often readable by root alone, and the keys by the service."""
+    environment = {"CERTSTATUS_ADMIN_TOKEN_FILE": "/nowhere", "CERTSTATUS_KEYS_DIRECTORY": "/nowhere"}
+    site.succeed("db", "migrate")
+    for command in (["issuer", "list"], ["signer", "list"], ["import", "list"], ["db", "check"]):
+        done = site.command(*command, environment=environment)
+        assert done.returncode == 0, done.stderr
+    assert "admin.token_file" in site.command("run", environment=environment).stderr
+
+
+def test_errors_are_json_where_that_is_asked(site: Site, tmp_path: Path) -> None:
+    index = tmp_path / "index.txt"
+    index.write_text("nonsense\n")
+    done = site.command("import", "openssl-index", str(index), "--issuer", "example", "--json")
+    document = json.loads(done.stderr)
+    assert (done.returncode, document["exit_code"], document["lines"][0]["line"]) == (1, 1, 1)
+    done = site.command("issuer", "show", "nobody", "--json")
+    assert json.loads(done.stderr)["exit_code"] == done.returncode == 2
+
+
 def test_an_unreachable_database_is_exit_code_3(site: Site) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "responder", "db", "migrate"],

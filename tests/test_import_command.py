@@ -80,6 +80,21 @@ def test_an_import_is_taken_back(site: Site, ca: CA, tmp_path: Path) -> None:
     assert "undone at" in site.succeed("import", "list")
 
 
+def test_a_certificate_beside_the_index_tells_whose_list_it_is(
+    site: Site, ca: CA, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The first import of a CA has nothing else to go by."""
+    other = make_ca(tmp_path_factory.mktemp("other"))
+    other.issue("leaf")
+    key = str(other.folder / "ca.key")
+    site.succeed("issuer", "add", "--id", "other", "--certificate", other.certificate, "--ca-key", key)
+    theirs = str(other.folder / "index.txt")
+    refused = site.command("import", "openssl-index", theirs, "--issuer", "example")
+    assert refused.returncode == 1
+    assert "certs/1000.pem is in the list and was issued by CN=Example CA,O=Example" in refused.stderr
+    assert "1 added" in site.succeed("import", "openssl-index", theirs, "--issuer", "other")
+
+
 def test_another_cas_index_needs_force(site: Site, ca: CA, tmp_path: Path) -> None:
     take(site, tmp_path, line("0301"), "--force")
     index = tmp_path / "theirs.txt"

@@ -13,8 +13,9 @@ from responder.cli.config import ConfigOption
 from responder.cli.options import actor, known_issuer, latest_revocation, load_config, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
 from responder.config import Config
-from responder.errors import ConfigError
+from responder.errors import ConfigError, ImportRefused
 from responder.imports import openssl_index
+from responder.imports.sample import find_stranger
 from responder.interfaces import ImportedStatus
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
 from responder.stores import open_stores
@@ -82,6 +83,13 @@ async def _store(
     async with open_stores(config, name="import") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
         issuer = known_issuer(stores.issuers, issuer_id)
+        stranger = None if force else find_stranger(Path(source["source"]), [row.serial_number for row in rows], issuer)
+        if stranger is not None:
+            path, certificate = stranger
+            raise ImportRefused(
+                f"{path} is in the list and was issued by {certificate.issuer}, and not with the key of {issuer.id}; "
+                "give --force if it is the right list all the same"
+            )
         with progress("importing", total=len(rows)) as report:
             return await stores.imports.run(
                 issuer, rows, dry_run=dry_run, force=force, actor=actor(), progress=report.advance, **source

@@ -68,7 +68,7 @@ def add(
 
     The first CRL is published after the first import, or with --crl or --no-crl at once: it mustn't be an empty one.
     """
-    loaded = load_config(config)
+    loaded = load_config(config, needs_keys=True)
     if (responder_key is None) != (responder_certificate is None):
         raise ConfigError("--responder-key and --responder-certificate go together; one of them is missing")
     if responder_key is None and ca_key is None:

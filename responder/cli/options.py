@@ -20,13 +20,14 @@ from responder.pki import Issuer, Issuers
 T = TypeVar("T")
 
 
-def load_config(path: Path | None) -> Config:
-    """The configuration a command works with; logging goes as it says.
+def load_config(path: Path | None, *, needs_token: bool = False, needs_keys: bool = False) -> Config:
+    """The configuration a command works with; logging goes as it says. A secret that the command doesn't need isn't
+    looked at.
 
     Raises:
         ConfigError: every fault it has.
     """
-    loaded = config.load(path)
+    loaded = config.load(path, needs_token=needs_token, needs_keys=needs_keys)
     configure_log(loaded)
     return loaded
 

@@ -126,6 +126,19 @@ def exit_code_of(error: CertstatusError) -> ExitCode:
     return ExitCode.FAILED
 
 
+def _tell(error: CertstatusError) -> None:
+    lines = error.faults if isinstance(error, ImportRejected) else []
+    if "--json" in sys.argv[1:]:
+        document: dict[str, object] = {"error": str(error), "exit_code": int(exit_code_of(error))}
+        if lines:
+            document["lines"] = [{"line": line, "error": sentence} for line, sentence in lines]
+        print(json.dumps(document, indent=2, ensure_ascii=False), file=sys.stderr)
+        return
+    complain(str(error))
+    for line, sentence in lines:
+        complain(f"line {line}: {sentence}")
+
+
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Around a command, or all of them: ends the process with a sentence and a code instead of a traceback.
@@ -138,10 +151,7 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except CertstatusError as error:
-        complain(str(error))
-        if isinstance(error, ImportRejected):
-            for line, sentence in error.faults:
-                complain(f"line {line}: {sentence}")
+        _tell(error)
         raise SystemExit(int(exit_code_of(error))) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

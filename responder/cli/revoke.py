@@ -65,7 +65,7 @@ def revoke(
     document = outcome_document(outcome)
     text = f"{document['serial']} of {document['issuer']} is {document['status']}"
     if not outcome.certain:
-        text += "; recorded, but the record store hasn't confirmed it yet: run the same command again to wait for it"
+        text += f"; recorded, and not certain yet ({outcome.obstacle}): the same command waits for it again"
     print_result(document, text, json=json)
     if not outcome.certain:
         raise typer.Exit(ExitCode.PENDING)

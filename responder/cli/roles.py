@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from responder import __version__, log, metrics
 from responder import config as configuration
-from responder import metrics
 from responder.cli.config import ConfigOption
 from responder.cli.options import configure_log, load_config
+from responder.cli.options import run as run_to_its_end
+from responder.config import Config
 from responder.roles import MAX_OTHER_PROCESSES, ROLES, Sockets, children
+from responder.stores import open_stores
 from responder.supervisor import Child, Supervisor
+
+_log = log.get("cli.roles")
 
 
 def serve(config: ConfigOption = None) -> None:
@@ -33,7 +38,8 @@ def run(config: ConfigOption = None) -> None:
 
 
 def _run(path: Path | None, roles: tuple[str, ...]) -> None:
-    loaded = load_config(path)
+    loaded = load_config(path, needs_token=True, needs_keys=True)
+    run_to_its_end(_look_at_the_database(loaded))  # one sentence here, instead of one of each process
     sockets = Sockets.open(loaded, roles)
     segment = metrics.Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
 
@@ -44,4 +50,19 @@ def _run(path: Path | None, roles: tuple[str, ...]) -> None:
         return children(changed, roles, sockets, segment)
 
     supervisor = Supervisor(children(loaded, roles, sockets, segment), segment=segment, on_reload=reload)
-    raise SystemExit(supervisor.run())
+
+    def tell() -> None:
+        _log.info(
+            "started",
+            version=__version__,
+            roles=list(roles),
+            serve=sockets.public_url if sockets.public else None,
+            admin=sockets.admin_url,
+        )
+
+    raise SystemExit(supervisor.run(on_ready=tell))
+
+
+async def _look_at_the_database(config: Config) -> None:
+    async with open_stores(config, name="run"):
+        pass

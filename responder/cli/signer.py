@@ -81,7 +81,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Let another key sign for a CA: a given one, or a new one where the CA's key is here."""
-    loaded = load_config(config)
+    loaded = load_config(config, needs_keys=True)
     if (key is None) != (certificate is None):
         raise ConfigError("--key and --certificate go together; one of them is missing")
     serial = run(_add(loaded, issuer_id, key, certificate, algorithm))

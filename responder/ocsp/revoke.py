@@ -26,10 +26,12 @@ _RETRY_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A status as committed; `certain` when every worker answers it from now on, else `work` will bring it about."""
+    """A status as committed; `certain` when every worker answers it from now on, else `work` will bring it about, and
+    `obstacle` says what was in the way."""
 
     status: CertificateStatus
     certain: bool
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Revoker:
         except RevocationRefused:
             metrics.REVOCATIONS.inc("refused")
             raise
-        certain = await self._bury_older(status)
+        obstacle = await self._bury_older(status)
+        certain = not obstacle
         metrics.REVOCATIONS.inc("done" if certain else "pending")
         _log.info(
             "status_changed",
@@ -74,29 +77,34 @@ class Revoker:
             reason=None if request.reason is None else request.reason.name,
             actor=actor,
             certain=certain,
+            **({"obstacle": obstacle} if obstacle else {}),
         )
-        return Outcome(status, certain)
+        return Outcome(status, certain, obstacle)
 
-    async def _bury_older(self, status: CertificateStatus) -> bool:
-        """Put a tombstone unless the store already holds this status or a later one like it."""
+    async def _bury_older(self, status: CertificateStatus) -> str:
+        """Put a tombstone unless the store already holds this status or a later one like it; what was in the way, or
+        nothing."""
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while True:
             try:
-                return await self._is_kept(status)  # the store bounds its own time
-            except StoreUnavailable:
+                if await self._is_kept(status):  # the store bounds its own time
+                    return ""
+                return "the record store keeps a later version of another status; see certstatus db recover"
+            except StoreUnavailable as error:
                 metrics.STORE_FAILURES.inc("redis", "put")
-            except StatusUnavailable:
-                return False  # the change is committed all the same
+                obstacle = str(error)
+            except StatusUnavailable as error:
+                return str(error)  # the change is committed all the same
             if asyncio.get_running_loop().time() + _RETRY_SECONDS >= deadline:
-                return False
+                return obstacle
             await asyncio.sleep(_RETRY_SECONDS)
             # The store refuses what was read long ago: `as_of` is read again with the status.
             try:
                 (fresh,) = await self._store.status_of([status.certificate])
-            except StatusUnavailable:
-                return False  # the change is committed all the same
+            except StatusUnavailable as error:
+                return str(error)  # the change is committed all the same
             if fresh is None:
-                return False
+                return "the certificate was deleted meanwhile"
             status = fresh
 
     async def _is_kept(self, status: CertificateStatus) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
@@ -58,6 +59,12 @@ class PostgresChecks:
             )
             for row in issuers
         ]
+
+    async def now(self) -> datetime:
+        """The database's clock."""
+        async with acquired(self._pool) as connection:
+            moment: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        return moment
 
     async def count(self) -> int:
         """How many there are."""

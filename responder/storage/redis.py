@@ -144,7 +144,7 @@ class RedisRecords:
             metrics.STORE_UNTRUSTED.inc()
             return None
         if isinstance(value, Exception):
-            raise StoreUnavailable(f"the record store refused a command: {value}") from value
+            raise StoreUnavailable(_refused(value)) from value
         if not isinstance(value, bytes):  # None; never text, as nothing is decoded
             return None
         try:
@@ -178,6 +178,17 @@ class RedisRecords:
                 replies, _ = await self._send([("INFO", *_INFO_SECTIONS)])
                 return _run_in(_raised(replies)[0])
 
+    async def require_writable(self) -> None:
+        """See that it takes writes: one that is full, or a replica, still answers.
+
+        Raises:
+            StoreUnavailable: it doesn't; with its words.
+        """
+        with _translating():
+            async with asyncio.timeout(2 * self._timeout_seconds):
+                replies, _ = await self._send([("SET", b"cs1:probe", b"1", "EX", 60)])
+                _raised(replies)
+
     async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
         """Tell the store the highest (epoch, number) that the database has given; returns the highest that it was ever
         told, as far as it remembers.
@@ -204,7 +215,7 @@ class RedisRecords:
                 if any(isinstance(reply, NoScriptError) for reply in replies):  # restarted, or its scripts were flushed
                     self._put_sha = None
                     replies, run = await self._evaluate(batch, await self._loaded())
-        results = [result for reply in _raised(replies) for result in reply]
+            results = [result for reply in _raised(replies) for result in reply]
         return [_kept(result, records, run) for result, (_, records) in zip(results, batch, strict=True)]
 
     async def _loaded(self) -> bytes:
@@ -307,6 +318,26 @@ def _translating() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        raise StoreUnavailable(f"the record store refused a command: {error}") from error
+        raise StoreUnavailable(_refused(error)) from error
     except (RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"the record store can't be reached: {error or type(error).__name__}") from error
+
+
+# What a server says when it takes no writes, and what helps.
+_REMEDIES = {
+    "OUTOFMEMORY": "raise its maxmemory, or have it evict (maxmemory-policy)",
+    "READONLY": "it is a replica; redis.url must lead to the primary",
+    "MISCONF": "it can't write its snapshots; see its log, or set stop-writes-on-bgsave-error no",
+    "NOREPLICAS": "it has too few replicas for min-replicas-to-write",
+    "LOADING": "it reads its data; wait",
+    "NOAUTH": "name the file of its password in redis.password_file",
+    "NOPERM": "its user may not do this",
+}
+
+
+def _refused(error: Exception) -> str:
+    text = str(error).encode("ascii", "backslashreplace").decode()[:200]
+    for word, remedy in _REMEDIES.items():
+        if word in text or word in type(error).__name__.upper():
+            return f"the record store refused a command: {text}; {remedy}"
+    return f"the record store refused a command: {text}"

@@ -88,7 +88,7 @@ class AdminAPI:
         body = outcome_document(outcome)
         if not outcome.certain:
             body["detail"] = (
-                "the change is recorded, but the record store didn't confirm it in time; it will be brought to every "
+                f"the change is recorded, but not confirmed in time ({outcome.obstacle}); it will be brought to every "
                 "worker, and the same request waits for that again"
             )
         return JSONResponse(body, status_code=200 if outcome.certain else 202, headers={"Cache-Control": "no-store"})

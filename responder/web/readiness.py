@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from responder import metrics
@@ -13,6 +13,7 @@ from responder.errors import CertstatusError, StatusUnavailable
 from responder.interfaces import Clock, CRLHead, ReportedTrouble, StoreRun
 from responder.metrics import Gauge, Segment
 from responder.pki import Issuers, ResponderCertificate
+from responder.signing import MAX_CLOCK_DIFFERENCE
 from responder.web.health import Check, Finding
 
 DEATHS_A_MINUTE = 3
@@ -31,6 +32,7 @@ class Sources(Protocol):
     async def unsayable_count(self) -> int: ...
     async def store_run_now(self) -> str: ...
     async def store_run_in_use(self) -> StoreRun: ...
+    async def database_now(self) -> datetime: ...
     async def crl_heads(self) -> list[CRLHead]: ...
     async def reported_troubles(self) -> list[ReportedTrouble]: ...
 
@@ -39,14 +41,22 @@ class Readiness:
     """The checks of one host."""
 
     def __init__(
-        self, sources: Sources, *, issuers: Issuers, segment: Segment, processes: Sequence[str], clock: Clock
+        self,
+        sources: Sources,
+        *,
+        issuers: Issuers,
+        segment: Segment,
+        processes: Sequence[str],
+        clock: Clock,
+        host: str,
     ) -> None:
-        """`processes` are those of this host, in the order of the segment's lanes."""
+        """`processes` are those of this host (`host`), in the order of the segment's lanes."""
         self._sources = sources
         self._issuers = issuers
         self._segment = segment
         self._processes = tuple(processes)
         self._clock = clock
+        self._host = host
 
     def checks(self) -> dict[str, Check]:
         """All of them, by name."""
@@ -56,6 +66,7 @@ class Readiness:
             "signers": self._signers,
             "crls": self._crls,
             "workers": self._workers,
+            "clock": self._clocks,
         }
 
     async def _workers(self) -> Finding:
@@ -86,7 +97,11 @@ class Readiness:
         missing = [issuer.id for issuer in self._issuers if issuer.id not in valid]
         if missing and len(missing) == len(self._issuers):
             raise StatusUnavailable(f"no responder certificate is valid for any issuer ({_some(missing)})")
-        troubled = sorted({trouble.issuer_id for trouble in await self._sources.reported_troubles()})
+        reported = await self._sources.reported_troubles()
+        keyless = {each.issuer_id for each in reported if each.task == "signer" and each.host == self._host}
+        if len(self._issuers) and keyless >= {issuer.id for issuer in self._issuers}:
+            raise StatusUnavailable("no issuer has a key that signs on this host; put the keys into keys.directory")
+        troubled = sorted({trouble.issuer_id for trouble in reported})
         detail = (
             f"{len(self._issuers) - len(missing)} of {len(self._issuers)} issuers have a valid responder certificate"
         )
@@ -125,6 +140,16 @@ class Readiness:
                 f"{state.replayed} changes are put into it again; until then answers are signed live"
             )
         return Finding("answers, and holds every change")
+
+    async def _clocks(self) -> Finding:
+        """Nothing is signed on a host whose clock isn't the database's (design §4.8)."""
+        difference = (self._clock.now() - await self._sources.database_now()).total_seconds()
+        if abs(difference) > MAX_CLOCK_DIFFERENCE.total_seconds():
+            raise StatusUnavailable(
+                f"this host's clock is {abs(difference):,.0f} s {'ahead of' if difference > 0 else 'behind'} the "
+                "database's, so nothing is signed here; set the wrong one"
+            )
+        return Finding(f"{abs(difference):.0f} s apart from the database's")
 
     async def _crls(self) -> Finding:
         now = self._clock.now()

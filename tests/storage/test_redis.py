@@ -275,3 +275,38 @@ async def test_one_record_that_took_too_long_is_refused_alone(store: RedisRecord
     assert first is not None
     assert second is None
     assert await store.get(batch[0][0]) == batch[0][1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (("maxmemory", "100kb"), "maxmemory.*raise its maxmemory"),
+        (("min-replicas-to-write", "1"), "NOREPLICAS.*min-replicas-to-write"),
+    ],
+)
+async def test_a_store_that_answers_and_takes_no_writes_is_told_with_the_remedy(
+    valkey: EmbeddedValkey, store: RedisRecords, signer: Signer, setting: tuple[str, str], sentence: str
+) -> None:
+    await store.require_writable()
+    name, value = setting
+    before = (await store._redis.config_get(name))[name]
+    assert before is not None
+    await store._redis.config_set(name, value)
+    try:
+        assert await store.ping()
+        with pytest.raises(StoreUnavailable, match=sentence):
+            await store.require_writable()
+        with pytest.raises(StoreUnavailable, match=sentence):
+            await store.put(*make(signer, 1))
+    finally:
+        await store._redis.config_set(name, before)
+    await store.require_writable()
+
+
+async def test_a_replica_is_told_to_be_one(valkey: EmbeddedValkey, store: RedisRecords) -> None:
+    await store._redis.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreUnavailable, match=r"replica"):
+            await store.require_writable()
+    finally:
+        await store._redis.replicaof("NO", "ONE")

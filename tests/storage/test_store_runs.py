@@ -260,6 +260,23 @@ async def test_a_revocation_does_not_wait_while_a_new_run_begins(site: Site) -> 
     assert await site.status_in_store(1) == "tombstone of revoked"
 
 
+async def test_a_full_store_confirms_nothing_says_why_and_stops_nobody(site: Site) -> None:
+    await make_complete(site)
+    await register(site, 1)
+    await site.records._redis.config_set("maxmemory", "100kb")
+    outcome = await site.revoker(wait_seconds=0).revoke(
+        Certificate(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
+    )
+    assert not outcome.certain
+    assert "raise its maxmemory" in outcome.obstacle
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
+        await site.relay.once()
+    assert await site.statuses.pending_count() == 1
+    await site.records._redis.config_set("maxmemory", "0")
+    await site.relay_all()
+    assert await site.status_in_store(1) == "revoked"
+
+
 async def test_a_store_that_has_seen_more_than_the_database_is_an_alarm_until_recovered(site: Site) -> None:
     await make_complete(site)
     await site.sql("SELECT setval('status_numbers', 1000)")

@@ -1,0 +1,36 @@
+"""Certificates that lie beside a list: whether they are of the CA that the list is imported for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from responder.certificates import ParsedCertificate, certificate_of_pem, read_certificate
+from responder.pki import Issuer
+
+FOLDERS = ("newcerts", "certs", "certs_by_serial", ".")
+"""Where `openssl ca` (new_certs_dir) and easy-rsa keep what they issue, as SERIAL.pem, beside the index."""
+
+_LOOKED_AT = 4
+"""Of the beginning of a list, and of its end."""
+
+
+def find_stranger(index: Path, serial_numbers: Sequence[int], issuer: Issuer) -> tuple[Path, ParsedCertificate] | None:
+    """A certificate of the list that another CA has issued, where some of them lie beside it; None where all that are
+    found are the issuer's, or none is found."""
+    ca = read_certificate(issuer.certificate)
+    for serial_number in dict.fromkeys((*serial_numbers[:_LOOKED_AT], *serial_numbers[-_LOOKED_AT:])):
+        for path in _places(index, serial_number):
+            try:
+                found = certificate_of_pem(path.read_bytes())
+            except (OSError, ValueError):
+                continue  # not there, or something else of that name
+            if found.serial_number == serial_number and found.der != issuer.certificate and not found.was_issued_by(ca):
+                return path, found
+    return None
+
+
+def _places(index: Path, serial_number: int) -> list[Path]:
+    digits = f"{abs(serial_number):X}"
+    name = ("-" if serial_number < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
+    return [index.parent / folder / f"{name}.pem" for folder in FOLDERS]
