@@ -57,9 +57,8 @@ quicktest: $(DEV)
 coverage: $(DEV)
 	@.ci/prerequisites programs $(JUDGES) --install
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
-	@$(BIN)/python -m coverage combine -q
-	@$(BIN)/python -m coverage report
+	@$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS); tests=$$?; \
+		$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report && exit $$tests
 
 demo: $(EMBEDDED)
 	@$(BIN)/certstatus demo $(ARGS)

@@ -226,7 +226,7 @@ async def administer(
             health = Health(readiness.checks(), stores.reported_troubles, readiness.metrics_text)
             routes: list[BaseRoute] = health.routes()
             if serves:
-                api = AdminAPI(revoker(config, stores), issuers=stores.issuers, token=config.admin.token())
+                api = AdminAPI(revoker(config, stores), issuers=stores.issuers, tokens=config.admin.tokens())
                 routes += api.routes()
             app.router.routes[:] = routes
             process.ready()

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -43,6 +43,9 @@ MIN_TOKEN_CHARACTERS = 16
 _SERVICE_LINK = re.compile(r"CERTSTATUS_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 # RFC 6750 §2.1: what a bearer token is made of.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+
+T = TypeVar("T")
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -155,6 +158,15 @@ def _read_secret(path: Path) -> str:
     Raises:
         ValueError: why it can't be used, as the end of a sentence.
     """
+    text = _read_secret_file(path).removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ValueError("the file is empty")
+    if not text.isprintable():
+        raise ValueError("the file must hold one line of printable text and nothing else")
+    return text
+
+
+def _read_secret_file(path: Path) -> str:
     try:
         # Not to wait for a writer when it is a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -173,27 +185,45 @@ def _read_secret(path: Path) -> str:
     if len(content) > MAX_SECRET_BYTES:
         raise ValueError(f"the file is over {MAX_SECRET_BYTES} bytes")
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError:
         raise ValueError("the file isn't UTF-8 text") from None
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text:
+
+
+UNNAMED = "token"
+"""What a token without a name is called in the audit log."""
+
+
+def _read_tokens(path: Path) -> dict[str, str]:
+    """Each name with its token: a line `NAME:TOKEN`, or one token alone.
+
+    Raises:
+        ValueError: why the file can't be used, as the end of a sentence; no token is in it.
+    """
+    tokens: dict[str, str] = {}
+    lines = [line for line in _read_secret_file(path).splitlines() if line.strip()]
+    if not lines:
         raise ValueError("the file is empty")
-    if not text.isprintable():
-        raise ValueError("the file must hold one line of printable text and nothing else")
-    return text
-
-
-def _read_token(path: Path) -> str:
-    token = _read_secret(path)
-    if len(token) < MIN_TOKEN_CHARACTERS:
-        raise ValueError(
-            f"the token has {len(token)} characters, at least {MIN_TOKEN_CHARACTERS} are needed;"
-            " `openssl rand -hex 32` makes a good one"
-        )
-    if not _TOKEN.fullmatch(token):
-        raise ValueError("a token is made of letters, digits and . _ ~ + / - only")
-    return token
+    for number, line in enumerate(lines, 1):
+        name, colon, token = line.rpartition(":")
+        where = f"line {number}: " if len(lines) > 1 else ""
+        if not colon:
+            if len(lines) > 1:
+                raise ValueError(f"{where}of several tokens each has its name: NAME:TOKEN")
+            name = UNNAMED
+        if not _TOKEN_NAME.fullmatch(name):
+            raise ValueError(f"{where}a token's name has 1 to 64 letters, digits and . _ @ -")
+        if len(token) < MIN_TOKEN_CHARACTERS:
+            raise ValueError(
+                f"{where}the token has {len(token)} characters, at least {MIN_TOKEN_CHARACTERS} are needed;"
+                " `openssl rand -hex 32` makes a good one"
+            )
+        if not _TOKEN.fullmatch(token):
+            raise ValueError(f"{where}a token is made of letters, digits and . _ ~ + / - only")
+        if name in tokens or token in tokens.values():
+            raise ValueError(f"{where}this name or this token stands there already")
+        tokens[name] = token
+    return tokens
 
 
 def _check_secret(path: Path | None, info: ValidationInfo) -> Path | None:
@@ -204,7 +234,7 @@ def _check_secret(path: Path | None, info: ValidationInfo) -> Path | None:
 
 def _check_token(path: Path, info: ValidationInfo) -> Path:
     if _files_are_checked(info):
-        _read_token(path)
+        _read_tokens(path)
     return path
 
 
@@ -238,7 +268,7 @@ def _path_or_none(value: object) -> object:
     return None if value is None or value == "" else _path(value)
 
 
-def _secret(read: Callable[[Path], str], key: str, path: Path) -> str:
+def _secret(read: Callable[[Path], T], key: str, path: Path) -> T:
     try:
         return read(path)
     except ValueError as error:
@@ -361,17 +391,17 @@ class Admin(Section):
     )
     token_file: Annotated[Path, BeforeValidator(_path), AfterValidator(_check_token)] = Field(
         default=Path("/etc/certstatus/admin-token"),
-        description="A file that holds the bearer token of the admin interface: 16 characters or more on "
-        "one line, not readable by others.",
+        description="A file that holds the bearer token of the admin interface, 16 characters or more, or a line "
+        "NAME:TOKEN for each who may use it: the name is in the audit log. Not readable by others.",
     )
 
-    def token(self) -> str:
-        """The bearer token, read now.
+    def tokens(self) -> dict[str, str]:
+        """The bearer tokens by their names, read now.
 
         Raises:
             ConfigError: the file can't be used.
         """
-        return _secret(_read_token, "admin.token_file", self.token_file)
+        return _secret(_read_tokens, "admin.token_file", self.token_file)
 
 
 class Keys(Section):
@@ -567,26 +597,23 @@ def _overlap(public: Address, private: Address) -> bool:
 
 
 def _read_file(path: Path, faults: list[str]) -> Iterator[tuple[_Key, object]]:
+    """Raises ConfigError for a file that can't be read at all: what follows from that would hide it."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
-        faults.append(f"{path}: the file can't be read: {(error.strerror or 'error').lower()}.")
-        return
+        raise ConfigError(f"{path}: the file can't be read: {(error.strerror or 'error').lower()}.") from None
     if len(content) > MAX_CONFIG_BYTES:
-        faults.append(f"{path}: the file is over {MAX_CONFIG_BYTES} bytes; is it the right one?")
-        return
+        raise ConfigError(f"{path}: the file is over {MAX_CONFIG_BYTES} bytes; is it the right one?")
     try:
         document = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        faults.append(f"{path}:{line}: the file isn't UTF-8 text.")
-        return
+        raise ConfigError(f"{path}:{line}: the file isn't UTF-8 text.") from None
     except tomllib.TOMLDecodeError as error:
         line_of = re.search(r"line ([0-9]+)", str(error))
         line = int(line_of[1]) if line_of else content.count(b"\n") + 1
-        faults.append(f"{path}:{line}: not valid TOML: {error}. Text values need quotation marks.")
-        return
+        raise ConfigError(f"{path}:{line}: not valid TOML: {error}. Text values need quotation marks.") from None
     for section, table in document.items():
         if section not in _SECTIONS:
             what = f"section [{section}]" if isinstance(table, dict) else f"key {section} outside of a section"

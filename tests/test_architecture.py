@@ -7,9 +7,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from responder.pki import IssuerPolicy
+from responder.storage.policies import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "responder").rglob("*.py"))
@@ -55,3 +59,28 @@ def test_the_tests_that_the_standards_table_names_exist() -> None:
         text = (ROOT / "tests" / file).read_text()
         pattern = re.escape(name).replace("…", r"\w*")
         assert not name or re.search(rf"def {pattern}", text), f"{file}::{name}"
+
+
+def test_every_setting_has_its_row_with_its_default() -> None:
+    table = (ROOT / "docs" / "settings.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z0-9_]+)` \| `([^`]*)` \| \S", table, re.MULTILINE))
+    assert list(rows) == list(SETTINGS)
+    for name, setting in SETTINGS.items():
+        assert rows[name] == as_a_word(setting.of(IssuerPolicy())), name
+
+
+def as_a_word(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def test_every_policy_can_be_set_and_every_algorithm_has_its_row() -> None:
+    without_a_setting = {"generation"}
+    spelled = {name.removesuffix("_seconds") for name in SETTINGS} | {"variants"}
+    assert {field.name for field in fields(IssuerPolicy)} - without_a_setting <= spelled
+    standards = (ROOT / "docs" / "standards.md").read_text()
+    for word in ("P-256", "P-384", "P-521", "brainpool", "PKCS#1 v1.5", "PSS", "EdDSA"):
+        assert word in standards

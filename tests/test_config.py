@@ -54,7 +54,7 @@ def test_without_a_file_the_defaults_hold(environ: dict[str, str]) -> None:
     assert config.serve.listen == Address("127.0.0.1", 8080)
     assert config.serve.workers == 0
     assert config.admin.listen == Address("127.0.0.1", 8081)
-    assert config.admin.token() == TOKEN
+    assert config.admin.tokens() == {"token": TOKEN}
     assert config.limits.per_minute == 1000
     assert config.revocation.wait_seconds == 5
     assert config.revocation.lease_seconds == 300
@@ -119,7 +119,7 @@ def test_relative_paths_count_from_the_folder_of_the_file(tmp_path: Path, enviro
     path = write(tmp_path, '[keys]\ndirectory = "keys"\n[admin]\ntoken_file = "token"\n')
     config = load(path, environ={})
     assert config.keys.directory == tmp_path / "keys"
-    assert config.admin.token() == TOKEN
+    assert config.admin.tokens() == {"token": TOKEN}
 
 
 def test_relative_paths_in_variables_count_from_the_working_directory(
@@ -396,7 +396,12 @@ def test_bad_redis_url_is_explained(environ: dict[str, str], url: str, words: st
         (b"", "the file is empty"),
         (b"\n", "the file is empty"),
         (b"0123456789 abcdef\n", "a token is made of letters"),
-        (b"0123456789abcdef\n0123456789abcdef\n", "must hold one line"),
+        (b"0123456789abcdef\n0123456789abcdef\n", "line 1: of several tokens each has its name"),
+        (b"a:0123456789abcdef\na:0123456789abcdeg\n", "line 2: this name or this token"),
+        (b"a:0123456789abcdef\nb:0123456789abcdef\n", "line 2: this name or this token"),
+        (b"a b:0123456789abcdef\n", "a token's name has"),
+        (b":0123456789abcdef\n", "a token's name has"),
+        (b"a:0123456789abcdef\nb:short\n", "line 2: the token has 5 characters"),
         (b"0123456789abcdef\xff", "isn't UTF-8"),
         ("0123456789abcdefä".encode(), "a token is made of letters"),
         (b"a" * 4097, "over 4096 bytes"),
@@ -407,6 +412,15 @@ def test_bad_token_is_refused_and_not_shown(environ: dict[str, str], content: by
     (fault,) = faults_of(None, environ)
     assert words in fault
     assert "0123456789" not in fault
+
+
+def test_several_tokens_have_names(environ: dict[str, str]) -> None:
+    path = Path(environ["CERTSTATUS_ADMIN_TOKEN_FILE"])
+    path.write_text("alice:0123456789abcdef\n\nci@build:fedcba9876543210==\n")
+    tokens = {"alice": "0123456789abcdef", "ci@build": "fedcba9876543210=="}
+    assert load(None, environ=environ).admin.tokens() == tokens
+    path.write_text("alice:0123456789abcdef")
+    assert load(None, environ=environ).admin.tokens() == {"alice": "0123456789abcdef"}
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o620, 0o644, 0o666])
@@ -420,7 +434,7 @@ def test_token_that_others_may_read_or_change_is_refused(environ: dict[str, str]
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
 def test_token_that_the_group_may_read_is_taken(environ: dict[str, str], mode: int) -> None:
     Path(environ["CERTSTATUS_ADMIN_TOKEN_FILE"]).chmod(mode)
-    assert load(None, environ=environ).admin.token() == TOKEN
+    assert load(None, environ=environ).admin.tokens() == {"token": TOKEN}
 
 
 def test_token_file_must_be_a_regular_file(tmp_path: Path, environ: dict[str, str]) -> None:

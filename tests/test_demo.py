@@ -25,6 +25,8 @@ from cryptography.x509 import ocsp
 
 from responder.demo.checks import ask_openssl
 
+pytestmark = pytest.mark.server
+
 START_SECONDS = 120.0
 
 

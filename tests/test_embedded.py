@@ -23,6 +23,8 @@ from responder.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres, 
 from responder.errors import ConfigError, StoreUnavailable
 from tests.processes import held_sockets, is_running
 
+pytestmark = pytest.mark.server
+
 PATIENCE = 60.0
 
 

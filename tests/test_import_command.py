@@ -105,3 +105,23 @@ def test_another_cas_index_needs_force(site: Site, ca: CA, tmp_path: Path) -> No
     assert "--force" in refused.stderr
     index.write_text("")
     assert site.command("import", "openssl-index", str(index), "--issuer", "example").returncode == 1
+
+
+def test_what_is_seldom_done_works_from_the_command_line(
+    site: Site, ca: CA, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    asked = site.command("db", "recover")
+    assert asked.returncode == 1
+    recovered = json.loads(site.succeed("db", "recover", "--yes", "--json"))
+    assert recovered["epoch"] == 2
+    assert json.loads(site.succeed("db", "check", "--json")) == []
+    empty = make_ca(tmp_path_factory.mktemp("empty"))
+    key = str(empty.folder / "ca.key")
+    site.succeed("issuer", "add", "--id", "empty", "--certificate", empty.certificate, "--ca-key", key)
+    assert "CRLs are published from now on" in site.succeed("issuer", "start-crls", "empty")
+    assert "there is no such issuer" in site.command("issuer", "start-crls", "nobody").stderr
+    assert "empty" in site.succeed("signer", "list")
+    assert site.command("issuer", "set", "empty", "nonce").returncode == 2
+    shown = json.loads(site.succeed("issuer", "show", "empty", "--json"))
+    assert (shown["crl_number"], len(shown["signers"])) == (None, 1)
+    assert json.loads(site.succeed("issuer", "remove", "empty", "--yes", "--json"))["removed"] is True

@@ -21,20 +21,21 @@ T = TypeVar("T")
 
 
 def load_config(path: Path | None, *, needs_token: bool = False, needs_keys: bool = False) -> Config:
-    """The configuration a command works with; logging goes as it says. A secret that the command doesn't need isn't
-    looked at.
+    """The configuration a command works with. A secret that the command doesn't need isn't looked at; the log is for
+    warnings, since the command says itself what it did.
 
     Raises:
         ConfigError: every fault it has.
     """
     loaded = config.load(path, needs_token=needs_token, needs_keys=needs_keys)
-    configure_log(loaded)
+    configure_log(loaded, at_least="warning")
     return loaded
 
 
-def configure_log(loaded: Config) -> None:
-    """Log as this configuration says."""
-    log.configure(level=loaded.log.level, format=loaded.log.format)
+def configure_log(loaded: Config, *, at_least: str | None = None) -> None:
+    """Log as this configuration says; what is less than `at_least` only where it says debug."""
+    level = at_least if at_least is not None and loaded.log.level == "info" else loaded.log.level
+    log.configure(level=level, format=loaded.log.format)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

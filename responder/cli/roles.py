@@ -39,6 +39,7 @@ def run(config: ConfigOption = None) -> None:
 
 def _run(path: Path | None, roles: tuple[str, ...]) -> None:
     loaded = load_config(path, needs_token=True, needs_keys=True)
+    configure_log(loaded)
     run_to_its_end(_look_at_the_database(loaded))  # one sentence here, instead of one of each process
     sockets = Sockets.open(loaded, roles)
     segment = metrics.Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)

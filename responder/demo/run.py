@@ -197,7 +197,7 @@ async def _prepare(
         return {
             "http": sockets.public_url,
             "admin": sockets.admin_url,
-            "admin_token": loaded.admin.token(),
+            "admin_token": next(iter(loaded.admin.tokens().values())),
             "pid": os.getpid(),
             "issuers": [await _describe(stores, layout, issuer_id, sockets.public_url) for issuer_id in ISSUERS],
         }

@@ -85,7 +85,7 @@ def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list
         except ValueError as error:
             fault_count += 1
             if len(faults) < MAX_FAULTS:
-                faults.append((line_number, f"{error}."))
+                faults.append((line_number, f"{error}" if str(error).endswith("?") else f"{error}."))
     if fault_count:
         lines = "1 bad line" if fault_count == 1 else f"{fault_count:,} bad lines"
         raise ImportRejected(f"The index has {lines} of {line_number:,}; nothing of it was taken.", faults)

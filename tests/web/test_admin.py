@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from responder.ocsp.revoke import Revoker
-from responder.pki import Certificate, CertStatus, Issuer, Issuers
+from responder.pki import Certificate, CertificateStatus, CertStatus, Issuer, Issuers
 from responder.web.admin import AdminAPI
 from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
 
@@ -39,7 +39,9 @@ def api(clock: FakeClock, issuer: Issuer) -> API:
     statuses, records = MemoryStatuses(clock), MemoryRecords()
     statuses.add(Certificate(issuer, SERIAL))
     revoker = Revoker(statuses, records, wait_seconds=0)
-    app = Starlette(routes=AdminAPI(revoker, issuers=Issuers([issuer]), token=TOKEN).routes())
+    app = Starlette(
+        routes=AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"alice": TOKEN, "bob": "fedcba9876543210"}).routes()
+    )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://admin")
     return API(statuses, records, client)
 
@@ -52,6 +54,23 @@ async def test_a_revocation_that_is_certain_is_200_and_a_repeat_is_the_same(api:
         assert answer.headers["cache-control"] == "no-store"
     assert first.json() == second.json()
     assert api.records.kept[Certificate(issuer, SERIAL)].cert_status == CertStatus.REVOKED
+
+
+@pytest.mark.parametrize(("token", "name"), [(TOKEN, "alice"), ("fedcba9876543210", "bob"), ("0" * 16, None)])
+async def test_the_actor_is_who_the_token_belongs_to(
+    api: API, monkeypatch: pytest.MonkeyPatch, token: str, name: str | None
+) -> None:
+    actors: list[str] = []
+    change = api.statuses.change
+
+    async def recording(certificate: Certificate, decide: Any, *, actor: str) -> CertificateStatus:
+        actors.append(actor)
+        return await change(certificate, decide, actor=actor)
+
+    monkeypatch.setattr(api.statuses, "change", recording)
+    answer = await api.revoke(token=token)
+    assert answer.status_code == (401 if name is None else 200)
+    assert [actor.partition("@")[0] for actor in actors] == ([] if name is None else [f"api:{name}"])
 
 
 @pytest.mark.parametrize("fail", ["before", "after"])

@@ -38,7 +38,7 @@ def client(clock: FakeClock, issuer: Issuer, signer: Signer) -> httpx.AsyncClien
     statuses.add(Certificate(issuer, SERIAL))
     revoker = Revoker(statuses, MemoryRecords(), wait_seconds=0)
     routes = [
-        *AdminAPI(revoker, issuers=Issuers([issuer]), token="0123456789abcdef").routes(),
+        *AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"x": "0123456789abcdef"}).routes(),
         *CRLEndpoint(PublishedCRLs([crl]), issuers=chain.issuers, clock=clock).routes(),
         *OCSPEndpoint(chain.source, issuers=chain.issuers, clock=clock).routes(),
     ]
