@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from responder import der, names
-from responder._native import CertificateParts, load_public_key, parse_certificate, verify
+from responder._native import CertificateParts, load_public_key, parse_certificate
 
 BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 KEY_USAGE = bytes.fromhex("0603551d0f")
@@ -167,8 +167,9 @@ def verifies(public_key: bytes, signature_algorithm: bytes, message: bytes, sign
         contents = contents[: -len(_NULL)]
     algorithm = der.der_value(der.SEQUENCE, contents)
     try:
-        if algorithm in load_public_key(public_key).signature_algorithms:
-            verify(public_key, algorithm, message, signature)
+        ours = load_public_key(public_key)
+        if algorithm in ours.signature_algorithms:
+            ours.verify(algorithm, message, signature)
             return True
         digest = _HASHES.get(contents.removesuffix(_NULL))
         key = load_der_public_key(public_key)

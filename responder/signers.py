@@ -42,7 +42,7 @@ def make_signer(issuer: Issuer, certificate: bytes, key: PrivateKey) -> Signer:
     Raises:
         ConfigError: a sentence for everything that is wrong with it.
     """
-    profile, parsed = _make_profile(issuer, certificate, key.public_key)
+    profile, parsed = _make_profile(issuer, certificate, key)
     return Signer(issuer, key, profile, parsed.not_before, parsed.not_after)
 
 
@@ -107,9 +107,9 @@ def _where(issuer: Issuer, parsed: ParsedCertificate) -> str:
 
 
 def _make_profile(
-    issuer: Issuer, certificate: bytes, public_key: bytes | None = None
+    issuer: Issuer, certificate: bytes, key: PrivateKey | None = None
 ) -> tuple[SigningProfile, ParsedCertificate]:
-    """The certificate must be of `public_key`, where that is given.
+    """The certificate must be of `key`, where that is given.
 
     Source: RFC 6960 §4.2.2.2 (delegation), §4.2.1 (ResponderID); BR 7.1.2.8 (BR-08); incident I-8.
     """
@@ -117,11 +117,11 @@ def _make_profile(
         parsed = read_certificate(certificate)
         subject, spki, key_bits = parsed.parts.subject, parsed.parts.spki, parsed.parts.public_key_bits
         where = _where(issuer, parsed)
-        algorithms = load_public_key(spki).signature_algorithms
+        algorithms = (key or load_public_key(spki)).signature_algorithms
         faults = _faults(issuer, parsed, where, is_issuer_itself=certificate == issuer.certificate)
     except ValueError as error:  # what a parser finds in it
         raise ConfigError(f"a responder certificate of issuer {issuer.id} can't be read: {error}") from error
-    if public_key not in {None, spki}:
+    if key is not None and key.public_key != spki:
         faults.insert(0, f"{where}: it isn't of this key; give the certificate made for the key's CSR")
     if not algorithms:
         faults.append(f"{where}: its key is of a kind or size that nothing here signs with")
