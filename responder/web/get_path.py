@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import string
 from urllib.parse import unquote_to_bytes
 
 MAX_TARGET_BYTES = 8_192
 
+MAX_SEGMENTS = 64
+"""Of a URL, before the request; each is looked at."""
+
 _URL_SAFE = bytes.maketrans(b"-_ ", b"+/+")
 _ALPHABET = (string.ascii_letters + string.digits + "+/").encode()
-_ATTEMPT = re.compile(rb"/M[A-Za-z0-9+/]{15,}$")
+_SHORTEST_ATTEMPT = 16
 
 
 def find_request(path: bytes) -> bytes | None:
@@ -28,9 +30,10 @@ def find_request(path: bytes) -> bytes | None:
     if len(path) > MAX_TARGET_BYTES:
         return None
     text = _readable(path)
-    # What stands before anything that isn't base64 can't begin it.
-    start = text.find(b"/", len(text.rstrip(_ALPHABET))) + 1
-    while start:
+    start = _first_slash(text)
+    for _ in range(MAX_SEGMENTS):
+        if not start:
+            return None
         if _begins_a_request(text, start):
             return _decode(text[start:])
         start = text.find(b"/", start) + 1
@@ -39,7 +42,17 @@ def find_request(path: bytes) -> bytes | None:
 
 def looks_like_a_request(path: bytes) -> bool:
     """Whether somebody meant to ask: what follows some slash is base64 that begins like a SEQUENCE, and no more."""
-    return len(path) > MAX_TARGET_BYTES or _ATTEMPT.search(_readable(path)) is not None
+    if len(path) > MAX_TARGET_BYTES:
+        return True
+    text = _readable(path)
+    first = _first_slash(text)
+    start = text.find(b"/M", first - 1) if first else -1
+    return start >= 0 and len(text) - start > _SHORTEST_ATTEMPT
+
+
+def _first_slash(text: bytes) -> int:
+    """Where base64 that goes to the end may begin: after the first slash behind which all is base64; 0: nowhere."""
+    return text.find(b"/", len(text.rstrip(_ALPHABET))) + 1
 
 
 def _readable(path: bytes) -> bytes:

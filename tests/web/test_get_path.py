@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responder.web.get_path import MAX_TARGET_BYTES, find_request, looks_like_a_request
+from responder.web.get_path import MAX_SEGMENTS, MAX_TARGET_BYTES, find_request, looks_like_a_request
 from responder.web.routing import raw_path
 from tests import der
 
@@ -81,6 +81,7 @@ def test_whatever_is_found_is_one_sequence_that_the_path_ends_with(path: bytes) 
         (b"/some/url/" + base64.b64encode(LARGE)[:200], True),
         (b"/" + urllib.parse.quote(base64.b64encode(LARGE)[:-5], safe="").encode(), True),
         (b"/" + b"a" * (MAX_TARGET_BYTES + 1), True),
+        (b"/M" * 4000 + b"!", False),
         (b"/favicon.ico", False),
         (b"/Main/index.html", False),
         (b"/M", False),
@@ -109,7 +110,8 @@ def test_a_path_of_slashes_is_not_decoded_once_for_each(monkeypatch: pytest.Monk
     for path in (right + b"AA!", *(part * (MAX_TARGET_BYTES // len(part)) for part in (b"/MIIE", b"/M", b"/MIIFAA"))):
         decoded = 0
         assert find_request(path) is None
-        assert decoded < 8 * MAX_TARGET_BYTES
+        looks_like_a_request(path)
+        assert decoded <= 12 * MAX_SEGMENTS
 
 
 @pytest.mark.parametrize(
