@@ -150,6 +150,7 @@ async def kept_current(config: Config, reloads: Mapping[str, Callable[[], Awaita
 
     async def follow(channel: str, reload: Callable[[], Awaitable[None]]) -> None:
         pause = 1.0
+        failures = log.News()
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed[channel].wait(), CONFIGURATION_SECONDS)
@@ -157,8 +158,11 @@ async def kept_current(config: Config, reloads: Mapping[str, Callable[[], Awaita
             try:
                 await reload()
                 pause = 1.0
+                if failures.is_over():
+                    _log.info("works_again", channel=channel)
             except (CertstatusError, OSError) as error:  # OSError: key files, when descriptors have run out
-                _log.warning("reload_failed", channel=channel, error=str(error))
+                if failures.is_news(str(error)):
+                    _log.warning("reload_failed", channel=channel, error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, CONFIGURATION_SECONDS)
                 changed[channel].set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -59,3 +60,29 @@ class OncePerSecond:
             return False
         self._logged_at[kind] = now
         return True
+
+
+class News:
+    """Whether what goes wrong again and again is worth a line: when it is something else than before, and once a
+    minute while it stays."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._told: str | None = None
+        self._told_at = 0.0
+
+    def is_news(self, text: str) -> bool:
+        """Called with what went wrong, each time."""
+        now = self._monotonic()
+        if text == self._told and now - self._told_at < SECONDS_BETWEEN_REMINDERS:
+            return False
+        self._told, self._told_at = text, now
+        return True
+
+    def is_over(self) -> bool:
+        """Called each time that it went well; True when it didn't before."""
+        was, self._told = self._told, None
+        return was is not None
+
+
+SECONDS_BETWEEN_REMINDERS = 60.0

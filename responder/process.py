@@ -124,16 +124,18 @@ async def repeatedly(
 ) -> None:
     """Call `once` for ever: at once again while it returns True, else after `idle_seconds` or when woken.
 
-    A failing dependency is logged and tried again, later each time, up to `longest_pause` seconds.
+    A failing dependency is logged, when that is news, and tried again, later each time, up to `longest_pause` seconds.
     """
     pause = 0.0
-    may_log = log.OncePerSecond()
+    failures = log.News()
     while True:
         try:
             busy = await once()
             pause = 0.0 if busy else idle_seconds
+            if failures.is_over():
+                _log.info("works_again", task=once.__name__)
         except (CertstatusError, OSError) as error:  # OSError: out of descriptors or disk, which passes
-            if may_log("failure"):
+            if failures.is_news(str(error)):
                 _log.warning("will_try_again", task=once.__name__, error=str(error))
             pause = min(max(2 * pause, 0.5), longest_pause)
         if wake is None:

@@ -63,8 +63,12 @@ def test_the_tests_that_the_standards_table_names_exist() -> None:
 
 def test_every_setting_has_its_row_with_its_default() -> None:
     table = (ROOT / "docs" / "settings.md").read_text()
-    rows = dict(re.findall(r"^\| `([a-z0-9_]+)` \| `([^`]*)` \| \S", table, re.MULTILINE))
+    found = re.findall(r"^\| `([a-z0-9_]+)` \| `([^`]*)` \| (\S+) \| \S", table, re.MULTILINE)
+    rows = {name: default for name, default, _ in found}
     assert list(rows) == list(SETTINGS)
+    standards = (ROOT / "docs" / "standards.md").read_text()
+    for name, _, requirement in found:
+        assert requirement == "–" or re.search(rf"^\| {requirement}\b", standards, re.MULTILINE), (name, requirement)
     for name, setting in SETTINGS.items():
         assert rows[name] == as_a_word(setting.of(IssuerPolicy())), name
 

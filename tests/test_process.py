@@ -11,6 +11,7 @@ import time
 import pytest
 
 from responder.errors import StatusUnavailable
+from responder.log import News
 from responder.process import repeatedly
 from responder.troubles import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Troubles
 
@@ -65,6 +66,22 @@ async def test_a_failing_dependency_and_a_lack_of_descriptors_are_tried_again_la
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert len(tries) >= 4
+
+
+def test_what_goes_wrong_again_is_told_once_and_then_once_a_minute() -> None:
+    """Each task of each process told each failed attempt: hundreds of lines while Postgres was away."""
+    now = [0.0]
+    failures = News(monotonic=lambda: now[0])
+    assert not failures.is_over()
+    told = 0
+    for _ in range(600):
+        told += failures.is_news("away")
+        now[0] += 0.5
+    assert told == 5
+    assert failures.is_news("refused")
+    assert failures.is_over()
+    assert not failures.is_over()
+    assert failures.is_news("refused")
 
 
 def test_an_issuer_that_fails_is_left_alone_longer_each_time_up_to_a_minute() -> None:

@@ -133,13 +133,16 @@ class Listener:
 
     async def _listen(self) -> None:
         pause = 0.1
+        failures = log.News()
         while True:
             try:
                 with translating():
                     await self._listen_once()
                 pause = 0.1
+                failures.is_over()
             except (StatusUnavailable, ConfigError) as error:
-                _log.warning("listener_lost", error=str(error))
+                if failures.is_news(str(error)):
+                    _log.warning("listener_lost", error=str(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _MAX_PAUSE_SECONDS)
 
