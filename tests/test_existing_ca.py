@@ -119,6 +119,11 @@ def signers(site: Site) -> list[int]:
     return [int(row["serial"], 16) for row in rows if row["issuer"] == "example"]
 
 
+def states(site: Site, *options: str) -> dict[int, str]:
+    rows = json.loads(site.succeed("signer", "list", "--json", *options))
+    return {int(row["serial"], 16): row["state"] for row in rows if row["issuer"] == "example"}
+
+
 def signer_of_the_answer(ca: CA, site: Site) -> int | None:
     """Whose certificate is in the answer for `revoked`; None for an answer that says try later."""
     certificate = x509.load_pem_x509_certificate((ca.folder / "revoked.pem").read_bytes())
@@ -145,6 +150,7 @@ def replace_the_signer(ca: CA, site: Site) -> None:
         assert word in refused.stderr
     assert "added" in site.succeed("signer", "add", "--issuer", "example")
     (new,) = set(signers(site)) - {old}
+    assert states(site) == {new: "signs", old: "in reserve"}
     retire = ("signer", "retire", "--issuer", "example", "--json", "--now")
     report = json.loads(site.succeed(*retire, "--serial", hex(old)))
     assert (report["certificates"], report["signed_again"]) == (1, True)
@@ -170,6 +176,7 @@ def replace_the_signer(ca: CA, site: Site) -> None:
         time.sleep(0.1)
     rows = json.loads(site.succeed("signer", "list", "--retired", "--json"))
     assert {int(row["serial"], 16) for row in rows if row["retired_at"]} == {old, new}
+    assert states(site, "--retired") == {old: "retired", new: "retired", last: "signs"}
 
 
 def test_a_delegate_given_by_hand(ca: CA, site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -43,31 +44,52 @@ def list_signers(
     *,
     json: JsonOption = False,
 ) -> None:
-    """List the responder certificates in use; the first of an issuer whose key is here is the one that signs."""
+    """List the responder certificates; of each issuer `signs` marks the one that this host signs with now."""
     loaded = load_config(config)
 
     async def load() -> list[ResponderCertificate]:
         async with open_stores(loaded, name="cli") as stores:
             return await stores.issuer_store.responder_certificates(retired=retired)
 
-    ring = KeyRing(loaded.keys.directory)
-    rows: list[dict[str, object]] = [
-        {
-            "issuer": row.issuer_id,
-            "serial": hex(read_certificate(row.certificate).serial_number),
-            "key": hashlib.sha256(row.public_key).hexdigest()[:16],
-            "not_after": row.not_after,
-            "key_is_here": ring.get(row.public_key) is not None,
-            **({"retired_at": row.retired_at} if retired else {}),
-        }
-        for row in sorted(run(load()), key=lambda row: (row.issuer_id, -row.not_after.timestamp()))
-    ]
+    ring, now = KeyRing(loaded.keys.directory), SystemClock().now()
+    signing: set[str] = set()
+    rows: list[dict[str, object]] = []
+    for row in sorted(run(load()), key=lambda row: (row.issuer_id, -row.not_after.timestamp())):
+        is_here = ring.get(row.public_key) is not None
+        state = _state(row, now, is_here=is_here, others_sign=row.issuer_id in signing)
+        if state == "signs":
+            signing.add(row.issuer_id)
+        rows.append(
+            {
+                "issuer": row.issuer_id,
+                "serial": hex(read_certificate(row.certificate).serial_number),
+                "state": state,
+                "key": hashlib.sha256(row.public_key).hexdigest()[:16],
+                "not_before": row.not_before,
+                "not_after": row.not_after,
+                "key_is_here": is_here,
+                **({"retired_at": row.retired_at} if retired else {}),
+            }
+        )
     if json:
         print_json(rows)
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
     else:
         say("no responder certificates yet; certstatus issuer add makes or takes the first")
+
+
+def _state(row: ResponderCertificate, now: datetime, *, is_here: bool, others_sign: bool) -> str:
+    """As `Signers.for_issuer` chooses: of those valid now the one that lives longest."""
+    if row.retired_at is not None:
+        return "retired"
+    if row.not_after <= now:
+        return "ended"
+    if now < row.not_before:
+        return "not yet valid"
+    if not is_here:
+        return "key elsewhere"
+    return "in reserve" if others_sign else "signs"
 
 
 @app.command()
