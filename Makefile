@@ -6,8 +6,8 @@
 #   make test [ARGS="-k crl"]    the tests; quicktest: those that need no server
 #   make coverage                the tests, and what of responder/ they ran, in every process
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
-#                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a restart of the
-#                                record store
+#                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
+#                                restart of the record store
 #   make clean                   back to a fresh checkout
 #
 # PYTHON=/path/to/python picks the Python that .venv is made of.

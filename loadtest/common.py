@@ -69,6 +69,19 @@ async def add_issuer(pool: asyncpg.Pool, folder: Path, kind: str) -> Signer:
     return signer
 
 
+async def register(pool: asyncpg.Pool, count: int) -> None:
+    """Give the issuer of `add_issuer` certificates of random serials, which nobody has to sign for yet."""
+    await pool.execute(_REGISTER, count, timeout=600)
+    await pool.execute("DELETE FROM outbox", timeout=600)
+
+
+_REGISTER = """
+INSERT INTO certificates (issuer_id, serial, not_after)
+SELECT 'bench', '\\x40'::bytea || substr(sha256(int4send(g)), 1, 15), now() + interval '90 days'
+FROM generate_series(1, $1) AS g
+"""
+
+
 @dataclass
 class Silence:
     """The longest time that the loop didn't run, in seconds."""

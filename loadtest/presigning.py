@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from loadtest.common import add_issuer
+from loadtest.common import add_issuer, register
 from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -36,11 +36,6 @@ from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords
 
 _OPENSSL = {"ecdsa-p256": "ecdsap256", "ecdsa-p384": "ecdsap384", "rsa-2048": "rsa2048", "ed25519": "ed25519"}
-_FILL = """
-INSERT INTO certificates (issuer_id, serial, not_after)
-SELECT 'bench', '\\x40'::bytea || substr(sha256(int4send(g)), 1, 15), now() + interval '90 days'
-FROM generate_series(1, $1) AS g
-"""
 
 
 @dataclass
@@ -77,8 +72,7 @@ async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: i
     await pool.execute("DELETE FROM issuers")
     signer = await add_issuer(pool, folder, kind)
     issuer = signer.issuer
-    await pool.execute(_FILL, count, timeout=600)
-    await pool.execute("DELETE FROM outbox")
+    await register(pool, count)
     native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
     records = RedisRecords(redis_url, timeout_seconds=5)
     partitions = PostgresPartitions(pool)

@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from loadtest.common import add_issuer
+from loadtest.common import add_issuer, register
 from loadtest.first_figures import openssl_signatures_a_second
 from responder import log
 from responder.clock import SystemClock
@@ -38,11 +38,6 @@ from responder.storage.redis import RedisRecords
 from responder.storage.runs import PostgresRuns
 from responder.storage.statuses import PostgresStatuses
 
-_FILL = """
-INSERT INTO certificates (issuer_id, serial, not_after)
-SELECT 'bench', '\\x40'::bytea || substr(sha256(int4send(g)), 1, 15), now() + interval '90 days'
-FROM generate_series(1, $1) AS g
-"""
 _REVOKE = """
 UPDATE certificates SET revoked = true, revoked_at = now(), reason = 1
 WHERE serial IN (SELECT serial FROM certificates ORDER BY serial LIMIT $1)
@@ -55,8 +50,7 @@ async def measure(
     await migrate(url)
     pool = await connect(url, pool_size=2, application_name="replay")
     signer = await add_issuer(pool, folder, "ecdsa-p256")
-    await pool.execute(_FILL, certificates, timeout=600)
-    await pool.execute("DELETE FROM outbox", timeout=600)
+    await register(pool, certificates)
     await pool.execute(_REVOKE, changes, timeout=600)
     await pool.execute("VACUUM ANALYZE", timeout=600)
     clock, runs = SystemClock(), PostgresRuns(pool)

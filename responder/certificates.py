@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from responder import der, names
+from responder import der, names, pem
 from responder._native import CertificateParts, load_public_key, parse_certificate
 
 BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
@@ -25,7 +23,6 @@ OCSP_SIGNING = bytes.fromhex("06082b06010505070309")
 DIGITAL_SIGNATURE, KEY_CERT_SIGN, CRL_SIGN = 0x80, 0x04, 0x02
 """Bits of keyUsage, in its first octet (RFC 5280 §4.2.1.3)."""
 
-_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END ", re.DOTALL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NULL = b"\x05\x00"
 
@@ -124,10 +121,15 @@ class ParsedCertificate:
             raise ValueError(f"extension {der.dotted(der.contents(oid))} is in it twice")
         return found[0] if found else None
 
-    def was_issued_by(self, ca: ParsedCertificate) -> bool:
-        """Whether it names this CA as its issuer (RFC 5280 §7.1) and has the CA's signature."""
-        return names.are_equal(self.parts.issuer, ca.parts.subject) and verifies(
-            ca.parts.spki, self.parts.signature_algorithm, self.parts.tbs, self.parts.signature
+    def was_issued_by(self, name: bytes, public_key: bytes) -> bool:
+        """Whether it names this CA as its issuer (RFC 5280 §7.1) and has the signature of its key.
+
+        Args:
+            name: DER Name.
+            public_key: DER SubjectPublicKeyInfo.
+        """
+        return names.are_equal(self.parts.issuer, name) and verifies(
+            public_key, self.parts.signature_algorithm, self.parts.tbs, self.parts.signature
         )
 
 
@@ -140,18 +142,13 @@ def read_certificate(octets: bytes) -> ParsedCertificate:
     return ParsedCertificate(octets, parse_certificate(octets))
 
 
-def certificate_of_pem(content: bytes) -> ParsedCertificate:
+def first_certificate(content: bytes) -> ParsedCertificate:
     """The first certificate in what a file holds, PEM or DER.
 
     Raises:
         ValueError: there is none.
     """
-    if b"-----BEGIN" in content:
-        found = _PEM.search(content)
-        if found is None:
-            raise ValueError("it is PEM, of something else")
-        content = base64.b64decode(b"".join(found[1].split()), validate=True)
-    return read_certificate(content)
+    return read_certificate(pem.der_of(content, "CERTIFICATE", "X509 CERTIFICATE"))
 
 
 def verifies(public_key: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
@@ -172,11 +169,13 @@ def verifies(public_key: bytes, signature_algorithm: bytes, message: bytes, sign
             ours.verify(algorithm, message, signature)
             return True
         digest = _HASHES.get(contents.removesuffix(_NULL))
-        key = load_der_public_key(public_key)
-        if digest is not None and isinstance(key, rsa.RSAPublicKey) and contents.startswith(_RSA):
+        if digest is None:
+            return False
+        key, is_rsa = load_der_public_key(public_key), contents.startswith(_RSA)
+        if is_rsa and isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, message, padding.PKCS1v15(), digest)
             return True
-        if digest is not None and isinstance(key, ec.EllipticCurvePublicKey) and not contents.startswith(_RSA):
+        if not is_rsa and isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, message, ec.ECDSA(digest))
             return True
     except (ValueError, InvalidSignature, UnsupportedAlgorithm):

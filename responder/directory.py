@@ -55,7 +55,6 @@ class Directory:
         # Much at once, as at the start, takes seconds: the loop goes on meanwhile.
         issuers, profiles, signers = await asyncio.to_thread(self._make, rows)
         known = {profile.id for profile in profiles}
-        self._tell_keyless(rows)
         # From here on without a pause, so that nobody sees the one without the other.
         self._stores.issuers.replace(issuers)
         self.profiles.replace(profiles)
@@ -69,7 +68,7 @@ class Directory:
             ring = KeyRing(self._keys, before=ring)
             self.report(*ring.faults)
         # Dictionaries of the same rows are compared without a look into any of them.
-        issuers, profiles, signers = self._issuers, self._profiles, self._signers
+        issuers, profiles, signers, keyless = self._issuers, self._profiles, self._signers, self._keyless
         if before is None or before.issuers != rows.issuers:
             issuers = self._make_issuers(rows)
         if before is None or before.signing_profiles != rows.signing_profiles:
@@ -81,6 +80,8 @@ class Directory:
             or before.responder_certificates != rows.responder_certificates
         ):
             signers = self._make_signers(rows, issuers, ring)
+            keyless = self._find_keyless(rows, ring)
+        self._tell_keyless(keyless)  # another reading of a row may have mended it
         self._rows, self._ring = rows, ring
         self._issuers, self._profiles, self._signers = issuers, profiles, signers
         return (
@@ -124,22 +125,24 @@ class Directory:
                 signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
         return signers
 
-    def _tell_keyless(self, rows: ConfigurationRows) -> None:
+    def _find_keyless(self, rows: ConfigurationRows, ring: KeyRing) -> set[str]:
         """Issuers of whose responder keys none is here: nothing can be signed for them on this host."""
         if self._keys is None:
-            return
-        certified: dict[str, bool] = {}
-        for row in rows.responder_certificates.values():
-            issuer_id = row["issuer_id"]
-            certified[issuer_id] = certified.get(issuer_id, False) or self._ring.get(row["public_key"]) is not None
-        keyless = {issuer_id for issuer_id, is_here in certified.items() if not is_here}
+            return set()
+        certified = {row["issuer_id"] for row in rows.responder_certificates.values()}
+        signing = {
+            row["issuer_id"] for row in rows.responder_certificates.values() if ring.get(row["public_key"]) is not None
+        }
+        return certified - signing
+
+    def _tell_keyless(self, keyless: set[str]) -> None:
+        for issuer_id in self._keyless - keyless:
+            self.troubles.mended(issuer_id)
         for issuer_id in keyless:
             if not self.troubles.has(issuer_id):
                 self.troubles.failed(
                     issuer_id, IssuerUnavailable(f"none of its responder keys is in {self._keys} on this host")
                 )
-        for issuer_id in self._keyless - keyless:
-            self.troubles.mended(issuer_id)
         self._keyless = keyless
 
     async def announce_profiles(self) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import pwd
-import re
 import stat
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +14,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from responder import pem
 from responder._native import PrivateKey, load_private_key
 from responder.errors import ConfigError
 
@@ -147,9 +146,6 @@ def load_key(path: Path) -> PrivateKey:
         raise ConfigError(f"{path}: {error}") from error
 
 
-_PKCS8 = re.compile(rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PRIVATE KEY-----")
-
-
 def read_private_key(path: Path) -> bytes:
     """The DER PrivateKeyInfo of a PEM file.
 
@@ -165,15 +161,15 @@ def read_private_key(path: Path) -> bytes:
         raise ConfigError(f"{path}: the key can't be read by {user}, who must own it: chown {user} {path}") from error
     except OSError as error:
         raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
-    if b"-----BEGIN" not in content:
+    if pem.BEGIN not in content:
         raise ConfigError(
             f"{path}: not a PEM private key; where it is DER: openssl pkey -inform DER -in {path} -out NEW"
         )
     try:
         # As it is: a key for RSASSA-PSS alone (RFC 4055 §1.2) would lose that on the way through another library.
-        found = _PKCS8.search(content)
+        found = pem.find(content, "PRIVATE KEY")
         if found is not None:
-            return base64.b64decode(b"".join(found[1].split()), validate=True)
+            return found
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError as error:
         raise ConfigError(

@@ -46,7 +46,8 @@ class Sockets:
         with contextlib.ExitStack() as if_one_fails:
             if "serve" in roles:
                 host, port = config.serve.listen.host, config.serve.listen.port
-                _require_unused("serve.listen", host, port)  # the workers share the port, and so would another's
+                with _naming("serve.listen", host, port):
+                    require_unused(host, port)  # the workers share the port, and so would another's
                 for _ in range(worker_count(config)):
                     public.append(if_one_fails.enter_context(_bind("serve.listen", host, port, reuse_port=True)))
                     port = public[0].getsockname()[1]
@@ -84,11 +85,6 @@ class Sockets:
 def _bind(key: str, host: str, port: int, *, reuse_port: bool) -> socket.socket:
     with _naming(key, host, port):
         return open_socket(host, port, reuse_port=reuse_port)
-
-
-def _require_unused(key: str, host: str, port: int) -> None:
-    with _naming(key, host, port):
-        require_unused(host, port)
 
 
 @contextlib.contextmanager

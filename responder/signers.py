@@ -62,12 +62,9 @@ def require_usable(certificate: bytes, issuer: Issuer, now: datetime) -> None:
         ConfigError: it says when it is valid.
     """
     parsed = read_certificate(certificate)
-    if not parsed.not_before <= now <= parsed.not_after:
-        raise ConfigError(
-            f"{_where(issuer, parsed)}: it is valid from {parsed.not_before.isoformat()} to "
-            f"{parsed.not_after.isoformat()}, which isn't now ({now.isoformat(timespec='seconds')}); give "
-            "one that is, and look at the clock"
-        )
+    faults = _outside_its_time(_where(issuer, parsed), parsed, now)
+    if faults:
+        raise ConfigError(*faults)
 
 
 def require_ca(issuer: Issuer, now: datetime) -> None:
@@ -80,8 +77,8 @@ def require_ca(issuer: Issuer, now: datetime) -> None:
     """
     faults = []
     where = f"certificate of issuer {issuer.id}"
+    parsed = read_certificate(issuer.certificate)  # as make_issuer has done before
     try:
-        parsed = read_certificate(issuer.certificate)
         usage = parsed.key_usage
         if parsed.is_ca is False:
             faults.append(
@@ -93,13 +90,18 @@ def require_ca(issuer: Issuer, now: datetime) -> None:
             faults.append(f"{where}: its keyUsage has neither keyCertSign nor cRLSign, so it isn't a CA's")
     except ValueError as error:
         faults.append(f"{where}: {error}")
-    if not issuer.not_before <= now <= issuer.not_after:
-        faults.append(
-            f"{where}: it is valid from {issuer.not_before.isoformat()} to {issuer.not_after.isoformat()}, which isn't "
-            f"now ({now.isoformat(timespec='seconds')}); give one that is, and look at the clock"
-        )
+    faults += _outside_its_time(where, parsed, now)
     if faults:
         raise ConfigError(*faults)
+
+
+def _outside_its_time(where: str, parsed: ParsedCertificate, now: datetime) -> list[str]:
+    if parsed.not_before <= now <= parsed.not_after:
+        return []
+    return [
+        f"{where}: it is valid from {parsed.not_before.isoformat()} to {parsed.not_after.isoformat()}, which isn't now "
+        f"({now.isoformat(timespec='seconds')}); give one that is, and look at the clock"
+    ]
 
 
 def _where(issuer: Issuer, parsed: ParsedCertificate) -> str:
@@ -158,7 +160,7 @@ def _faults(issuer: Issuer, parsed: ParsedCertificate, where: str, *, is_issuer_
         faults.append(f"{where}: its keyUsage has no digitalSignature, so it may not sign answers ({rule})")
     if is_issuer_itself:
         return faults
-    if not parsed.was_issued_by(read_certificate(issuer.certificate)):
+    if not parsed.was_issued_by(issuer.name, issuer.public_key):
         faults.append(f"{where}: it wasn't issued directly by {issuer.id}; a delegate must be (RFC 6960 §4.2.2.2)")
     if parsed.extended_key_usages != (OCSP_SIGNING,):
         faults.append(f"{where}: its extendedKeyUsage must be OCSPSigning and nothing else")

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -122,7 +121,7 @@ def test_certificates_as_the_world_makes_them_are_answered_for(site: Site, tmp_p
                 assert b"\x0a\x01\x00" in answer.content[:8], case  # successful
                 assert odd.subject in answer.content, "in the responder's certificate"
 
-            octets = crl_of(site, case)
+            octets = site.fetch_crl_octets(case)
             assert odd.subject in octets, "byte for byte"
             if not odd.openssl_reads_it:
                 continue
@@ -133,15 +132,6 @@ def test_certificates_as_the_world_makes_them_are_answered_for(site: Site, tmp_p
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert "verify OK" in done.stdout + done.stderr, case
-
-
-def crl_of(site: Site, issuer_id: str) -> bytes:
-
-    deadline = time.monotonic() + 30
-    while (answer := httpx.get(f"{site.url}/crl/{issuer_id}.crl", trust_env=False)).status_code != 200:
-        assert time.monotonic() < deadline, "no CRL"
-        time.sleep(0.1)
-    return answer.content
 
 
 def ask(issuer: str, serial: str, url: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from responder.certificates import ParsedCertificate, certificate_of_pem
+from responder.certificates import ParsedCertificate, first_certificate
 from responder.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ def certificate_in(path: Path) -> ParsedCertificate:
         ConfigError: unreadable, or not a certificate.
     """
     try:
-        return certificate_of_pem(path.read_bytes())
+        return first_certificate(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: the certificate can't be read: {error.strerror}") from error
     except ValueError as error:

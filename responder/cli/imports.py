@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from responder.cli.config import ConfigOption
-from responder.cli.options import actor, known_issuer, latest_revocation, load_config, print_result, run
+from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
 from responder.config import Config
 from responder.errors import ConfigError, ImportRefused
@@ -81,8 +81,7 @@ async def _store(
     config: Config, issuer_id: str, rows: list[ImportedStatus], *, dry_run: bool, force: bool, **source: Any
 ) -> Import:
     async with open_stores(config, name="import") as stores:
-        stores.issuers.replace(await stores.issuer_store.load())
-        issuer = known_issuer(stores.issuers, issuer_id)
+        issuer = await load_issuer(stores, issuer_id)
         stranger = None if force else find_stranger(Path(source["source"]), [row.serial_number for row in rows], issuer)
         if stranger is not None:
             path, certificate = stranger

@@ -14,7 +14,7 @@ from responder.app import ca_key_directory
 from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
-from responder.cli.options import actor, known_issuer, latest_revocation, load_config, print_result, run
+from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_pairs
 from responder.clock import SystemClock
 from responder.config import Config
@@ -187,8 +187,7 @@ def start_crls(
 
     async def start() -> None:
         async with open_stores(loaded, name="cli") as stores:
-            stores.issuers.replace(await stores.issuer_store.load())
-            await stores.crls.start(known_issuer(stores.issuers, issuer_id).id)
+            await stores.crls.start((await load_issuer(stores, issuer_id)).id)
 
     run(start())
     print_result(
@@ -222,8 +221,7 @@ def show(
 
     async def read() -> dict[str, Any]:
         async with open_stores(loaded, name="cli") as stores:
-            stores.issuers.replace(await stores.issuer_store.load())
-            issuer = known_issuer(stores.issuers, issuer_id)
+            issuer = await load_issuer(stores, issuer_id)
             signers = [row for row in await stores.issuer_store.responder_certificates() if row.issuer_id == issuer.id]
             crls = [head for head in await stores.crls.heads() if head.issuer_id == issuer.id]
             return {
@@ -258,8 +256,7 @@ def remove(
 
     async def find_and_remove() -> str:
         async with open_stores(loaded, name="cli") as stores:
-            stores.issuers.replace(await stores.issuer_store.load())
-            issuer = known_issuer(stores.issuers, issuer_id)
+            issuer = await load_issuer(stores, issuer_id)
             if not yes:
                 typer.confirm(
                     f"Forget {issuer.id} ({issuer_subject(issuer)}) with all its certificates and CRLs?", abort=True

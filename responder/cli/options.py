@@ -16,6 +16,7 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.pki import Issuer, Issuers
+from responder.stores import Stores
 
 T = TypeVar("T")
 
@@ -64,6 +65,17 @@ def actor() -> str:
 def latest_revocation() -> datetime:
     """No revocation of another CA's list may be later: now, with a minute's grace for the clock of that CA's host."""
     return SystemClock().now() + timedelta(minutes=1)
+
+
+async def load_issuer(stores: Stores, issuer_id: str) -> Issuer:
+    """The issuer an option names; `stores.issuers` has all of them then.
+
+    Raises:
+        ConfigError: there is none of this id; the message lists those there are.
+        StatusUnavailable: the database can't be read.
+    """
+    stores.issuers.replace(await stores.issuer_store.load())
+    return known_issuer(stores.issuers, issuer_id)
 
 
 def known_issuer(issuers: Issuers, issuer_id: str) -> Issuer:

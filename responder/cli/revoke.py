@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,6 @@ import typer
 
 from responder import names
 from responder.app import revoker
-from responder.certificates import ParsedCertificate, read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
 from responder.cli.options import actor, known_issuer, load_config, print_result, run
@@ -18,7 +18,7 @@ from responder.cli.serials import read_serial
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome, RevocationRequest
-from responder.pki import Certificate, CRLReason, Issuer, Issuers
+from responder.pki import Certificate, CRLReason, Issuers
 from responder.stores import open_stores
 from responder.web.admin import InvalidField, outcome_document, parse_time
 
@@ -49,19 +49,19 @@ def revoke(
     loaded = load_config(config)
     if reason not in CRLReason.__members__:
         raise ConfigError(f"--reason {reason}: it is one of {', '.join(CRLReason.__members__)}")
-    if (serial is None) == (certificate is None):
+    if serial is not None and certificate is None:
+        named = _by_serial(issuer_id, serial)
+    elif certificate is not None and serial is None:
+        named = _by_certificate(issuer_id, certificate)
+    else:
         raise ConfigError("give either the serial number or --certificate FILE")
-    if serial is not None and not issuer_id:
-        raise ConfigError("--issuer ID is missing; certstatus issuer list shows the ids")
-    number = None if serial is None else read_serial("the serial number", serial)
-    given = None if certificate is None else certificate_in(certificate)
     try:
         request = RevocationRequest(
             CRLReason[reason], parse_time("--revoked-at", revoked_at), parse_time("--invalidity-date", invalidity_date)
         )
     except InvalidField as error:
         raise ConfigError(str(error)) from error
-    outcome = run(_revoke(loaded, issuer_id, number, given, request))
+    outcome = run(_revoke(loaded, named, request))
     document = outcome_document(outcome)
     text = f"{document['serial']} of {document['issuer']} is {document['status']}"
     if not outcome.certain:
@@ -71,42 +71,39 @@ def revoke(
         raise typer.Exit(ExitCode.PENDING)
 
 
-async def _revoke(
-    config: Config,
-    issuer_id: str,
-    serial_number: int | None,
-    given: ParsedCertificate | None,
-    request: RevocationRequest,
-) -> Outcome:
+Named = Callable[[Issuers], Certificate]
+"""Which certificate is meant, once the issuers are known; raises ConfigError where none of them fits."""
+
+
+async def _revoke(config: Config, named: Named, request: RevocationRequest) -> Outcome:
     async with open_stores(config, name="cli") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
-        if given is not None:
-            issuer = issuer_of(stores.issuers, given, issuer_id)
-            serial_number = given.serial_number
-        else:
-            issuer = known_issuer(stores.issuers, issuer_id)
-        assert serial_number is not None  # one of the two is given
-        return await revoker(config, stores).revoke(Certificate(issuer, serial_number), request, actor=actor())
+        return await revoker(config, stores).revoke(named(stores.issuers), request, actor=actor())
 
 
-def issuer_of(issuers: Issuers, given: ParsedCertificate, issuer_id: str) -> Issuer:
-    """The issuer that has signed a certificate; the one that an option names, where it names one.
+def _by_serial(issuer_id: str, serial: str) -> Named:
+    if not issuer_id:
+        raise ConfigError("--issuer ID is missing; certstatus issuer list shows the ids")
+    number = read_serial("the serial number", serial)
+    return lambda issuers: Certificate(known_issuer(issuers, issuer_id), number)
 
-    Raises:
-        ConfigError: it was issued by another, or by nobody here.
-    """
-    if issuer_id:
-        issuer = known_issuer(issuers, issuer_id)
-        if not given.was_issued_by(read_certificate(issuer.certificate)):
+
+def _by_certificate(issuer_id: str, path: Path) -> Named:
+    """Of the issuer that has signed it; `issuer_id` must be that one, where it is given."""
+    given = certificate_in(path)
+
+    def named(issuers: Issuers) -> Certificate:
+        for issuer in [known_issuer(issuers, issuer_id)] if issuer_id else issuers:
+            if given.was_issued_by(issuer.name, issuer.public_key):
+                return Certificate(issuer, given.serial_number)
+        if issuer_id:
             raise ConfigError(
                 f"--certificate: it was issued by {given.issuer}, and not with the key of issuer {issuer_id} "
-                f"({names.describe(issuer.name)})"
+                f"({names.describe(known_issuer(issuers, issuer_id).name)})"
             )
-        return issuer
-    for issuer in issuers:
-        if given.was_issued_by(read_certificate(issuer.certificate)):
-            return issuer
-    raise ConfigError(
-        f"--certificate: it was issued by {given.issuer}, and no issuer here has signed it; certstatus issuer list "
-        "shows them"
-    )
+        raise ConfigError(
+            f"--certificate: it was issued by {given.issuer}, and no issuer here has signed it; certstatus issuer "
+            "list shows them"
+        )
+
+    return named

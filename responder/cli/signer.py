@@ -16,7 +16,7 @@ from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
 from responder.cli.issuer import AlgorithmOption
-from responder.cli.options import actor, known_issuer, load_config, print_result, run
+from responder.cli.options import actor, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
 from responder.cli.serials import read_serial
 from responder.clock import SystemClock
@@ -114,8 +114,7 @@ def add(
 
 async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Path | None, algorithm: str) -> int:
     async with open_stores(config, name="cli") as stores:
-        stores.issuers.replace(await stores.issuer_store.load())
-        issuer = known_issuer(stores.issuers, issuer_id)
+        issuer = await load_issuer(stores, issuer_id)
         now = SystemClock().now()
         name = f"{issuer.id}-{now:%Y%m%dT%H%M%S}.pem"
         installed: Path | None = None
@@ -210,8 +209,7 @@ async def _retire(
     config: Config, issuer_id: str, serial: int, *, now: bool, even_if_last: bool, wait: bool, quiet: bool
 ) -> _Retirement:
     async with open_stores(config, name="cli") as stores:
-        stores.issuers.replace(await stores.issuer_store.load())
-        issuer = known_issuer(stores.issuers, issuer_id)
+        issuer = await load_issuer(stores, issuer_id)
         rows = await stores.issuer_store.responder_certificates(retired=True)
         keys = {
             row.public_key

@@ -8,6 +8,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from responder import der, log
+from responder.certificates import (
+    BASIC_CONSTRAINTS,
+    EXTENDED_KEY_USAGE,
+    KEY_USAGE,
+    NOCHECK,
+    OCSP_SIGNING,
+    SUBJECT_KEY_IDENTIFIER,
+)
 from responder.errors import ConfigError
 from responder.interfaces import CASigner, Clock, ResponderCertificateStore
 from responder.pki import Issuer, IssuerPolicy, Issuers, ResponderCertificate, SigningProfile, encode_serial
@@ -17,13 +25,7 @@ _log = log.get("delegates")
 
 _COUNTRY, _ORGANIZATION = bytes.fromhex("0603550406"), bytes.fromhex("060355040a")
 _COMMON_NAME = bytes.fromhex("0603550403")
-_SUBJECT_KEY_IDENTIFIER = bytes.fromhex("0603551d0e")
-_KEY_USAGE = bytes.fromhex("0603551d0f")
-_BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 _AUTHORITY_KEY_IDENTIFIER = bytes.fromhex("0603551d23")
-_EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
-_OCSP_SIGNING = bytes.fromhex("06082b06010505070309")
-_NOCHECK = bytes.fromhex("06092b0601050507300105")
 
 
 def is_renewal_due(not_after: datetime, policy: IssuerPolicy, now: datetime) -> bool:
@@ -61,11 +63,11 @@ def issue_responder_certificate(
     key_identifier = hashlib.sha1(key_bits[1:], usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2, method 1
     extensions = der.sequence(
         der.extension(_AUTHORITY_KEY_IDENTIFIER, der.sequence(der.der_value(0x80, issuer.key_identifier))),
-        der.extension(_SUBJECT_KEY_IDENTIFIER, der.der_value(der.OCTET_STRING, key_identifier)),
-        der.extension(_BASIC_CONSTRAINTS, der.sequence(), critical=True),
-        der.extension(_KEY_USAGE, b"\x03\x02\x07\x80", critical=True),  # digitalSignature
-        der.extension(_EXTENDED_KEY_USAGE, der.sequence(_OCSP_SIGNING)),
-        der.extension(_NOCHECK, b"\x05\x00"),
+        der.extension(SUBJECT_KEY_IDENTIFIER, der.der_value(der.OCTET_STRING, key_identifier)),
+        der.extension(BASIC_CONSTRAINTS, der.sequence(), critical=True),
+        der.extension(KEY_USAGE, b"\x03\x02\x07\x80", critical=True),  # digitalSignature
+        der.extension(EXTENDED_KEY_USAGE, der.sequence(OCSP_SIGNING)),
+        der.extension(NOCHECK, b"\x05\x00"),
     )
     tbs = der.sequence(
         b"\xa0\x03\x02\x01\x02",  # v3

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
-from responder import der, names
+from responder import der, names, pem
 from responder.certificates import verifies
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
 from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial
-
-_PEM = re.compile(rb"-----BEGIN X509 CRL-----(.*?)-----END ", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ def read_crl(path: Path, issuer: Issuer, *, now: datetime) -> PublishedElsewhere
     except OSError as error:
         raise ConfigError(f"{path}: the CRL can't be read: {error.strerror}") from error
     try:
-        name, nameless, is_signed = _take_apart(_der_of(content), issuer)
+        name, nameless, is_signed = _take_apart(pem.der_of(content, "X509 CRL"), issuer)
         crl = x509.load_der_x509_crl(nameless)
         number = _number(path, crl)
         entries = _entries(path, crl, now)
@@ -55,15 +51,6 @@ def read_crl(path: Path, issuer: Issuer, *, now: datetime) -> PublishedElsewhere
             f"{issuer.id}"
         )
     return PublishedElsewhere(number, entries)
-
-
-def _der_of(content: bytes) -> bytes:
-    if b"-----BEGIN" not in content:
-        return content
-    found = _PEM.search(content)
-    if found is None:
-        raise ValueError("it is PEM, of something else")
-    return base64.b64decode(b"".join(found[1].split()), validate=True)
 
 
 def _take_apart(crl: bytes, issuer: Issuer) -> tuple[bytes, bytes, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from responder.certificates import ParsedCertificate, certificate_of_pem, read_certificate
+from responder.certificates import ParsedCertificate, first_certificate
 from responder.pki import Issuer
 
 FOLDERS = ("newcerts", "certs", "certs_by_serial", ".")
@@ -18,14 +18,15 @@ _LOOKED_AT = 4
 def find_stranger(index: Path, serial_numbers: Sequence[int], issuer: Issuer) -> tuple[Path, ParsedCertificate] | None:
     """A certificate of the list that another CA has issued, where some of them lie beside it; None where all that are
     found are the issuer's, or none is found."""
-    ca = read_certificate(issuer.certificate)
     for serial_number in dict.fromkeys((*serial_numbers[:_LOOKED_AT], *serial_numbers[-_LOOKED_AT:])):
         for path in _places(index, serial_number):
             try:
-                found = certificate_of_pem(path.read_bytes())
+                found = first_certificate(path.read_bytes())
             except (OSError, ValueError):
                 continue  # not there, or something else of that name
-            if found.serial_number == serial_number and found.der != issuer.certificate and not found.was_issued_by(ca):
+            if found.serial_number != serial_number or found.der == issuer.certificate:
+                continue
+            if not found.was_issued_by(issuer.name, issuer.public_key):
                 return path, found
     return None
 

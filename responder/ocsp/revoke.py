@@ -26,12 +26,15 @@ _RETRY_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A status as committed; `certain` when every worker answers it from now on, else `work` will bring it about, and
-    `obstacle` says what was in the way."""
+    """A status as committed. `obstacle`: what kept it from being certain; `work` will bring it about."""
 
     status: CertificateStatus
-    certain: bool
     obstacle: str = ""
+
+    @property
+    def certain(self) -> bool:
+        """Whether every worker answers it from now on."""
+        return not self.obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,8 @@ class Revoker:
         except RevocationRefused:
             metrics.REVOCATIONS.inc("refused")
             raise
-        obstacle = await self._bury_older(status)
-        certain = not obstacle
-        metrics.REVOCATIONS.inc("done" if certain else "pending")
+        outcome = Outcome(status, await self._bury_older(status))
+        metrics.REVOCATIONS.inc("done" if outcome.certain else "pending")
         _log.info(
             "status_changed",
             issuer=certificate.issuer.id,
@@ -76,10 +78,10 @@ class Revoker:
             result=status.cert_status.name.lower(),
             reason=None if request.reason is None else request.reason.name,
             actor=actor,
-            certain=certain,
-            **({"obstacle": obstacle} if obstacle else {}),
+            certain=outcome.certain,
+            **({"obstacle": outcome.obstacle} if outcome.obstacle else {}),
         )
-        return Outcome(status, certain, obstacle)
+        return outcome
 
     async def _bury_older(self, status: CertificateStatus) -> str:
         """Put a tombstone unless the store already holds this status or a later one like it; what was in the way, or

@@ -56,7 +56,7 @@ class SignedSource:
         """The serial of the certificate that signed the request."""
         try:
             certificate = read_certificate(der)
-            is_its = certificate.was_issued_by(read_certificate(issuer.certificate))
+            is_its = certificate.was_issued_by(issuer.name, issuer.public_key)
             is_valid = certificate.not_before <= self._clock.now() <= certificate.not_after
         except ValueError as error:
             raise NotAuthoritative(f"the requestor's certificate can't be read: {error}") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -194,7 +195,7 @@ class Import:
 
     id: int | None
     report: ImportReport
-    conflicts: tuple[Conflict, ...] = field(default=())
+    conflicts: tuple[Conflict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,21 +239,23 @@ class PostgresImports:
             ImportRefused: it looks like another CA's list; nothing was changed.
             StatusUnavailable: the database can't be reached; nothing was changed.
         """
+        async with self._transaction(keep=not dry_run) as connection:
+            done = await self._take(
+                connection, issuer, rows, actor, (source, source_sha256), force=force, progress=progress
+            )
+        return Import(None, done.report, done.conflicts) if dry_run else done
+
+    @asynccontextmanager
+    async def _transaction(self, *, keep: bool) -> AsyncIterator[Connection]:
         async with acquired(self._pool) as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                done = await self._take(
-                    connection, issuer, rows, actor, (source, source_sha256), force=force, progress=progress
-                )
+                yield connection
             except BaseException:
                 await transaction.rollback()
                 raise
-            if dry_run:
-                await transaction.rollback()
-                return Import(None, done.report, done.conflicts)
-            await transaction.commit()
-        return done
+            await (transaction.commit() if keep else transaction.rollback())
 
     async def _take(
         self,
@@ -313,16 +316,8 @@ class PostgresImports:
         Raises:
             ImportRefused: no such import, or no longer known; taken back already; or something has changed since.
         """
-        async with acquired(self._pool) as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                done = await self._undo(connection, import_id, actor)
-            except BaseException:
-                await transaction.rollback()
-                raise
-            await (transaction.rollback() if dry_run else transaction.commit())
-        return done
+        async with self._transaction(keep=not dry_run) as connection:
+            return await self._undo(connection, import_id, actor)
 
     async def _undo(self, connection: Connection, import_id: int, actor: str) -> Undone:
         row = await connection.fetchrow("SELECT * FROM imports WHERE id = $1 FOR UPDATE", import_id)
