@@ -6,8 +6,6 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +17,6 @@ from responder._native import PrivateKey, load_private_key
 from responder.errors import ConfigError
 
 __all__ = ["KeyRing", "PrivateKey", "load_key", "read_private_key"]
-
-_FEW_FILES = 64
-"""Fewer are read one after the other."""
 
 _Stamp = tuple[int, int, int, int, int]
 """What changes when a file is replaced, written to or opened to others: device, inode, mtime, ctime, mode."""
@@ -48,7 +43,6 @@ class KeyRing:
         self._folder = _stamp_of_folder(directory)
         self._files: dict[str, _KeyFile] = {}
         self._keys: dict[bytes, PrivateKey] = {}
-        unread: list[tuple[str, _Stamp]] = []
         try:
             entries = _key_files(directory)
         except OSError as error:
@@ -64,12 +58,9 @@ class KeyRing:
                 continue  # it has gone since the folder was read
             stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
             known = None if before is None else before._files.get(entry.path)
-            if known is not None and known.stamp == stamp:
-                self._files[entry.path] = known
-            else:
-                unread.append((entry.path, stamp))
-        for path, read in _read_key_files(unread):
-            self._files[path] = read
+            if known is None or known.stamp != stamp:
+                known = _read_key_file(Path(entry.path), stamp)
+            self._files[entry.path] = known
         for path in sorted(self._files):
             read = self._files[path]
             self.faults.extend(read.faults)
@@ -116,15 +107,6 @@ def _stamp_of_folder(directory: Path | None) -> int | None:
         return directory.stat().st_mtime_ns
     except OSError:
         return None
-
-
-def _read_key_files(files: Sequence[tuple[str, _Stamp]]) -> Iterable[tuple[str, _KeyFile]]:
-    if len(files) < _FEW_FILES:
-        return [(path, _read_key_file(Path(path), stamp)) for path, stamp in files]
-    # Most of it is libcrypto's work, without the GIL.
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as threads:
-        read = threads.map(lambda file: _read_key_file(Path(file[0]), file[1]), files)
-        return [(path, key_file) for (path, _), key_file in zip(files, read, strict=True)]
 
 
 def _read_key_file(path: Path, stamp: _Stamp) -> _KeyFile:
