@@ -79,8 +79,7 @@ class Directory:
             or before is None
             or before.responder_certificates != rows.responder_certificates
         ):
-            signers = self._make_signers(rows, issuers, ring)
-            keyless = self._find_keyless(rows, ring)
+            signers, keyless = self._make_signers(rows, issuers, ring)
         self._tell_keyless(keyless)  # another reading of a row may have mended it
         self._rows, self._ring = rows, ring
         self._issuers, self._profiles, self._signers = issuers, profiles, signers
@@ -111,10 +110,14 @@ class Directory:
 
     def _make_signers(
         self, rows: ConfigurationRows, issuers: Mapping[Key, tuple[Row, Issuer]], ring: KeyRing
-    ) -> dict[Key, tuple[Row, Issuer, PrivateKey, Signer]]:
+    ) -> tuple[dict[Key, tuple[Row, Issuer, PrivateKey, Signer]], set[str]]:
+        """The signers, and the issuers of whose responder keys none is here: nothing can be signed for them."""
         signers = {}
+        here: set[str] = set()
+        elsewhere: set[str] = set()
         for key, row in rows.responder_certificates.items():
             issuer, private = issuers.get(row["issuer_id"]), ring.get(row["public_key"])
+            (elsewhere if private is None else here).add(row["issuer_id"])
             if issuer is None or private is None:
                 continue
             held = self._signers.get(key)
@@ -123,17 +126,7 @@ class Directory:
                 continue
             with self.troubles.guarding(issuer[1].id):
                 signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
-        return signers
-
-    def _find_keyless(self, rows: ConfigurationRows, ring: KeyRing) -> set[str]:
-        """Issuers of whose responder keys none is here: nothing can be signed for them on this host."""
-        if self._keys is None:
-            return set()
-        certified = {row["issuer_id"] for row in rows.responder_certificates.values()}
-        signing = {
-            row["issuer_id"] for row in rows.responder_certificates.values() if ring.get(row["public_key"]) is not None
-        }
-        return certified - signing
+        return signers, set() if self._keys is None else elsewhere - here
 
     def _tell_keyless(self, keyless: set[str]) -> None:
         for issuer_id in self._keyless - keyless:
