@@ -37,6 +37,44 @@ _SUPPORTED = (
 
 
 @cython.final
+cdef class _Decoder:
+    """Reads keys of one DER structure, of any type that libcrypto knows.
+
+    Made once: libcrypto before 3.2 looks up all of its decoders for each context, which takes ten times as long as to
+    read a key. Needs the GIL, as a context reads one key at a time.
+    """
+
+    cdef libcrypto.OSSL_DECODER_CTX* _context
+    cdef libcrypto.EVP_PKEY* _found  # where the context puts what it reads
+
+    def __cinit__(self, const char* structure, int selection):
+        self._context = libcrypto.OSSL_DECODER_CTX_new_for_pkey(
+            &self._found, b"DER", structure, NULL, selection, NULL, NULL
+        )
+        if self._context == NULL:
+            raise MemoryError(f"libcrypto makes no decoder: {drain_errors()}")
+
+    def __dealloc__(self):
+        libcrypto.OSSL_DECODER_CTX_free(self._context)
+
+    cdef libcrypto.EVP_PKEY* read(self, const unsigned char* data, size_t* size) noexcept:
+        """The key, which is the caller's from then on, and how many octets follow it; NULL where there is none."""
+        cdef libcrypto.EVP_PKEY* found
+        libcrypto.ERR_clear_error()
+        self._found = NULL
+        if libcrypto.OSSL_DECODER_from_data(self._context, &data, size) != 1:
+            libcrypto.EVP_PKEY_free(self._found)
+            self._found = NULL
+        found = self._found
+        self._found = NULL
+        return found
+
+
+cdef _Decoder _private_keys = _Decoder(b"PrivateKeyInfo", libcrypto.EVP_PKEY_KEYPAIR)
+cdef _Decoder _public_keys = _Decoder(b"SubjectPublicKeyInfo", libcrypto.EVP_PKEY_PUBLIC_KEY)
+
+
+@cython.final
 cdef class PrivateKey:
     """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
 
@@ -118,23 +156,21 @@ def load_private_key(bytes pkcs8 not None, /):
     """Take over a DER PrivateKeyInfo (unencrypted)."""
     cdef const unsigned char* data = pkcs8
     cdef const unsigned char* end = data + len(pkcs8)
+    cdef size_t size = len(pkcs8)
     cdef libcrypto.PKCS8_PRIV_KEY_INFO* info = NULL
     cdef PrivateKey key = PrivateKey.__new__(PrivateKey, _MADE_HERE)
     if len(pkcs8) > MAX_KEY_OCTETS:
         raise ValueError(f"not a private key: over {MAX_KEY_OCTETS} octets")
     libcrypto.ERR_clear_error()
     info = libcrypto.d2i_PKCS8_PRIV_KEY_INFO(NULL, &data, len(pkcs8))
-    try:
-        if info == NULL:
-            raise ValueError(f"not a DER PrivateKeyInfo: {drain_errors()}")
-        if data != end:
-            raise ValueError("octets follow the PrivateKeyInfo")
-        with nogil:
-            key._key = libcrypto.EVP_PKCS82PKEY(info)
-        if key._key == NULL:
-            raise ValueError(f"not a private key that libcrypto reads: {drain_errors()}; {_SUPPORTED}")
-    finally:
-        libcrypto.PKCS8_PRIV_KEY_INFO_free(info)
+    libcrypto.PKCS8_PRIV_KEY_INFO_free(info)
+    if info == NULL:
+        raise ValueError(f"not a DER PrivateKeyInfo: {drain_errors()}")
+    if data != end:
+        raise ValueError("octets follow the PrivateKeyInfo")
+    key._key = _private_keys.read(pkcs8, &size)
+    if key._key == NULL:
+        raise ValueError(f"not a private key that libcrypto reads: {drain_errors()}; {_SUPPORTED}")
     _classify(key)
     key.public_key = _public_half(key._key)
     if libcrypto.EVP_PKEY_is_a(key._key, b"EC") == 1:
@@ -248,16 +284,14 @@ cdef class PublicKey:
 
 def load_public_key(bytes spki not None, /):
     """Read a DER SubjectPublicKeyInfo."""
-    cdef const unsigned char* data = spki
-    cdef const unsigned char* end = data + len(spki)
+    cdef size_t left = len(spki)
     cdef PublicKey key = PublicKey.__new__(PublicKey, _MADE_HERE)
     if len(spki) > MAX_KEY_OCTETS:
         raise ValueError(f"not a SubjectPublicKeyInfo: over {MAX_KEY_OCTETS} octets")
-    libcrypto.ERR_clear_error()
-    key._key = libcrypto.d2i_PUBKEY(NULL, &data, len(spki))
+    key._key = _public_keys.read(spki, &left)
     if key._key == NULL:
         raise ValueError(f"not a SubjectPublicKeyInfo: {drain_errors()}")
-    if data != end:
+    if left:
         raise ValueError("octets follow the SubjectPublicKeyInfo")
     key.signature_algorithms = _algorithms_of(key._key)
     return key

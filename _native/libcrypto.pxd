@@ -21,6 +21,8 @@ cdef extern from "openssl/evp.h" nogil:
     ctypedef struct OSSL_PARAM:
         pass
 
+    int EVP_PKEY_KEYPAIR
+    int EVP_PKEY_PUBLIC_KEY
     void EVP_PKEY_free(EVP_PKEY* key)
     int EVP_PKEY_is_a(const EVP_PKEY* key, const char* name)
     const char* EVP_PKEY_get0_type_name(const EVP_PKEY* key)
@@ -63,9 +65,14 @@ cdef extern from "openssl/x509.h" nogil:
         pass
     PKCS8_PRIV_KEY_INFO* d2i_PKCS8_PRIV_KEY_INFO(PKCS8_PRIV_KEY_INFO** out, const unsigned char** data, long size)
     void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO* info)
-    EVP_PKEY* EVP_PKCS82PKEY(const PKCS8_PRIV_KEY_INFO* info)
     int i2d_PUBKEY(const EVP_PKEY* key, unsigned char** out)
-    EVP_PKEY* d2i_PUBKEY(EVP_PKEY** out, const unsigned char** data, long size)
+
+cdef extern from "openssl/decoder.h" nogil:
+    ctypedef struct OSSL_DECODER_CTX:
+        pass
+    OSSL_DECODER_CTX* OSSL_DECODER_CTX_new_for_pkey(EVP_PKEY** out, const char* input_type, const char* structure, const char* key_type, int selection, OSSL_LIB_CTX* library, const char* properties)
+    int OSSL_DECODER_from_data(OSSL_DECODER_CTX* context, const unsigned char** data, size_t* size)
+    void OSSL_DECODER_CTX_free(OSSL_DECODER_CTX* context)
 
 cdef extern from "openssl/crypto.h" nogil:
     void OPENSSL_free(void* memory)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from responder import log
@@ -24,6 +25,18 @@ KEY_FILE_SECONDS = 20.0
 """How old what is known of key files may be where no file has come or gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was made of each row, beside the row: one that hasn't changed is the same object, and isn't made again."""
+
+    rows: ConfigurationRows | None
+    ring: KeyRing
+    issuers: Mapping[Key, tuple[Row, Issuer]]
+    profiles: Mapping[Key, tuple[Row, SigningProfile]]
+    signers: Mapping[Key, tuple[Row, Issuer, PrivateKey, Signer]]
+    keyless: Set[str]
+
+
 class Directory:
     """What a process keeps in memory of the operator's choices: issuers, and the signers whose keys are here."""
 
@@ -35,14 +48,8 @@ class Directory:
         self.troubles = Troubles("signer", stores.troubles)
         self._stores = stores
         self._keys = keys
-        self._ring = KeyRing(None)
         self._reported: set[str] = set()
-        # What was made of each row, by the row: one that hasn't changed is the same object.
-        self._rows: ConfigurationRows | None = None
-        self._issuers: dict[Key, tuple[Row, Issuer]] = {}
-        self._profiles: dict[Key, tuple[Row, SigningProfile]] = {}
-        self._signers: dict[Key, tuple[Row, Issuer, PrivateKey, Signer]] = {}
-        self._keyless: set[str] = set()
+        self._made = _Made(None, KeyRing(None), {}, {}, {}, frozenset())
 
     async def reload(self) -> None:
         """Read issuers, profiles and signers again in one snapshot, and take them all at once. What hasn't changed
@@ -53,46 +60,44 @@ class Directory:
         """
         rows = await self._stores.configuration.read()
         # Much at once, as at the start, takes seconds: the loop goes on meanwhile.
-        issuers, profiles, signers = await asyncio.to_thread(self._make, rows)
-        known = {profile.id for profile in profiles}
+        made = await asyncio.to_thread(self._make, rows)
+        before, self._made = self._made, made
         # From here on without a pause, so that nobody sees the one without the other.
-        self._stores.issuers.replace(issuers)
-        self.profiles.replace(profiles)
-        # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
-        self.signers.replace([signer for signer in signers if signer.profile.id in known])
-        self.unknown_profiles = [signer for signer in signers if signer.profile.id not in known]
+        if made.issuers is not before.issuers:
+            self._stores.issuers.replace(issuer for _, issuer in made.issuers.values())
+        if made.profiles is not before.profiles:
+            self.profiles.replace(profile for _, profile in made.profiles.values())
+        if made.signers is not before.signers or made.profiles is not before.profiles:
+            # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
+            signers = [signer for *_, signer in made.signers.values()]
+            self.signers.replace(signer for signer in signers if self.profiles.get(signer.profile.id) is not None)
+            self.unknown_profiles = [signer for signer in signers if self.profiles.get(signer.profile.id) is None]
 
-    def _make(self, rows: ConfigurationRows) -> tuple[list[Issuer], list[SigningProfile], list[Signer]]:
-        before, ring = self._rows, self._ring
-        if self._keys is not None and (ring.may_be_outdated(KEY_FILE_SECONDS) or before is None):
+    def _make(self, rows: ConfigurationRows) -> _Made:
+        """What `rows` and the key files say; a part that neither has changed is the same object as before."""
+        before, ring = self._made, self._made.ring
+        if self._keys is not None and (ring.may_be_outdated(KEY_FILE_SECONDS) or before.rows is None):
             ring = KeyRing(self._keys, before=ring)
             self.report(*ring.faults)
-        # Dictionaries of the same rows are compared without a look into any of them.
-        issuers, profiles, signers, keyless = self._issuers, self._profiles, self._signers, self._keyless
-        if before is None or before.issuers != rows.issuers:
+        issuers, profiles, signers, keyless = before.issuers, before.profiles, before.signers, before.keyless
+        if before.rows is None or before.rows.issuers is not rows.issuers:
             issuers = self._make_issuers(rows)
-        if before is None or before.signing_profiles != rows.signing_profiles:
+        if before.rows is None or before.rows.signing_profiles is not rows.signing_profiles:
             profiles = self._make_profiles(rows)
         if (
-            issuers is not self._issuers
-            or ring is not self._ring
-            or before is None
-            or before.responder_certificates != rows.responder_certificates
+            issuers is not before.issuers
+            or ring is not before.ring
+            or before.rows is None
+            or before.rows.responder_certificates is not rows.responder_certificates
         ):
             signers, keyless = self._make_signers(rows, issuers, ring)
-        self._tell_keyless(keyless)  # another reading of a row may have mended it
-        self._rows, self._ring = rows, ring
-        self._issuers, self._profiles, self._signers = issuers, profiles, signers
-        return (
-            [issuer for _, issuer in issuers.values()],
-            [profile for _, profile in profiles.values()],
-            [signer for *_, signer in signers.values()],
-        )
+        self._tell_keyless(before.keyless, keyless)  # another reading of a row may have mended it
+        return _Made(rows, ring, issuers, profiles, signers, keyless)
 
     def _make_issuers(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, Issuer]]:
         issuers = {}
         for issuer_id, row in rows.issuers.items():
-            held = self._issuers.get(issuer_id)
+            held = self._made.issuers.get(issuer_id)
             if held is not None and held[0] is row:
                 issuers[issuer_id] = held
                 continue
@@ -103,7 +108,7 @@ class Directory:
     def _make_profiles(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, SigningProfile]]:
         profiles = {}
         for key, row in rows.signing_profiles.items():
-            held = self._profiles.get(key)
+            held = self._made.profiles.get(key)
             with contextlib.suppress(ValueError):  # of a later version beside this one: its records are misses
                 profiles[key] = held if held is not None and held[0] is row else (row, load_profile(row["body"]))
         return profiles
@@ -120,7 +125,7 @@ class Directory:
             (elsewhere if private is None else here).add(row["issuer_id"])
             if issuer is None or private is None:
                 continue
-            held = self._signers.get(key)
+            held = self._made.signers.get(key)
             if held is not None and held[0] is row and held[1] is issuer[1] and held[2] is private:
                 signers[key] = held
                 continue
@@ -128,15 +133,14 @@ class Directory:
                 signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
         return signers, set() if self._keys is None else elsewhere - here
 
-    def _tell_keyless(self, keyless: set[str]) -> None:
-        for issuer_id in self._keyless - keyless:
+    def _tell_keyless(self, before: Set[str], keyless: Set[str]) -> None:
+        for issuer_id in before - keyless:
             self.troubles.mended(issuer_id)
         for issuer_id in keyless:
             if not self.troubles.has(issuer_id):
                 self.troubles.failed(
                     issuer_id, IssuerUnavailable(f"none of its responder keys is in {self._keys} on this host")
                 )
-        self._keyless = keyless
 
     async def announce_profiles(self) -> None:
         """Make profiles known that nobody has made known yet: those of a new version of this software."""

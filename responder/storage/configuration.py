@@ -45,7 +45,7 @@ _ORIGIN = (
 
 @dataclass(slots=True)
 class ConfigurationRows:
-    """All rows in use, of one moment. A row that hasn't changed is the same object as before."""
+    """All rows in use, of one moment. A row that hasn't changed is the same object as before; so is a table."""
 
     issuers: dict[Key, Row] = field(default_factory=dict)
     responder_certificates: dict[Key, Row] = field(default_factory=dict)
@@ -90,7 +90,9 @@ class PostgresConfiguration:
             "AND NOT pg_visible_in_snapshot(changed_by, $1::text::pg_snapshot)",
             since,
         )
-        kept: dict[Key, Row] = dict(getattr(self._rows, table.name))
+        kept: dict[Key, Row] = getattr(self._rows, table.name)
+        if changed:
+            kept = dict(kept)
         for row in changed:
             if row["is_wanted"]:
                 kept[table.key(row)] = row

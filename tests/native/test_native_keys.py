@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
 
-from responder._native import CRLBuilder, PrivateKey, load_private_key, verify
+from responder._native import CRLBuilder, PrivateKey, load_private_key, load_public_key, verify
 from tests.makers import RSA_PSS, Key, check_signature, digest_of, native, new_key, pkcs8, spki
 
 ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
@@ -226,3 +226,33 @@ def test_a_key_with_the_public_half_of_another_is_refused() -> None:
     assert mixed != pkcs8(one)
     with pytest.raises(ValueError, match="public half"):
         load_private_key(mixed)
+
+
+def test_keys_of_every_kind_and_files_that_hold_none_are_read_in_turn() -> None:
+    """Libcrypto's decoders are used again for the next file, after a good one as after a bad one."""
+    keys = [new_key(kind) for kind in KINDS] + [new_key("ec"), new_key("rsa")]
+    taken = [(pkcs8(key), spki(key)) for key in keys]
+    strange = x25519.X25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    bad = [b"", b"0\x00", strange, taken[0][0][:-1], taken[6][0] + b"\x00", taken[0][1], bytes(100)]
+    wrong: list[object] = []
+
+    def read(start: int) -> None:
+        for number in range(start, start + 200):
+            private, public = taken[number % len(taken)]
+            with pytest.raises(ValueError, match=r"."):
+                load_private_key(bad[number % len(bad)])
+            if load_private_key(private).public_key != public:
+                wrong.append((start, number))
+            with pytest.raises(ValueError, match=r"."):
+                load_public_key(private)
+            signature = native(keys[number % len(taken)]).sign(MESSAGE)
+            load_public_key(public).verify(load_private_key(private).signature_algorithm, MESSAGE, signature)
+
+    threads = [threading.Thread(target=read, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
