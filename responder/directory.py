@@ -120,13 +120,16 @@ class Directory:
         signers = {}
         here: set[str] = set()
         elsewhere: set[str] = set()
+        before = self._made
         for key, row in rows.responder_certificates.items():
-            issuer, private = issuers.get(row["issuer_id"]), ring.get(row["public_key"])
+            issuer, held = issuers.get(row["issuer_id"]), before.signers.get(key)
+            if held is not None and held[0] is not row:
+                held = None
+            private = held[2] if held is not None and ring is before.ring else ring.get(row["public_key"])
             (elsewhere if private is None else here).add(row["issuer_id"])
             if issuer is None or private is None:
                 continue
-            held = self._made.signers.get(key)
-            if held is not None and held[0] is row and held[1] is issuer[1] and held[2] is private:
+            if held is not None and held[1] is issuer[1] and held[2] is private:
                 signers[key] = held
                 continue
             with self.troubles.guarding(issuer[1].id):

@@ -196,8 +196,11 @@ class Signers:
     def replace(self, signers: Iterable[Signer]) -> None:
         """Take exactly these from now on; of one issuer the one that lives longest signs."""
         by_issuer: dict[str, list[Signer]] = {}
-        for signer in sorted(signers, key=lambda signer: signer.not_after, reverse=True):
+        for signer in signers:
             by_issuer.setdefault(signer.issuer.id, []).append(signer)
+        for of_one in by_issuer.values():
+            if len(of_one) > 1:
+                of_one.sort(key=lambda signer: signer.not_after, reverse=True)
         self._by_issuer = by_issuer
 
     def for_issuer(self, issuer: Issuer, now: datetime, signature_algorithm: bytes | None = None) -> Signer:
