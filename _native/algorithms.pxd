@@ -1,4 +1,4 @@
-"""Signature algorithms, and the signing of octets with them. Needs no GIL once there is a `Maker`."""
+"""Signature algorithms, and the signing of octets with them, without the GIL."""
 
 from libc.stddef cimport size_t
 
@@ -19,7 +19,7 @@ ctypedef struct Algorithm:
     size_t identifier_size
 
 # What one thread signs with: libcrypto's state for one key and algorithm.
-ctypedef struct Maker:
+ctypedef struct SigningContext:
     const Algorithm* algorithm
     libcrypto.EVP_PKEY* key             # borrowed
     libcrypto.EVP_PKEY_CTX* context     # NULL where the algorithm takes the octets themselves
@@ -33,11 +33,11 @@ cdef const Algorithm* find_algorithm_of_key(libcrypto.EVP_PKEY* key, const Span*
 # The `index`th algorithm that `key` can sign with, its own first, or NULL when there are no more.
 cdef const Algorithm* algorithm_of_key(libcrypto.EVP_PKEY* key, int index) noexcept
 
-cdef bint open_maker(Maker* maker, libcrypto.EVP_PKEY* key, const Algorithm* algorithm) noexcept nogil
-cdef void close_maker(Maker* maker) noexcept nogil
+cdef bint open_signing(SigningContext* signing, libcrypto.EVP_PKEY* key, const Algorithm* algorithm) noexcept nogil
+cdef void close_signing(SigningContext* signing) noexcept nogil
 # Sign octets; `signature` has room for MAX_SIGNATURE.
 cdef bint sign_octets(
-    Maker* maker, const unsigned char* data, size_t size, unsigned char* signature, size_t* length
+    SigningContext* signing, const unsigned char* data, size_t size, unsigned char* signature, size_t* length
 ) noexcept nogil
 cdef bint verify_octets(
     libcrypto.EVP_PKEY* key, const Algorithm* algorithm, const Span* text, const Span* signature

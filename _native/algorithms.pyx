@@ -12,7 +12,7 @@ from responder._native.der cimport Span
 from responder._native.errors cimport drain_errors
 
 cdef enum:
-    ITSELF = 0   # the algorithm hashes, if at all
+    ONE_SHOT = 0   # the algorithm takes the octets themselves, and hashes them, if at all
     SHA256 = 1
     SHA384 = 2
     SHA512 = 3
@@ -20,7 +20,7 @@ cdef enum:
     MAX_DIGEST = 64
 
 cdef libcrypto.EVP_MD* _digests[DIGESTS]
-_digests[ITSELF] = NULL
+_digests[ONE_SHOT] = NULL
 _digests[SHA256] = libcrypto.EVP_MD_fetch(NULL, b"SHA256", NULL)
 _digests[SHA384] = libcrypto.EVP_MD_fetch(NULL, b"SHA384", NULL)
 _digests[SHA512] = libcrypto.EVP_MD_fetch(NULL, b"SHA512", NULL)
@@ -67,13 +67,13 @@ cdef Algorithm[ALGORITHMS] _algorithms = [
               b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00", 15),
     Algorithm(b"rsa", b"RSA", NULL, SHA256, PSS, 0, PSS_SHA256, 67),
     Algorithm(b"rsa", b"RSA-PSS", NULL, SHA256, PSS, 0, PSS_SHA256, 67),
-    Algorithm(b"ed25519", b"ED25519", NULL, ITSELF, NO_PADDING, 0, b"\x30\x05\x06\x03\x2b\x65\x70", 7),
-    Algorithm(b"ed448", b"ED448", NULL, ITSELF, NO_PADDING, 0, b"\x30\x05\x06\x03\x2b\x65\x71", 7),
-    Algorithm(b"ml-dsa-44", b"ML-DSA-44", NULL, ITSELF, NO_PADDING, 0,
+    Algorithm(b"ed25519", b"ED25519", NULL, ONE_SHOT, NO_PADDING, 0, b"\x30\x05\x06\x03\x2b\x65\x70", 7),
+    Algorithm(b"ed448", b"ED448", NULL, ONE_SHOT, NO_PADDING, 0, b"\x30\x05\x06\x03\x2b\x65\x71", 7),
+    Algorithm(b"ml-dsa-44", b"ML-DSA-44", NULL, ONE_SHOT, NO_PADDING, 0,
               b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11", 13),
-    Algorithm(b"ml-dsa-65", b"ML-DSA-65", NULL, ITSELF, NO_PADDING, 0,
+    Algorithm(b"ml-dsa-65", b"ML-DSA-65", NULL, ONE_SHOT, NO_PADDING, 0,
               b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12", 13),
-    Algorithm(b"ml-dsa-87", b"ML-DSA-87", NULL, ITSELF, NO_PADDING, 0,
+    Algorithm(b"ml-dsa-87", b"ML-DSA-87", NULL, ONE_SHOT, NO_PADDING, 0,
               b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x13", 13),
 ]
 
@@ -139,52 +139,52 @@ cdef bint prepare(libcrypto.EVP_PKEY_CTX* context, const Algorithm* algorithm) n
     return True
 
 
-cdef bint open_maker(Maker* maker, libcrypto.EVP_PKEY* key, const Algorithm* algorithm) noexcept nogil:
-    """Make libcrypto's state; False when it refuses. `close_maker` is harmless, and needed, in both cases."""
-    maker.algorithm = algorithm
-    maker.key = key
-    maker.context = NULL
-    maker.digester = libcrypto.EVP_MD_CTX_new()
-    maker.hasher = libcrypto.EVP_MD_CTX_new()
-    if maker.digester == NULL or maker.hasher == NULL:
+cdef bint open_signing(SigningContext* signing, libcrypto.EVP_PKEY* key, const Algorithm* algorithm) noexcept nogil:
+    """Make libcrypto's state; False when it refuses. `close_signing` is harmless, and needed, in both cases."""
+    signing.algorithm = algorithm
+    signing.key = key
+    signing.context = NULL
+    signing.digester = libcrypto.EVP_MD_CTX_new()
+    signing.hasher = libcrypto.EVP_MD_CTX_new()
+    if signing.digester == NULL or signing.hasher == NULL:
         return False
-    if algorithm.digest == ITSELF:
+    if algorithm.digest == ONE_SHOT:
         return True
-    maker.context = libcrypto.EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL)
+    signing.context = libcrypto.EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL)
     return (
-        maker.context != NULL
-        and libcrypto.EVP_PKEY_sign_init(maker.context) == 1
-        and prepare(maker.context, algorithm)
+        signing.context != NULL
+        and libcrypto.EVP_PKEY_sign_init(signing.context) == 1
+        and prepare(signing.context, algorithm)
     )
 
 
-cdef void close_maker(Maker* maker) noexcept nogil:
-    libcrypto.EVP_PKEY_CTX_free(maker.context)
-    libcrypto.EVP_MD_CTX_free(maker.digester)
-    libcrypto.EVP_MD_CTX_free(maker.hasher)
-    maker.context = NULL
-    maker.digester = NULL
-    maker.hasher = NULL
+cdef void close_signing(SigningContext* signing) noexcept nogil:
+    libcrypto.EVP_PKEY_CTX_free(signing.context)
+    libcrypto.EVP_MD_CTX_free(signing.digester)
+    libcrypto.EVP_MD_CTX_free(signing.hasher)
+    signing.context = NULL
+    signing.digester = NULL
+    signing.hasher = NULL
 
 
 cdef bint sign_octets(
-    Maker* maker, const unsigned char* data, size_t size, unsigned char* signature, size_t* length
+    SigningContext* signing, const unsigned char* data, size_t size, unsigned char* signature, size_t* length
 ) noexcept nogil:
     cdef unsigned char[MAX_DIGEST] octets
     cdef unsigned int digest_size = 0
     length[0] = MAX_SIGNATURE
-    if maker.algorithm.digest == ITSELF:
+    if signing.algorithm.digest == ONE_SHOT:
         # Begun anew each time: libcrypto takes a context for used up after one signature.
         return (
-            libcrypto.EVP_MD_CTX_reset(maker.digester) == 1
-            and libcrypto.EVP_DigestSignInit_ex(maker.digester, NULL, NULL, NULL, NULL, maker.key, NULL) == 1
-            and libcrypto.EVP_DigestSign(maker.digester, signature, length, data, size) == 1
+            libcrypto.EVP_MD_CTX_reset(signing.digester) == 1
+            and libcrypto.EVP_DigestSignInit_ex(signing.digester, NULL, NULL, NULL, NULL, signing.key, NULL) == 1
+            and libcrypto.EVP_DigestSign(signing.digester, signature, length, data, size) == 1
         )
     return (
-        libcrypto.EVP_DigestInit_ex2(maker.digester, _digests[maker.algorithm.digest], NULL) == 1
-        and libcrypto.EVP_DigestUpdate(maker.digester, data, size) == 1
-        and libcrypto.EVP_DigestFinal_ex(maker.digester, octets, &digest_size) == 1
-        and libcrypto.EVP_PKEY_sign(maker.context, signature, length, octets, digest_size) == 1
+        libcrypto.EVP_DigestInit_ex2(signing.digester, _digests[signing.algorithm.digest], NULL) == 1
+        and libcrypto.EVP_DigestUpdate(signing.digester, data, size) == 1
+        and libcrypto.EVP_DigestFinal_ex(signing.digester, octets, &digest_size) == 1
+        and libcrypto.EVP_PKEY_sign(signing.context, signature, length, octets, digest_size) == 1
     )
 
 
@@ -199,7 +199,7 @@ cdef bint verify_octets(
     cdef bint matches = False
     if digester == NULL:
         return False
-    if algorithm.digest == ITSELF:
+    if algorithm.digest == ONE_SHOT:
         matches = (
             libcrypto.EVP_DigestVerifyInit_ex(digester, NULL, NULL, NULL, NULL, key, NULL) == 1
             and libcrypto.EVP_DigestVerify(digester, signature.data, signature.size, text.data, text.size) == 1

@@ -1,13 +1,13 @@
 from libc.stddef cimport size_t
 
 from responder._native cimport libcrypto
-from responder._native.algorithms cimport Algorithm, Maker
+from responder._native.algorithms cimport Algorithm, SigningContext
 from responder._native.der cimport Span
 
 
 cdef class PrivateKey:
     cdef libcrypto.EVP_PKEY* _key
-    cdef Maker _spare            # its algorithm is NULL where there is none
+    cdef SigningContext _spare            # its algorithm is NULL where there is none
     cdef const Algorithm* algorithm
     cdef readonly bytes public_key
     cdef readonly bytes signature_algorithm
@@ -16,8 +16,8 @@ cdef class PrivateKey:
     cdef const Algorithm* find(self, const Span* identifier) noexcept
     cdef size_t signature_size(self, const Algorithm* algorithm) noexcept
     cdef bytes _sign(self, const Algorithm* algorithm, const unsigned char* message, size_t size)
-    cdef int take(self, const Algorithm* algorithm, Maker* maker) except -1
-    cdef void give_back(self, Maker* maker) noexcept
+    cdef int take(self, const Algorithm* algorithm, SigningContext* signing) except -1
+    cdef void give_back(self, SigningContext* signing) noexcept
 
 
 cdef class PublicKey:

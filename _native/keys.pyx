@@ -1,5 +1,5 @@
-"""Private keys. A libcrypto pointer has one owner: `PrivateKey` for keys, the caller of `take` for a `Maker` until it
-gives it back."""
+"""Private keys. A libcrypto pointer has one owner: `PrivateKey` for keys; for a `SigningContext`, the caller of `take`
+until it gives it back."""
 
 cimport cython
 from libc.stddef cimport size_t
@@ -9,12 +9,12 @@ from responder._native cimport libcrypto
 from responder._native.algorithms cimport (
     MAX_SIGNATURE,
     Algorithm,
-    Maker,
+    SigningContext,
     algorithm_of_key,
-    close_maker,
+    close_signing,
     find_algorithm,
     find_algorithm_of_key,
-    open_maker,
+    open_signing,
     sign_octets,
     verify_octets,
 )
@@ -28,7 +28,7 @@ cdef enum:
     MAX_RSA_BITS = 16384
     MAX_KEY_OCTETS = 65536
 
-cdef object _MADE_HERE = object()
+cdef object _FACTORY = object()
 _SUPPORTED = (
     "supported are ECDSA on P-256, P-384, P-521 and brainpool P256r1, P384r1 and P512r1, RSA and RSA-PSS of "
     f"{MIN_RSA_BITS} to {MAX_RSA_BITS} bits, "
@@ -78,13 +78,13 @@ cdef _Decoder _public_keys = _Decoder(b"SubjectPublicKeyInfo", libcrypto.EVP_PKE
 cdef class PrivateKey:
     """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
 
-    def __cinit__(self, maker=None):
-        if maker is not _MADE_HERE:
+    def __cinit__(self, factory=None):
+        if factory is not _FACTORY:
             raise TypeError("PrivateKey is made by load_private_key")
         memset(&self._spare, 0, sizeof(self._spare))
 
     def __dealloc__(self):
-        close_maker(&self._spare)
+        close_signing(&self._spare)
         libcrypto.EVP_PKEY_free(self._key)
 
     def __reduce__(self):
@@ -114,42 +114,42 @@ cdef class PrivateKey:
     cdef bytes _sign(self, const Algorithm* algorithm, const unsigned char* message, size_t size):
         cdef unsigned char[MAX_SIGNATURE] signature
         cdef size_t length = 0
-        cdef Maker maker
+        cdef SigningContext signing
         cdef bint done
-        self.take(algorithm, &maker)
+        self.take(algorithm, &signing)
         try:
             with nogil:
-                done = sign_octets(&maker, message, size, signature, &length)
+                done = sign_octets(&signing, message, size, signature, &length)
             if not done:
                 raise SigningFailed(f"libcrypto refused to sign: {drain_errors()}")
             return signature[:length]
         finally:
-            self.give_back(&maker)
+            self.give_back(&signing)
 
-    cdef int take(self, const Algorithm* algorithm, Maker* maker) except -1:
+    cdef int take(self, const Algorithm* algorithm, SigningContext* signing) except -1:
         """What is needed to sign with `algorithm`, for one thread until it gives it back: the spare one, or a new one.
 
         Needs the GIL. Clears the error queue, so that what is drained after a failure is about this signature.
         """
         libcrypto.ERR_clear_error()
         if self._spare.algorithm == algorithm:
-            maker[0] = self._spare
+            signing[0] = self._spare
             self._spare.algorithm = NULL
             self._spare.context = NULL
             self._spare.digester = NULL
             self._spare.hasher = NULL
             return 0
-        if not open_maker(maker, self._key, algorithm):
-            close_maker(maker)
+        if not open_signing(signing, self._key, algorithm):
+            close_signing(signing)
             raise SigningFailed(f"libcrypto can't sign with this key: {drain_errors()}")
         return 0
 
-    cdef void give_back(self, Maker* maker) noexcept:
+    cdef void give_back(self, SigningContext* signing) noexcept:
         """Keep it for the next, or free it. Needs the GIL."""
         if self._spare.algorithm == NULL:
-            self._spare = maker[0]
+            self._spare = signing[0]
         else:
-            close_maker(maker)
+            close_signing(signing)
 
 
 def load_private_key(bytes pkcs8 not None, /):
@@ -158,7 +158,7 @@ def load_private_key(bytes pkcs8 not None, /):
     cdef const unsigned char* end = data + len(pkcs8)
     cdef size_t size = len(pkcs8)
     cdef libcrypto.PKCS8_PRIV_KEY_INFO* info = NULL
-    cdef PrivateKey key = PrivateKey.__new__(PrivateKey, _MADE_HERE)
+    cdef PrivateKey key = PrivateKey.__new__(PrivateKey, _FACTORY)
     if len(pkcs8) > MAX_KEY_OCTETS:
         raise ValueError(f"not a private key: over {MAX_KEY_OCTETS} octets")
     libcrypto.ERR_clear_error()
@@ -249,8 +249,8 @@ cdef bytes _public_half(libcrypto.EVP_PKEY* key):
 cdef class PublicKey:
     """One public key, owned by libcrypto. Made by `load_public_key`; safe to use from many threads."""
 
-    def __cinit__(self, maker=None):
-        if maker is not _MADE_HERE:
+    def __cinit__(self, factory=None):
+        if factory is not _FACTORY:
             raise TypeError("PublicKey is made by load_public_key")
 
     def __dealloc__(self):
@@ -285,7 +285,7 @@ cdef class PublicKey:
 def load_public_key(bytes spki not None, /):
     """Read a DER SubjectPublicKeyInfo."""
     cdef size_t left = len(spki)
-    cdef PublicKey key = PublicKey.__new__(PublicKey, _MADE_HERE)
+    cdef PublicKey key = PublicKey.__new__(PublicKey, _FACTORY)
     if len(spki) > MAX_KEY_OCTETS:
         raise ValueError(f"not a SubjectPublicKeyInfo: over {MAX_KEY_OCTETS} octets")
     key._key = _public_keys.read(spki, &left)

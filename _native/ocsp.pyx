@@ -21,7 +21,7 @@ from responder._native cimport der, ecdsa, libcrypto
 from responder._native.algorithms cimport (
     MAX_SIGNATURE,
     Algorithm,
-    Maker,
+    SigningContext,
     find_algorithm,
     sha256_of_two,
     sign_octets,
@@ -78,7 +78,7 @@ cdef const unsigned char* NONCE = b"\x06\x09\x2b\x06\x01\x05\x05\x07\x30\x01\x02
 cdef enum:
     OID_SIZE = 11
 
-cdef object _MADE_HERE = object()
+cdef object _FACTORY = object()
 
 
 # --- the encoder ---------------------------------------------------------------------------------------------------
@@ -225,8 +225,8 @@ cdef Rendering render_record(
 cdef class SigningProfile:
     """All that is the same for a signer's answers. Immutable. Made by `load_profile`."""
 
-    def __cinit__(self, maker=None):
-        if maker is not _MADE_HERE:
+    def __cinit__(self, factory=None):
+        if factory is not _FACTORY:
             raise TypeError("SigningProfile is made by load_profile")
 
     def __reduce__(self):
@@ -399,7 +399,7 @@ def encode_profile(
 
 def load_profile(bytes body not None, /):
     """Read a profile's body."""
-    cdef SigningProfile profile = SigningProfile.__new__(SigningProfile, _MADE_HERE)
+    cdef SigningProfile profile = SigningProfile.__new__(SigningProfile, _FACTORY)
     cdef In outer, inner
     cdef TLV value
     cdef Span octets = span(body)
@@ -686,25 +686,25 @@ cdef class _Batch:
         Raises:
             SigningFailed: libcrypto refused.
         """
-        cdef Maker maker
+        cdef SigningContext signing
         cdef Py_ssize_t index
         cdef bint done = True
         self.scratch = <unsigned char*> malloc(self.room)
         if self.scratch == NULL:
             raise MemoryError
-        self.key.take(self.algorithm, &maker)
+        self.key.take(self.algorithm, &signing)
         try:
             with nogil:
                 for index in range(self.count):
-                    if not self.sign_one(&self.tasks[index], &maker):
+                    if not self.sign_one(&self.tasks[index], &signing):
                         done = False
                         break
             if not done:
                 raise SigningFailed(f"libcrypto refused to sign: {drain_errors()}")
         finally:
-            self.key.give_back(&maker)
+            self.key.give_back(&signing)
 
-    cdef bint sign_one(self, Task* task, Maker* maker) noexcept nogil:
+    cdef bint sign_one(self, Task* task, SigningContext* signing) noexcept nogil:
         """Fill in the tag and the signatures of one record; False when libcrypto refuses."""
         cdef const Constants* profile = &self.profile.constants
         cdef unsigned char[SHA256_OCTETS] digest
@@ -714,14 +714,14 @@ cdef class _Batch:
         cdef size_t size
         cdef int which
         cdef Out out
-        if not sha256_of_two(maker.hasher, &profile.issuer_tag, &task.single.serial, digest):
+        if not sha256_of_two(signing.hasher, &profile.issuer_tag, &task.single.serial, digest):
             return False
         memcpy(task.tag, digest, CERTIFICATE_TAG)
         for which in range(self.variant_count):
             task.single.index = index_of(self.variants[which])
             out = der.writer(self.scratch, self.room)
             put_response_data(&out, profile, &task.single, 1, self.produced_at, NULL)
-            if out.full or not sign_octets(maker, out.position, der.written(&out, end), signature, &size):
+            if out.full or not sign_octets(signing, out.position, der.written(&out, end), signature, &size):
                 return False
             target[0] = <unsigned char> self.variants[which]
             if profile.algorithm.coordinate:

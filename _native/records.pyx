@@ -35,7 +35,7 @@ cdef enum:
     EXTENSIONS = 8
 
 cdef int64_t MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z
-cdef object _MADE_HERE = object()
+cdef object _FACTORY = object()
 
 
 cdef inline uint64_t get(const unsigned char* data, int octets) noexcept nogil:
@@ -188,8 +188,8 @@ cdef void write_fixed(unsigned char* out, const RecordView* view) noexcept nogil
 cdef class Records:
     """All pre-signed variants of one certificate. Immutable."""
 
-    def __cinit__(self, maker=None):
-        if maker is not _MADE_HERE:
+    def __cinit__(self, factory=None):
+        if factory is not _FACTORY:
             raise TypeError("Records is made by decode_records, tombstone or SigningProfile.sign_records")
 
     def __reduce__(self):
@@ -258,7 +258,7 @@ cdef class Records:
 
 
 cdef Records read_records(bytes encoded):
-    cdef Records records = Records.__new__(Records, _MADE_HERE)
+    cdef Records records = Records.__new__(Records, _FACTORY)
     cdef const char* fault
     records.encoded = encoded
     fault = parse_record(encoded, len(encoded), &records.view)

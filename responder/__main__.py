@@ -12,7 +12,6 @@ app = typer.Typer(
     help="A high-throughput OCSP and CRL responder.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 app.command()(demo.demo)
 app.command()(roles.run)

@@ -245,7 +245,7 @@ def revoker(config: Config, stores: Stores) -> Revoker:
 
 
 async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
-    """Signs what changed at once and everything in its turn."""
+    """Signs changes at once, and everything else again before it expires."""
     async with open_stores(config, name="work") as stores, AsyncExitStack() as stack:
         directory = Directory(stores, keys=config.keys.directory)
 

@@ -1,4 +1,4 @@
-"""What can go wrong, by what the asker is told. Foreign exceptions become these in the module that meets them."""
+"""What can go wrong, by what the client is told. Foreign exceptions become these in the module that meets them."""
 
 from __future__ import annotations
 

@@ -161,30 +161,30 @@ _KEYS = (
 _DAY = 86400
 
 REQUESTS = Counter("ocsp_requests_total", "OCSP requests answered.", method=("get", "post", "other"), result=_RESULTS)
-ANSWERS = Counter("ocsp_answers_total", "Successful answers, by where they came from.", source=("redis", "live"))
+ANSWERS = Counter("ocsp_answers_total", "Successful answers, by source.", source=("redis", "live"))
 CERT_ID_HASHES = Counter(
     "ocsp_cert_id_hash_total",
-    "CertIDs asked, by hash algorithm (9919-01).",
+    "CertIDs requested, by hash algorithm (9919-01).",
     hash=("sha1", "sha256", "sha384", "sha512", "unknown"),
 )
-NOT_FOUND = Counter("http_not_found_total", "Requests for paths where nothing is.")
+NOT_FOUND = Counter("http_not_found_total", "Requests for unknown paths.")
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
 SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature.")
 RESPONSE_AGE = Histogram(
     "ocsp_response_age_seconds",
-    "Time since this_update of what was answered (incident I-2).",
+    "Age of answers: time since this_update (incident I-2).",
     (60, 300, 900, 3600, 6 * 3600, 12 * 3600, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY),
 )
 SIGNATURES = Counter("ocsp_signatures_total", "Signatures made.", key=_KEYS)
 SIGN_SECONDS = Histogram(
     "ocsp_sign_seconds",
-    "Time per signature, waiting for a thread included.",
+    "Time per signature, including the wait for a thread.",
     (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1),
     key=_KEYS,
 )
 STORE_FAILURES = Counter(
     "store_failures_total",
-    "Calls that a store failed, or didn't answer in time.",
+    "Store calls that failed or timed out.",
     store=("redis",),
     operation=("get", "put"),
 )
@@ -194,18 +194,20 @@ RECORDS_REFUSED = Counter(
 STORE_UNTRUSTED = Counter(
     "store_untrusted_total", "Reads from a run of the record store that isn't known to be complete; each is a miss."
 )
-CRL_REQUESTS = Counter("crl_requests_total", "CRLs asked for.", result=("ok", "not_modified", "not_found"))
+CRL_REQUESTS = Counter("crl_requests_total", "CRL requests.", result=("ok", "not_modified", "not_found"))
 CRL_PUBLISHED = Counter("crl_published_total", "CRLs published.")
-CRL_FAILURES = Counter("crl_failures_total", "CRLs that weren't published: a check failed, or a dependency.")
-ADMIN_REFUSED = Counter("admin_unauthorized_total", "Calls of the operator's API without a valid token.")
-REVOCATIONS = Counter("revocations_total", "Changes of status asked for.", outcome=("done", "pending", "refused"))
-OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes brought to the record store.")
-PRESIGNED = Counter("presigned_total", "Certificates signed in their turn.")
-UNSAYABLE = Counter("statuses_unsayable_total", "Times that a status was met which no answer can say (db check).")
-CHANGES_REFUSED = Counter("changes_refused_total", "Changes that the record store didn't keep; they stay open.")
+CRL_FAILURES = Counter("crl_failures_total", "CRLs not published because a check or a dependency failed.")
+ADMIN_REFUSED = Counter("admin_unauthorized_total", "Admin API calls without a valid token.")
+REVOCATIONS = Counter("revocations_total", "Status changes requested.", outcome=("done", "pending", "refused"))
+OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes written to the record store.")
+PRESIGNED = Counter("presigned_total", "Certificates signed again on schedule.")
+UNSAYABLE = Counter(
+    "statuses_unsayable_total", "Statuses met that can't be encoded in an answer (see certstatus db check)."
+)
+CHANGES_REFUSED = Counter("changes_refused_total", "Changes not kept by the record store; they stay open.")
 TASKS = ("relay", "presign", "crl", "delegate", "signer")
-TROUBLES = Counter("issuer_troubles_total", "Times that a task failed for one issuer alone.", task=TASKS)
-PROCESS_RESTARTS = Counter("process_restarts_total", "Processes that the supervisor started again.")
+TROUBLES = Counter("issuer_troubles_total", "Task failures confined to one issuer.", task=TASKS)
+PROCESS_RESTARTS = Counter("process_restarts_total", "Processes restarted by the supervisor.")
 
 
 def observe_signatures(key: str, count: int, seconds: float) -> None:

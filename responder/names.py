@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 
 from responder import der
@@ -23,6 +24,8 @@ _SHORT = {
     "0992268993f22c640119": "DC", "0992268993f22c640101": "UID",
     "2a864886f70d010901": "emailAddress", "550461": "organizationIdentifier",
 }  # fmt: skip
+
+_ORGANIZATION = bytes.fromhex("55040a")
 
 _SPECIAL = frozenset('\\,+"<>;=')
 
@@ -59,6 +62,18 @@ def describe(name: bytes) -> str:
     return ",".join(reversed(shown)) or "(no name)"
 
 
+def organizations(name: bytes) -> frozenset[str]:
+    """The organizationNames of a Name, as `fold` makes them comparable; none where it isn't a Name."""
+    with contextlib.suppress(ValueError):
+        return frozenset(
+            _folded(tag, value)
+            for group in attributes(name)
+            for kind, tag, value in group
+            if kind == _ORGANIZATION and tag in _ENCODINGS
+        )
+    return frozenset()
+
+
 def are_equal(one: bytes, other: bytes) -> bool:
     """Whether two Names are the same by RFC 5280 §7.1: in other string types, in upper or lower case, with more or less
     space."""
@@ -77,8 +92,13 @@ def _normalized(name: bytes) -> list[frozenset[tuple[bytes, object]]]:
     ]
 
 
+def fold(text: str) -> str:
+    """The same for all that RFC 5280 §7.1 compares as equal: without regard to case and to the amount of space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def _folded(tag: int, value: bytes) -> str:
-    return " ".join(unicodedata.normalize("NFKC", _text(tag, value)).casefold().split())
+    return fold(_text(tag, value))
 
 
 def _text(tag: int, value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The field's nouns, spelled as in the RFCs, and the few rules that are arithmetic on them."""
+"""The field's nouns, spelled as in the RFCs, and the rules that need nothing else."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ class OCSPRequest:
 
     Attributes:
         nonce: the extnValue's content, 1 to 130 bytes, to be returned unchanged.
-        preferred: signature algorithms the client would like, DER AlgorithmIdentifiers, the dearest first.
-        signature_algorithm: which of them is to be signed with, where the issuer allows such a wish and it makes a
+        preferred: signature algorithms the client would like, DER AlgorithmIdentifiers, the most preferred first.
+        signature_algorithm: which of them is to be signed with, where the issuer allows a preference and it makes a
             difference (`ocsp/filter.py`); then the answer is signed live.
     """
 

@@ -43,16 +43,16 @@ class Sockets:
             ConfigError: an address can't be bound.
         """
         public: list[socket.socket] = []
-        with contextlib.ExitStack() as if_one_fails:
+        with contextlib.ExitStack() as on_failure:
             if "serve" in roles:
                 host, port = config.serve.listen.host, config.serve.listen.port
                 with _naming("serve.listen", host, port):
                     require_unused(host, port)  # the workers share the port, and so would another's
                 for _ in range(worker_count(config)):
-                    public.append(if_one_fails.enter_context(_bind("serve.listen", host, port, reuse_port=True)))
+                    public.append(on_failure.enter_context(_bind("serve.listen", host, port, reuse_port=True)))
                     port = public[0].getsockname()[1]
             admin = _bind("admin.listen", config.admin.listen.host, config.admin.listen.port, reuse_port=False)
-            if_one_fails.pop_all()
+            on_failure.pop_all()
         return cls(tuple(public), admin, config.serve.listen, config.admin.listen)
 
     def require_same(self, config: Config) -> None:

@@ -212,9 +212,9 @@ class NativeVerifier:
 class NativeRecordVerifier:
     """Verifies records when they are first met; implements `RecordVerifier`."""
 
-    def __init__(self, *, remembered: int = 100_000) -> None:
-        """`remembered` records are known to be right, in about 10 MB; then it begins anew."""
-        self._remembered = remembered
+    def __init__(self, *, capacity: int = 100_000) -> None:
+        """`capacity` records are known to be right (100,000 take about 10 MB); then it starts over."""
+        self._capacity = capacity
         self._right: set[bytes] = set()
         self._keys: dict[bytes, PublicKey] = {}
 
@@ -231,7 +231,7 @@ class NativeRecordVerifier:
         earliest, latest = records.this_update, records.produced_at + MAX_CLOCK_DIFFERENCE.seconds + 1
         if not earliest * 1_000_000 <= records.as_of_microseconds <= latest * 1_000_000:
             return False
-        if len(self._right) >= self._remembered:
+        if len(self._right) >= self._capacity:
             self._right.clear()
         self._right.add(seen)
         return True

@@ -95,6 +95,46 @@ def test_a_certificate_beside_the_index_tells_whose_list_it_is(
     assert "1 added" in site.succeed("import", "openssl-index", theirs, "--issuer", "other")
 
 
+def test_a_first_list_of_another_organization_needs_force(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where no certificates lie beside it, the subjects are all that tells whose it is."""
+    folder = tmp_path_factory.mktemp("organizations")
+    made = make_ca(tmp_path_factory.mktemp("organized"))
+    key = str(made.folder / "ca.key")
+    site.succeed("issuer", "add", "--id", "organized", "--certificate", made.certificate, "--ca-key", key)
+    index = folder / "index.txt"
+
+    def subjects(*names: str) -> list[str]:
+        index.write_text("".join(f"V\t391231000000Z\t\t{n:04X}\tunknown\t{name}\n" for n, name in enumerate(names, 1)))
+        return ["import", "openssl-index", str(index), "--issuer", "organized"]
+
+    refused = site.command(*subjects("/C=DE/O=Other AG/CN=a", "/O=Third/CN=b/emailAddress=x"))
+    assert refused.returncode == 1
+    assert "none of the subjects in the list has the organization of organized (example), but other ag, third" in (
+        refused.stderr
+    )
+    assert "--force" in refused.stderr
+    # A subject without an organization, or one that isn't plain, says nothing; the CA's own settles it.
+    for names in (
+        ("/O=Other AG/CN=a", "/CN=b"),
+        ("/O=M\\xC3\\xBCller/CN=a", "/O=Other AG/CN=b"),
+        ("/CN=a/O=EXAMPLE", "/O=Other AG/CN=b"),
+    ):
+        assert "2 added" in site.succeed(*subjects(*names), "--dry-run"), names
+    assert "2 added" in site.succeed(*subjects("/O=Other AG/CN=a", "/O=Third/CN=b"), "--force")
+    # From then on it is the serial numbers that count.
+    assert "1 added" in site.succeed(*subjects("/O=Other AG/CN=a", "/O=Third/CN=b", "/O=Fourth/CN=c"))
+
+
+def test_a_file_of_another_kind_is_told_in_a_line(site: Site, ca: CA, tmp_path: Path) -> None:
+    index = tmp_path / "other.txt"
+    index.write_text("these are words\n" * 150 + "V\tand\ttabs\n")
+    refused = site.command("import", "openssl-index", str(index), "--issuer", "example")
+    assert refused.returncode == 1
+    said = refused.stderr.strip().splitlines()
+    assert len(said) <= 3, said
+    assert "lines 1, 2, 3, 4, 5 and 95 more: it has 0 TABs instead of 5" in said[1]
+
+
 def test_another_cas_index_needs_force(site: Site, ca: CA, tmp_path: Path) -> None:
     take(site, tmp_path, line("0301"), "--force")
     index = tmp_path / "theirs.txt"

@@ -362,7 +362,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     eventually("it is put when it can be", lambda: site.ask("well", GOOD[6]) == "REVOKED")
     # Everything signed again, a worker that is killed, and a store that is away.
     site.run("issuer", "set", "well", "responder_id_by_name=true")
-    eventually("signed in its turn", lambda: site.metric("presigned_total") > 0)
+    eventually("signed on schedule", lambda: site.metric("presigned_total") > 0)
     assert site.process is not None
     children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split()
     worker = next(pid for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("serve-1"))

@@ -21,7 +21,7 @@ ConfigOption = Annotated[
         "-c",
         metavar="FILE",
         envvar=CONFIG_VARIABLE,
-        help="The configuration file; without one, the defaults and CERTSTATUS_* variables.",
+        help="The configuration file. Without one: the defaults and CERTSTATUS_* variables.",
     ),
 ]
 
@@ -30,7 +30,7 @@ app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True
 
 @app.command()
 def check(config: ConfigOption = None, *, json: JsonOption = False) -> None:
-    """Report every fault of the configuration at once; exits with 2 when there is one."""
+    """Report all faults of the configuration at once. Exits with 2 if there are any."""
     faults: tuple[str, ...] = ()
     try:
         load(config)
@@ -50,7 +50,7 @@ def check(config: ConfigOption = None, *, json: JsonOption = False) -> None:
 
 @app.command()
 def show(config: ConfigOption = None, *, json: JsonOption = False) -> None:
-    """Print every key with the value in effect and where it comes from; secrets are masked."""
+    """Print each key with its value and where that comes from. Secrets are masked."""
     with output.exit_on_error():
         effective = list(load(config).effective())
     if json:

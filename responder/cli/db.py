@@ -14,12 +14,12 @@ from responder.storage.checks import UnsayableRow
 from responder.storage.migrations import migrate as apply_migrations
 from responder.stores import open_stores
 
-app = typer.Typer(help="The database schema.", no_args_is_help=True)
+app = typer.Typer(help="The database: schema, checks, recovery.", no_args_is_help=True)
 
 
 @app.command()
 def migrate(config: ConfigOption = None, *, json: JsonOption = False) -> None:
-    """Bring the schema up to this version. Safe to run at any time, from several hosts at once."""
+    """Upgrade the schema to this version. Safe to run at any time, and from several hosts at once."""
     loaded = load_config(config)
     applied = run(apply_migrations(loaded.postgres.url, password=loaded.postgres.password()))
     text = f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is up to date"
@@ -28,14 +28,14 @@ def migrate(config: ConfigOption = None, *, json: JsonOption = False) -> None:
 
 @app.command()
 def recover(
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """After a restore, or a promotion that lost commits: have every version rise above all that were ever given.
+    """Run this after a restore, or after a failover that lost commits: raises all versions above any given before.
 
-    Bring what was lost back first (certstatus import): what the database says then is what is answered. Everything is
+    First bring back what was lost (certstatus import), since answers will follow the database as it is. Everything is
     signed again.
     """
     loaded = load_config(config)
@@ -52,7 +52,7 @@ def recover(
 
 @app.command()
 def check(config: ConfigOption = None, *, json: JsonOption = False) -> None:
-    """List rows that an older schema let in and that no answer can say, each with its remedy; change nothing.
+    """List rows from older versions that can't be encoded in an answer, each with its remedy. Changes nothing.
 
     Exits 1 when there are any.
     """

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from responder import names
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
@@ -17,14 +18,15 @@ from responder.errors import ConfigError, ImportRefused
 from responder.imports import openssl_index
 from responder.imports.sample import find_stranger
 from responder.interfaces import ImportedStatus
+from responder.pki import Issuer
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
 from responder.stores import open_stores
 
-app = typer.Typer(help="Take over what an existing CA has issued and revoked.", no_args_is_help=True)
+app = typer.Typer(help="Import what an existing CA has issued and revoked.", no_args_is_help=True)
 
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
-IssuerOption = Annotated[str, typer.Option("--issuer", help="The id of the CA the list is of.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Take the list although it looks like another CA's.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would change without changing anything.")]
+IssuerOption = Annotated[str, typer.Option("--issuer", help="The id of the CA that the list belongs to.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Import the list even if it looks like another CA's.")]
 
 _SHOWN = 20
 
@@ -48,8 +50,10 @@ def import_openssl_index(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Import an `openssl ca` index, as often as it changes. A bad line is named with its number, and then nothing is
-    imported. Where list and database differ, the rules of a revocation decide; what was kept is listed by serial."""
+    """Import an `openssl ca` index; repeat whenever it changes.
+
+    Bad lines are reported by number, and then nothing is imported. Where the list and the database differ, the rules
+    for revocations decide; what was kept is listed by serial number."""
     loaded = load_config(config)
     try:
         content = file.read_bytes()
@@ -63,6 +67,7 @@ def import_openssl_index(
             rows,
             dry_run=dry_run,
             force=force,
+            organizations=openssl_index.organizations(content),
             source=str(file),
             source_sha256=hashlib.sha256(content).digest(),
         )
@@ -78,7 +83,14 @@ def import_openssl_index(
 
 
 async def _store(
-    config: Config, issuer_id: str, rows: list[ImportedStatus], *, dry_run: bool, force: bool, **source: Any
+    config: Config,
+    issuer_id: str,
+    rows: list[ImportedStatus],
+    *,
+    dry_run: bool,
+    force: bool,
+    organizations: set[str],
+    **source: Any,
 ) -> Import:
     async with open_stores(config, name="import") as stores:
         issuer = await load_issuer(stores, issuer_id)
@@ -91,8 +103,26 @@ async def _store(
             )
         with progress("importing", total=len(rows)) as report:
             return await stores.imports.run(
-                issuer, rows, dry_run=dry_run, force=force, actor=actor(), progress=report.advance, **source
+                issuer,
+                rows,
+                dry_run=dry_run,
+                force=force,
+                doubt=_doubt(issuer, organizations),
+                actor=actor(),
+                progress=report.advance,
+                **source,
             )
+
+
+def _doubt(issuer: Issuer, listed: set[str]) -> str | None:
+    """Why the organizations of a list don't look like the issuer's."""
+    own = names.organizations(issuer.name)
+    if not own or not listed or own & listed:
+        return None
+    return (
+        f"none of the subjects in the list has the organization of {issuer.id} ({', '.join(sorted(own))}), but "
+        f"{', '.join(sorted(listed)[:3])}{' and others' if len(listed) > 3 else ''}, so it may be another CA's"
+    )
 
 
 def _described(source: str, done: Import) -> str:
@@ -119,7 +149,7 @@ def _conflict(conflict: Conflict) -> str:
 
 @app.command("list")
 def list_imports(config: ConfigOption = None, *, json: JsonOption = False) -> None:
-    """List the imports that can be taken back, or were."""
+    """List the imports, and which were undone."""
     loaded = load_config(config)
 
     async def read() -> list[dict[str, Any]]:
@@ -137,15 +167,16 @@ def list_imports(config: ConfigOption = None, *, json: JsonOption = False) -> No
 
 @app.command("undo")
 def undo(
-    job: Annotated[int, typer.Argument(metavar="JOB", help="The number that the import told.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    job: Annotated[int, typer.Argument(metavar="JOB", help="The number that the import printed.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     dry_run: DryRunOption = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Take an import back: what it added is unknown again, and what it changed is as it was. Only while nothing else
-    has changed any of its certificates."""
+    """Undo an import: what it added becomes unknown again, what it changed is restored.
+
+    Possible only while nothing else has changed any of its certificates."""
     loaded = load_config(config)
 
     async def take_back(*, dry_run: bool) -> Undone:

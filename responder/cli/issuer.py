@@ -30,9 +30,9 @@ from responder.storage.issuers import PolicyChange
 from responder.storage.policies import SETTINGS
 from responder.stores import Stores, open_stores
 
-AlgorithmOption = Annotated[str, typer.Option(help=f"Of a responder key that is made here: {', '.join(KINDS)}.")]
+AlgorithmOption = Annotated[str, typer.Option(help=f"Type of the responder key to generate: {', '.join(KINDS)}.")]
 
-app = typer.Typer(help="The CAs to answer for, and what is decided for each.", no_args_is_help=True)
+app = typer.Typer(help="The CAs to answer for, and their settings.", no_args_is_help=True)
 
 
 @app.command()
@@ -47,26 +47,27 @@ def add(
     ] = None,
     ca_key: Annotated[
         Path | None,
-        typer.Option(help="The CA's private key (PEM, mode 0600): for CRLs, and to issue the responder certificate."),
+        typer.Option(help="The CA's private key (PEM, mode 0600): signs CRLs and issues the responder certificate."),
     ] = None,
-    crl: Annotated[
-        Path | None, typer.Option(help="The CA's last CRL: its number and its entries are taken over.")
-    ] = None,
+    crl: Annotated[Path | None, typer.Option(help="The CA's last CRL; its number and entries are carried on.")] = None,
     crl_number: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_CRL_NUMBER - 1, help="The number of the CA's last CRL; ours go on after it."),
+        typer.Option(
+            min=1, max=MAX_CRL_NUMBER - 1, help="The number of the CA's last CRL; numbering continues after it."
+        ),
     ] = None,
     no_crl: Annotated[
-        bool, typer.Option("--no-crl", help="The CA has published no CRL yet: begin at once, with number 1.")
+        bool, typer.Option("--no-crl", help="The CA has never published a CRL: start now, with number 1.")
     ] = False,
     algorithm: AlgorithmOption = DEFAULT_KIND,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Answer for a CA, with a delegated responder of its, or with its key.
+    """Add a CA to answer for, with a delegated responder key or with the CA's own key.
 
-    The first CRL is published after the first import, or with --crl or --no-crl at once: it mustn't be an empty one.
+    The first CRL is published after the first import, so that it isn't empty by mistake;
+    with --crl or --no-crl at once.
     """
     loaded = load_config(config, needs_keys=True)
     if (responder_key is None) != (responder_certificate is None):
@@ -182,7 +183,7 @@ def require_id(issuer_id: str) -> None:
 def start_crls(
     issuer_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOption = None, *, json: JsonOption = False
 ) -> None:
-    """Let the CRLs of a CA be published although nothing was imported for it."""
+    """Start publishing CRLs for a CA for which nothing has been imported."""
     loaded = load_config(config)
 
     async def start() -> None:
@@ -216,7 +217,7 @@ def list_issuers(config: ConfigOption = None, *, json: JsonOption = False) -> No
 def show(
     issuer_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOption = None, *, json: JsonOption = False
 ) -> None:
-    """Show one CA: its certificate, its signers, its CRL and everything that is decided for it."""
+    """Show one CA: its certificate, signers, CRL and settings."""
     loaded = load_config(config)
 
     async def read() -> dict[str, Any]:
@@ -246,12 +247,12 @@ def show(
 @app.command()
 def remove(
     issuer_id: Annotated[str, typer.Argument(metavar="ID")],
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Answer for a CA no more, and forget its certificates, signers and CRLs. Its key files stay where they are."""
+    """Stop answering for a CA and delete its certificates, signers and CRLs. Its key files stay where they are."""
     loaded = load_config(config)
 
     async def find_and_remove() -> str:
@@ -277,14 +278,15 @@ _SETTINGS_HELP = "\n\n".join(
 @app.command("set", epilog=_SETTINGS_HELP)
 def set_policy(
     issuer_id: Annotated[str, typer.Argument(metavar="ID")],
-    settings: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="As in nonce=ignore.")],
+    settings: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="For example nonce=ignore.")],
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Decide something for one CA; every process takes it up at once, its policy and its signers together.
+    """Change settings of one CA. They take effect in every process at once.
 
-    What changes the text of answers has everything signed again; answers made before stay valid until then.
+    Settings that change the content of answers cause everything to be signed again; until then, earlier answers
+    stay valid.
     """
     loaded = load_config(config)
     changes: dict[str, str] = {}

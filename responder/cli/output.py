@@ -36,9 +36,11 @@ __all__ = [
     "say",
 ]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SECONDS_BETWEEN_LINES = 5.0
+
+_LINES_TOLD = 5
 
 
 class ExitCode(IntEnum):
@@ -135,8 +137,21 @@ def _tell(error: CertstatusError) -> None:
         print(json.dumps(document, indent=2, ensure_ascii=False), file=sys.stderr)
         return
     complain(str(error))
-    for line, sentence in lines:
-        complain(f"line {line}: {sentence}")
+    for text in _by_sentence(lines):
+        complain(text)
+
+
+def _by_sentence(faults: Sequence[tuple[int, str]]) -> list[str]:
+    """A file of another kind has one fault in all of its lines: each sentence once, with the first lines it is of."""
+    lines_of: dict[str, list[int]] = {}
+    for line, sentence in faults:
+        lines_of.setdefault(sentence, []).append(line)
+    told = []
+    for sentence, lines in lines_of.items():
+        more = f" and {len(lines) - _LINES_TOLD} more" if len(lines) > _LINES_TOLD else ""
+        word = "line" if len(lines) == 1 else "lines"
+        told.append(f"{word} {', '.join(map(str, lines[:_LINES_TOLD]))}{more}: {sentence}")
+    return told
 
 
 @contextmanager

@@ -26,17 +26,20 @@ from responder.web.admin import InvalidField, outcome_document, parse_time
 def revoke(
     serial: Annotated[
         str | None,
-        typer.Argument(help="The serial number, hexadecimal, as in 0x1a2b, 1A:2B or 010A.", show_default=False),
+        typer.Argument(help="The serial number in hexadecimal: 0x1a2b, 1A:2B or 010A.", show_default=False),
     ] = None,
-    issuer_id: Annotated[str, typer.Option("--issuer", help="The id of the CA; with --certificate it is found.")] = "",
+    issuer_id: Annotated[str, typer.Option("--issuer", help="The id of the CA; not needed with --certificate.")] = "",
     certificate: Annotated[
-        Path | None, typer.Option(help="The certificate itself, PEM or DER, instead of the serial number.")
+        Path | None, typer.Option(help="The certificate to revoke, PEM or DER, instead of a serial number.")
     ] = None,
     reason: Annotated[
-        str, typer.Option(help="keyCompromise, superseded, …; certificateHold holds, removeFromCRL releases.")
+        str,
+        typer.Option(help="keyCompromise, superseded, …; certificateHold puts on hold, removeFromCRL releases a hold."),
     ] = "unspecified",
-    revoked_at: Annotated[str | None, typer.Option(help="Since when (RFC 3339); else now.")] = None,
-    invalidity_date: Annotated[str | None, typer.Option(help="When the key is thought to have been lost.")] = None,
+    revoked_at: Annotated[str | None, typer.Option(help="Time of revocation (RFC 3339); default: now.")] = None,
+    invalidity_date: Annotated[
+        str | None, typer.Option(help="When the key is thought to have been compromised (RFC 3339).")
+    ] = None,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,

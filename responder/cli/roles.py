@@ -18,22 +18,22 @@ _log = log.get("cli.roles")
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Answer OCSP and CRL requests, and the operator's API."""
+    """Answer OCSP and CRL requests, and serve the admin API."""
     _run(config, ("serve",))
 
 
 def work(config: ConfigOption = None) -> None:
-    """Sign what changed at once, and everything in its turn."""
+    """Sign changes at once, and everything else again before it expires."""
     _run(config, ("work",))
 
 
 def crl(config: ConfigOption = None) -> None:
-    """Build CRLs and renew responder certificates, with the CA keys in the folder ca below keys.directory."""
+    """Build CRLs and renew responder certificates, using the CA keys in keys.directory/ca."""
     _run(config, ("crl",))
 
 
 def run(config: ConfigOption = None) -> None:
-    """All roles on one host."""
+    """Run all roles on this host: serve, work and crl."""
     _run(config, ROLES)
 
 

@@ -34,17 +34,17 @@ from responder.stores import Stores, open_stores
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
 
-IssuerOption = Annotated[str, typer.Option("--issuer", metavar="ID", help="Which CA.")]
+IssuerOption = Annotated[str, typer.Option("--issuer", metavar="ID", help="The id of the CA.")]
 
 
 @app.command("list")
 def list_signers(
-    retired: Annotated[bool, typer.Option("--retired", help="Show those that were retired, too.")] = False,
+    retired: Annotated[bool, typer.Option("--retired", help="Include retired ones.")] = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """List the responder certificates; of each issuer `signs` marks the one that this host signs with now."""
+    """List the responder certificates; `signs` marks the one that this host is using for its issuer."""
     loaded = load_config(config)
 
     async def load() -> list[ResponderCertificate]:
@@ -102,7 +102,7 @@ def add(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Let another key sign for a CA: a given one, or a new one where the CA's key is here."""
+    """Add a key that signs for a CA: a given one, or a new one if the CA's key is on this host."""
     loaded = load_config(config, needs_keys=True)
     if (key is None) != (certificate is None):
         raise ConfigError("--key and --certificate go together; one of them is missing")
@@ -153,19 +153,22 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
 @app.command()
 def retire(
     issuer_id: IssuerOption,
-    serial: Annotated[str, typer.Option(help="The serial of one of its certificates, as signer list shows it.")],
+    serial: Annotated[
+        str, typer.Option(help="Serial number of one of the key's certificates, as shown by signer list.")
+    ],
     now: Annotated[
-        bool, typer.Option("--now", help="Refuse what it has signed too, and sign everything again.")
+        bool, typer.Option("--now", help="Also stop serving what the key has signed, and sign everything again.")
     ] = False,
     even_if_last: Annotated[
-        bool, typer.Option("--even-if-last", help="Also when no other signer is left: askers are told to try later.")
+        bool,
+        typer.Option("--even-if-last", help="Retire it even if no other signer is left; clients then get tryLater."),
     ] = False,
-    wait: Annotated[bool, typer.Option(help="With --now: wait until everything is signed again.")] = True,
+    wait: Annotated[bool, typer.Option(help="With --now, wait until everything is signed again.")] = True,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Let a responder key sign no more, with any of its certificates; it is never certified again here."""
+    """Retire a responder key with all of its certificates. It is never certified here again."""
     loaded = load_config(config)
     number = read_serial("--serial", serial)
     retirement = run(_retire(loaded, issuer_id, number, now=now, even_if_last=even_if_last, wait=wait, quiet=json))

@@ -103,7 +103,7 @@ def _run(
         if options.as_json and not options.once:
             print(json.dumps(demo), flush=True)
         elif not options.as_json:
-            _print_banner(demo, layout)
+            _print_banner(demo, layout, once=options.once)
 
     def dead_server() -> str | None:
         for name, server in (("Postgres", postgres), ("Valkey", valkey)):
@@ -229,7 +229,7 @@ async def _describe(stores: Stores, layout: Layout, issuer_id: str, base_url: st
     }
 
 
-def _print_banner(demo: dict[str, Any], layout: Layout) -> None:
+def _print_banner(demo: dict[str, Any], layout: Layout, *, once: bool) -> None:
     issuer = demo["issuers"][0]
     lines = [
         "",
@@ -249,7 +249,7 @@ def _print_banner(demo: dict[str, Any], layout: Layout) -> None:
     lines += [
         "  # the CRL",
         f"  curl -s {issuer['crl']} | openssl crl -inform DER -noout -text",
-        "",
-        "Ctrl-C ends it.",
     ]
+    if not once:
+        lines += ["", "Press Ctrl-C to stop."]
     print("\n".join(lines), flush=True)

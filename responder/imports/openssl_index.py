@@ -21,9 +21,10 @@ from datetime import datetime, timedelta
 
 from responder.errors import ImportRejected
 from responder.interfaces import ImportedStatus
+from responder.names import fold
 from responder.pki import MAX_SERIAL_OCTETS, CRLReason, RevokedInfo, encode_serial
 
-__all__ = ["parse"]
+__all__ = ["organizations", "parse"]
 
 MAX_FAULTS = 100  # more than a person reads; all are counted
 
@@ -47,6 +48,8 @@ _LINE = re.compile(rb"(?:[VE]\t([0-9]+Z)\t|R\t([0-9]+Z)\t([0-9]+Z)(,[^\t]*)?)\t(
 # UTCTime and GeneralizedTime in the forms that openssl also reads, say in what an operator typed after
 # -crl_compromise (X.680 §46, §47).
 _TIME = re.compile(rb"([0-9]{10}|[0-9]{12}|[0-9]{14})(?:[.,][0-9]+)?(?:Z|([+-])([0-9]{2})([0-9]{2}))")
+# X509_NAME_oneline: each attribute after a slash, octets beyond ASCII as \xHH.
+_ORGANIZATION = re.compile(rb"/O=(.*?)(?=/[A-Za-z0-9.]+=|$)")
 
 
 def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list[ImportedStatus]:
@@ -90,6 +93,20 @@ def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list
         lines = "1 bad line" if fault_count == 1 else f"{fault_count:,} bad lines"
         raise ImportRejected(f"The index has {lines} of {line_number:,}; nothing of it was taken.", faults)
     return statuses
+
+
+def organizations(data: bytes) -> set[str]:
+    """The organizations that the subjects of an index name, as `names.fold` makes them comparable; none of them where
+    a subject has no organization, or one that isn't plain ASCII, for then they don't tell CAs apart."""
+    found: set[str] = set()
+    for line in data.splitlines():
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        match = _ORGANIZATION.search(line)
+        if match is None or b"\\x" in match[1]:
+            return set()
+        found.add(fold(match[1].decode("ascii", "replace")))
+    return found
 
 
 def _parse_line(line: bytes, line_number: int) -> ImportedStatus | None:

@@ -61,7 +61,7 @@ class CachedSource:
         """See `ResponseSource.respond`."""
         if len(request.cert_ids) != 1:
             return await self._inner.respond(request)
-        plain = self._without_wishes(request)
+        plain = self._plain(request)
         if plain == request:
             return await self._respond_to_one(request)
         try:
@@ -72,7 +72,7 @@ class CachedSource:
             # The fullest answer without the option is better than none (RFC 9919 §3.2.1).
             return await self._respond_to_one(plain)
 
-    def _without_wishes(self, request: OCSPRequest) -> OCSPRequest:
+    def _plain(self, request: OCSPRequest) -> OCSPRequest:
         """The nearest request that can be answered from the store: no nonce, the issuer's own algorithm, and NULL
         parameters of the hash where absent ones were asked for."""
         cert_id = request.cert_ids[0]

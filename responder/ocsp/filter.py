@@ -1,4 +1,4 @@
-"""Is a request ours, and which of its wishes count."""
+"""Is a request ours, and which of its preferences count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from responder.pki import Answer, Issuer, Issuers, NoncePolicy, OCSPRequest
 
 
 class FilterSource:
-    """Lets through what one issuer of ours can answer, without the wishes that its policy doesn't grant."""
+    """Lets through what one issuer of ours can answer, without the preferences that its policy doesn't grant."""
 
     def __init__(
         self, inner: ResponseSource, issuers: Issuers, *, algorithms: SignatureAlgorithms, clock: Clock
@@ -42,13 +42,13 @@ class FilterSource:
         return await self._inner.respond(request)
 
     def _preference(self, issuer: Issuer, preferred: tuple[bytes, ...]) -> bytes | None:
-        """The first wish that a signer here can fulfil, or None when that is what is signed with anyway.
+        """The first preference that a signer here can meet, or None when that is what is signed with anyway.
 
-        A wish costs a live signature, so it counts only where the operator allows it; weak algorithms aren't among
-        ours (6960-24).
+        A preference costs a live signature, so it counts only where the operator allows it; weak algorithms
+        aren't among ours (6960-24).
         """
         if not issuer.policy.honour_preferred:
             return None
         own = self._algorithms.algorithms(issuer, self._clock.now())
-        wish = next((algorithm for algorithm in preferred if algorithm in own), None)
-        return None if wish is None or wish == own[0] else wish
+        choice = next((algorithm for algorithm in preferred if algorithm in own), None)
+        return None if choice is None or choice == own[0] else choice

@@ -224,6 +224,7 @@ class PostgresImports:
         source: str = "",
         source_sha256: bytes = bytes(32),
         force: bool = False,
+        doubt: str | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Import:
         """Compare the list with what is there, and take over what the rules of a revocation allow, in one transaction.
@@ -233,6 +234,7 @@ class PostgresImports:
             dry_run: the same, and then nothing is kept.
             source: what the list is called, and the SHA-256 of its octets, for the audit log.
             force: take a list that looks like another CA's.
+            doubt: why it may be another CA's; it counts while no certificate of the issuer is known.
             progress: called with how many rows were taken in, a few times.
 
         Raises:
@@ -241,7 +243,7 @@ class PostgresImports:
         """
         async with self._transaction(keep=not dry_run) as connection:
             done = await self._take(
-                connection, issuer, rows, actor, (source, source_sha256), force=force, progress=progress
+                connection, issuer, rows, actor, (source, source_sha256), force=force, doubt=doubt, progress=progress
             )
         return Import(None, done.report, done.conflicts) if dry_run else done
 
@@ -266,6 +268,7 @@ class PostgresImports:
         source: tuple[str, bytes],
         *,
         force: bool,
+        doubt: str | None,
         progress: Callable[[int], None] | None,
     ) -> Import:
         # One at a time for an issuer, so that each counts what it did.
@@ -281,6 +284,8 @@ class PostgresImports:
         await connection.execute("ANALYZE decided", timeout=LONG_SECONDS)
         counts = await connection.fetchrow(_COUNT, issuer.id, timeout=LONG_SECONDS)
         assert counts is not None  # it counts
+        if not force and doubt is not None and not counts["known"]:
+            raise ImportRefused(f"{doubt}; give --force if it is the list of {issuer.id} all the same")
         if not force:
             await _require_own(connection, issuer, listed=counts["listed"], known=counts["known"], both=counts["both"])
         report = _report(counts)

@@ -23,7 +23,7 @@ from responder.pki import (
 )
 from responder.storage.audit import audit
 from responder.storage.partitions import make_due
-from responder.storage.policies import columns_of, policy_from, read_changes, what_they_may_be
+from responder.storage.policies import allowed_values, columns_of, policy_from, read_changes
 from responder.storage.postgres import LONG_SECONDS, Connection, Row, acquired
 
 _log = log.get("storage.issuers")
@@ -178,7 +178,7 @@ class PostgresIssuers:
                     *values.values(),
                 )
             except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
-                raise ConfigError(f"issuer {issuer_id}: {what_they_may_be(changes)}") from error
+                raise ConfigError(f"issuer {issuer_id}: {allowed_values(changes)}") from error
             if row is None:
                 raise ConfigError(f"{issuer_id}: there is no such issuer; certstatus issuer list shows them")
             issuer = issuer_from(row)

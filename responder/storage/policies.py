@@ -156,7 +156,7 @@ def read_changes(changes: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def what_they_may_be(changes: Mapping[str, str]) -> str:
+def allowed_values(changes: Mapping[str, str]) -> str:
     """A sentence about values that don't go together, or with what is there."""
     return "; ".join(f"{name} is {changes[name]}, it may be {SETTINGS[name].may_be}" for name in changes)
 

@@ -122,7 +122,7 @@ class OCSPEndpoint:
             body = answer.render()
         except ResponderError as error:
             return self._error(request, error)
-        except Exception as error:  # a bug: the asker gets internalError, the operator the traceback
+        except Exception as error:  # a bug: the client gets internalError, the operator the traceback
             if self._may_log("unexpected"):
                 _log.exception("unexpected_error", error=repr(error))
             return self._error(request, ResponderError("internal error"))

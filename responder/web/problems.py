@@ -22,7 +22,7 @@ def problem(status: int, title: str, detail: str, *, headers: dict[str, str] | N
 
 
 async def unexpected(request: Request, error: Exception) -> JSONResponse:
-    """Starlette's handler for what nobody expected: a 500 for the asker, the traceback for the operator."""
+    """Starlette's handler for what nobody expected: a 500 for the client, the traceback for the operator."""
     if _may_log("unexpected"):
         _log.exception("unexpected_error", path=request.url.path[:200], error=repr(error))
     return problem(500, "internal error", "this is a fault of certstatus; its log has the details")

@@ -340,7 +340,7 @@ async def test_flipped_bits_are_a_miss(site: Site) -> None:
         profiles=site.profiles,
         clock=site.clock,
         name="redis",
-        verifier=NativeRecordVerifier(remembered=3),
+        verifier=NativeRecordVerifier(capacity=3),
     )
     expected = (await cached.respond(request)).render()
     for _ in range(2):
