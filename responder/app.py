@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from responder import config as configuration
-from responder import log, metrics
+from responder import log
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.crl.delegates import renew_responder_certificates
@@ -23,6 +23,8 @@ from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
 from responder.directory import Directory
 from responder.errors import CertstatusError
+from responder.host.process import Process, background, has_ended, host_identity, process_identity, repeatedly
+from responder.host.segment import Segment
 from responder.interfaces import ResponseSource
 from responder.keyfiles import make_following_key
 from responder.keyring import KeyRing
@@ -34,7 +36,6 @@ from responder.ocsp.revoke import Revoker
 from responder.ocsp.signed import SignedSource
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.pki import Issuer
-from responder.process import Process, background, has_ended, host_identity, process_identity, repeatedly
 from responder.signers import make_profile
 from responder.signing import NativeCRLSigner, NativeRecordVerifier, NativeSigner, NativeVerifier, ca_signer_of
 from responder.storage.postgres import Listener
@@ -204,7 +205,7 @@ async def administer(
     listener: socket.socket,
     stop: asyncio.Event,
     *,
-    segment: metrics.Segment,
+    segment: Segment,
     processes: Sequence[str],
 ) -> None:
     """The operator's listener: health and metrics of this host, and the API where it serves.

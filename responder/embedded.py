@@ -24,22 +24,14 @@ from pathlib import Path
 from typing import IO
 
 from responder.errors import ConfigError, StoreUnavailable
+from responder.host.kernel import set_death_signal
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 _NOBODY = "nobody"
-_PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def set_death_signal(parent: int, number: int = signal.SIGKILL) -> None:
-    """In a child: be sent `number` when the parent (its process id) ends. A change of user undoes it, so it comes
-    after that. It goes with the thread that forked, so the parent forks from its main thread."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(number))
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(1)
 
 
 class _Server:

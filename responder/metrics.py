@@ -1,15 +1,13 @@
 """Counters, summed over the processes of a host.
 
-A segment of shared memory has a lane of 64-bit words for each process, so counting is one addition without a lock, a
-restarted process goes on where its lane stands, and `/metrics` is the sum over the lanes. Every metric is declared on
-this page, with all the values that its labels may have.
+Each process has a lane of words in the host's shared memory (`host.segment`), so counting is one addition without a
+lock, a restarted process goes on where its lane stands, and `/metrics` is the sum over the lanes. Every metric is
+declared on this page, with all the values that its labels may have.
 """
 
 from __future__ import annotations
 
 import itertools
-import mmap
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,54 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from responder import __version__
+from responder.host.segment import FIRST_COUNTER, LANE_WORDS, WORD, Lane, Segment
 
-_WORD = 8
-_LANE_WORDS = 1024
 _NANOSECONDS = 1_000_000_000
 
-HEARTBEAT = 0
-"""The word of a lane in which its process says that it is alive: CLOCK_MONOTONIC in nanoseconds."""
-
-SILENCE_SECONDS = 5.0
-"""A process that hasn't said for so long that it is alive isn't ready, and is killed."""
-
-RECENT_DEATHS = 1
-"""The word of a lane in which the supervisor says how often its process ended within the last minute."""
-
-Lane = memoryview
-
-
-class Segment:
-    """The lanes of one host, in an anonymous file that forked processes share."""
-
-    def __init__(self, fd: int, lanes: int) -> None:
-        self.lanes = lanes
-        self._map = mmap.mmap(fd, lanes * _LANE_WORDS * _WORD)
-        self._words = memoryview(self._map).cast("Q")
-
-    @classmethod
-    def create(cls, lanes: int) -> Segment:
-        """Make one with all counters at zero; processes forked afterwards share it."""
-        fd = os.memfd_create("certstatus-metrics", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(fd, lanes * _LANE_WORDS * _WORD)
-            return cls(fd, lanes)
-        finally:
-            os.close(fd)  # the mapping keeps the memory
-
-    def lane(self, index: int) -> Lane:
-        """The words of one process."""
-        if not 0 <= index < self.lanes:
-            raise IndexError(f"lane {index} of {self.lanes}")
-        return self._words[index * _LANE_WORDS : (index + 1) * _LANE_WORDS]
-
-    def total(self, word: int) -> int:
-        """The sum of one word over all lanes."""
-        return sum(self._words[word::_LANE_WORDS])
-
-
-_lane: Lane = memoryview(bytearray(_LANE_WORDS * _WORD)).cast("Q")
-_next_word = itertools.count(RECENT_DEATHS + 1)
+_lane: Lane = memoryview(bytearray(LANE_WORDS * WORD)).cast("Q")
+_next_word = itertools.count(FIRST_COUNTER)
 
 
 def attach(lane: Lane) -> None:
@@ -78,7 +34,7 @@ def _take_words(count: int) -> int:
     first = next(_next_word)
     for _ in range(count - 1):
         last = next(_next_word)
-        assert last < _LANE_WORDS, "more words than a lane has"
+        assert last < LANE_WORDS, "more words than a lane has"
     return first
 
 

@@ -8,17 +8,20 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from responder import app, metrics
 from responder.config import Address, Config
 from responder.errors import ConfigError
-from responder.process import run_process
-from responder.supervisor import Child, ChildContext, open_socket, require_unused
+from responder.host.process import run_process
+from responder.host.segment import Segment
+from responder.host.sockets import open_socket, require_unused
+from responder.host.supervisor import Child, ChildContext, Supervisor
 
 ROLES = ("serve", "work", "crl")
 
-MAX_OTHER_PROCESSES = 5
-"""work, crl, admin, the demo's checks and the supervisor: each has a lane of the counters after the workers'."""
+MAX_OTHER_PROCESSES = 4
+"""work, crl, admin and the demo's checks: each has a lane of the counters after the workers'."""
 
 
 def worker_count(config: Config) -> int:
@@ -102,7 +105,19 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: metrics.Segment) -> list[Child]:
+def create_segment(sockets: Sockets) -> Segment:
+    """The shared memory of this host's processes. This process counts into the supervisor's lane from now on."""
+    segment = Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
+    metrics.attach(segment.supervisor_lane)
+    return segment
+
+
+def supervise(processes: Sequence[Child], segment: Segment, **options: Any) -> Supervisor:
+    """A supervisor of these processes (`children`), which counts how often it starts one again."""
+    return Supervisor(processes, segment=segment, on_restart=metrics.PROCESS_RESTARTS.inc, **options)
+
+
+def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Segment) -> list[Child]:
     """The processes of these roles, in the order they are started."""
     processes: list[Child] = []
 
@@ -123,5 +138,6 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: me
 
 
 def _run(config: Config, main: Callable[..., object], options: dict[str, object], context: ChildContext) -> int:
+    metrics.attach(context.lane)
     arguments = (config, context, *context.sockets)
     return run_process(context, lambda stop: main(*arguments, stop=stop, **options))  # type: ignore[arg-type,return-value]

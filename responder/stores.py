@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from responder.config import Config
+from responder.host.process import host_identity
 from responder.interfaces import CRLHead, ReportedTrouble, StoreRun
 from responder.pki import Issuers, ResponderCertificate
-from responder.process import host_identity
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.crls import PostgresCRLs

@@ -16,7 +16,7 @@ import httpx
 from cryptography import x509
 
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
-from responder.supervisor import open_socket
+from responder.host.sockets import open_socket
 
 CA_CONFIG = """
 [ca]

@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 
 from responder import log, metrics
 from responder.errors import ConfigError
-from responder.supervisor import Child, ChildContext, Supervisor, open_socket
+from responder.host.segment import Segment
+from responder.host.sockets import open_socket
+from responder.host.supervisor import Child, ChildContext, Supervisor
 
-SEGMENT = metrics.Segment.create(4)
+SEGMENT = Segment.create(3)
 SCENARIOS: dict[str, Callable[[], int]] = {}
 
 
@@ -68,7 +70,8 @@ def fail(context: ChildContext) -> int:
 
 
 def run(children: Sequence[Child], **options: object) -> int:
-    keeper = Supervisor(children, SEGMENT, **options)  # type: ignore[arg-type]
+    metrics.attach(SEGMENT.supervisor_lane)
+    keeper = Supervisor(children, SEGMENT, on_restart=metrics.PROCESS_RESTARTS.inc, **options)  # type: ignore[arg-type]
     return keeper.run(on_ready=lambda: say(ready=True, pid=os.getpid()))
 
 
@@ -96,8 +99,7 @@ def hopeless() -> int:
 
 @scenario
 def silent() -> int:
-    metrics.SILENCE_SECONDS = 0.5
-    return run([Child("silent", lambda context: live(context, heartbeats=False))])
+    return run([Child("silent", lambda context: live(context, heartbeats=False))], silence_seconds=0.5)
 
 
 @scenario

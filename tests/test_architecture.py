@@ -28,9 +28,10 @@ def test_the_import_rules_hold() -> None:
 
 
 def test_every_package_is_in_the_distribution() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES if path.name == "__init__.py"}
-    assert packages == set(listed)
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    assert found == {"include": ["responder*"]}
+    for folder in {path.parent for path in MODULES}:
+        assert (folder / "__init__.py").exists(), folder
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -49,6 +50,19 @@ def test_time_is_asked_of_the_clock_only(module: Path) -> None:
 def test_what_documents_point_at_is_there(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+def test_the_places_that_the_standards_table_names_exist() -> None:
+    """`file` alone, or followed by the names in it."""
+    table = (ROOT / "docs" / "standards.md").read_text()
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
+    places = [place for row in rows for place in re.findall(r"`([\w/]+\.(?:py|pyx|pxd|toml))`((?: `\w+`)*)", row[3])]
+    assert len(places) > 40
+    for file, names in places:
+        path = ROOT / file if file.startswith(("_native/", "tests/", "deploy/")) else ROOT / "responder" / file
+        assert path.exists(), file
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b{name}\b", path.read_text()), f"{name} in {file}"
 
 
 def test_the_tests_that_the_standards_table_names_exist() -> None:

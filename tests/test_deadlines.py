@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 
 from responder.deadlines import within
 from responder.errors import Overloaded, StatusUnavailable
+from responder.host.segment import HEARTBEAT, RECENT_DEATHS, Segment
 from responder.interfaces import CRLHead, ReportedTrouble, StoreRun
-from responder.metrics import HEARTBEAT, RECENT_DEATHS, Segment
 from responder.ocsp import live
 from responder.ocsp.live import Budget
 from responder.pki import Certificate, Issuer, Issuers, ResponderCertificate
@@ -171,7 +171,7 @@ class Probe:
 
     def __init__(self, clock: FakeClock, *issuers: Issuer) -> None:
         self.sources, self.clock, self.issuers = Sources(), clock, issuers
-        self.segment = Segment.create(5)
+        self.segment = Segment.create(4)
         self.names = ["serve-0", "serve-1", "work", "admin"]
         for lane in range(4):
             self.segment.lane(lane)[HEARTBEAT] = time.monotonic_ns()

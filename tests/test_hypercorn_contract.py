@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from responder.errors import StatusUnavailable
-from responder.supervisor import open_socket
+from responder.host.sockets import open_socket
 from responder.web.server import serve_http
 
 

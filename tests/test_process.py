@@ -11,13 +11,13 @@ import time
 import pytest
 
 from responder.errors import StatusUnavailable
+from responder.host.process import repeatedly
 from responder.log import News
-from responder.process import repeatedly
 from responder.troubles import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Troubles
 
 PROGRAM = """
 import asyncio
-from responder.process import background, run_process
+from responder.host.process import background, run_process
 
 class Process:
     def ready(self): pass

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from responder import config, metrics
+from responder import config
 from responder.config import Config
 from responder.errors import ConfigError
+from responder.host.segment import Segment
 from responder.roles import ROLES, Sockets, children
 
 
@@ -96,7 +97,7 @@ def test_an_address_in_use_is_named_with_a_remedy(base: dict[str, str], key: str
 def test_the_processes_of_each_role(base: dict[str, str], roles: tuple[str, ...], names: list[str]) -> None:
     settings = load(base)
     with opened(settings, *roles) as sockets:
-        processes = children(settings, roles, sockets, metrics.Segment.create(8))
+        processes = children(settings, roles, sockets, Segment.create(8))
         assert [process.name for process in processes] == names
         given = [listener for process in processes for listener in process.sockets]
         assert given == [*sockets.public, sockets.admin]

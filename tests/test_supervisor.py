@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from responder.supervisor import MAX_FAILED_STARTS
+from responder.host.supervisor import MAX_FAILED_STARTS
 from tests.processes import held_sockets, is_running
 
 PATIENCE = 30.0
@@ -232,7 +232,7 @@ def test_the_service_manager_is_told(tmp_path_factory: pytest.TempPathFactory) -
 
 def test_descriptors_are_allowed_up_to_the_hard_limit() -> None:
     code = (
-        "import resource; from responder.supervisor import raise_descriptor_limit as r; "
+        "import resource; from responder.host.kernel import raise_descriptor_limit as r; "
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 2048)); r(); "
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from responder import __version__, log, metrics
+from responder import __version__, log
 from responder import config as configuration
 from responder.cli.config import ConfigOption
 from responder.cli.options import configure_log, load_config
 from responder.cli.options import run as run_to_its_end
 from responder.config import Config
-from responder.roles import MAX_OTHER_PROCESSES, ROLES, Sockets, children
+from responder.host.supervisor import Child
+from responder.roles import ROLES, Sockets, children, create_segment, supervise
 from responder.stores import open_stores
-from responder.supervisor import Child, Supervisor
 
 _log = log.get("cli.roles")
 
@@ -42,7 +42,7 @@ def _run(path: Path | None, roles: tuple[str, ...]) -> None:
     configure_log(loaded)
     run_to_its_end(_look_at_the_database(loaded))  # one sentence here, instead of one of each process
     sockets = Sockets.open(loaded, roles)
-    segment = metrics.Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
+    segment = create_segment(sockets)
 
     def reload() -> list[Child]:
         changed = configuration.load(path)
@@ -50,7 +50,7 @@ def _run(path: Path | None, roles: tuple[str, ...]) -> None:
         configure_log(changed)  # a refused configuration changes nothing, not the log either
         return children(changed, roles, sockets, segment)
 
-    supervisor = Supervisor(children(loaded, roles, sockets, segment), segment=segment, on_reload=reload)
+    supervisor = supervise(children(loaded, roles, sockets, segment), segment, on_reload=reload)
 
     def tell() -> None:
         _log.info(

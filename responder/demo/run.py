@@ -17,18 +17,18 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from responder import app, config, metrics
+from responder import app, config
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.demo.checks import require_openssl, run_checks
 from responder.demo.data import ISSUERS, MIN_CERTIFICATES, Layout, make_data, write_private
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.errors import ConfigError
+from responder.host.supervisor import Child, ChildContext
 from responder.pki import Certificate, CertStatus, CRLReason
-from responder.roles import MAX_OTHER_PROCESSES, ROLES, Sockets, children
+from responder.roles import ROLES, Sockets, children, create_segment, supervise
 from responder.storage.migrations import migrate
 from responder.stores import Stores, open_stores
-from responder.supervisor import Child, ChildContext, Supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _run(
     loaded = _configure(options, layout, postgres.url, valkey.url)
     sockets = Sockets.open(loaded, ROLES)
     demo = asyncio.run(_prepare(loaded, options, layout, sockets, console))
-    segment = metrics.Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
+    segment = create_segment(sockets)
 
     def announce() -> None:
         write_private(_announcement(layout), json.dumps(demo, indent=2).encode())
@@ -114,7 +114,7 @@ def _run(
     def check(context: ChildContext) -> int:
         return run_checks(demo, as_json=options.as_json)
 
-    supervisor = Supervisor(children(loaded, ROLES, sockets, segment), segment=segment, watch=[dead_server])
+    supervisor = supervise(children(loaded, ROLES, sockets, segment), segment, watch=[dead_server])
     return supervisor.run(
         until=Child(name="checks", run=check, heartbeat=False) if options.once else None, on_ready=announce
     )

@@ -10,8 +10,9 @@ from typing import Protocol
 from responder import metrics
 from responder.deadlines import within
 from responder.errors import CertstatusError, StatusUnavailable
+from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Segment
 from responder.interfaces import Clock, CRLHead, ReportedTrouble, StoreRun
-from responder.metrics import Gauge, Segment
+from responder.metrics import Gauge
 from responder.pki import Issuers, ResponderCertificate
 from responder.signing import MAX_CLOCK_DIFFERENCE
 from responder.web.health import Check, Finding
@@ -75,10 +76,10 @@ class Readiness:
         silent, ending = [], []
         for lane, name in enumerate(self._processes):
             words = self._segment.lane(lane)
-            if now - words[metrics.HEARTBEAT] >= metrics.SILENCE_SECONDS * 1_000_000_000:
+            if now - words[HEARTBEAT] >= SILENCE_SECONDS * 1_000_000_000:
                 silent.append(name)
-            if words[metrics.RECENT_DEATHS] >= DEATHS_A_MINUTE:
-                ending.append(f"{name} ended {words[metrics.RECENT_DEATHS]} times within a minute")
+            if words[RECENT_DEATHS] >= DEATHS_A_MINUTE:
+                ending.append(f"{name} ended {words[RECENT_DEATHS]} times within a minute")
         if ending:
             raise StatusUnavailable("; ".join(ending))
         workers = [name for name in self._processes if name.startswith("serve")]

@@ -22,10 +22,10 @@ from responder.crl.checks import check_crl
 from responder.crl.issuer import FULL, CRLIssuer
 from responder.crl.schedule import CRLSchedule, is_due
 from responder.errors import CRLError
+from responder.host.process import has_ended, process_identity
 from responder.interfaces import CRLHead, ImportedStatus, IssuedCertificate
 from responder.keyring import KeyRing
 from responder.pki import CRL, CRLBuilder, Issuer, Issuers, RevokedInfo, encode_serial, epoch_seconds
-from responder.process import has_ended, process_identity
 from responder.signing import NativeCRLSigner
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports

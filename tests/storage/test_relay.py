@@ -11,6 +11,7 @@ import pytest
 
 from responder.embedded import EmbeddedValkey
 from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
+from responder.host.process import has_ended, process_identity
 from responder.interfaces import RecordSigner
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import RevocationRequest
@@ -25,7 +26,6 @@ from responder.pki import (
     epoch_seconds,
     tombstone_for,
 )
-from responder.process import has_ended, process_identity
 from responder.signers import Signers
 from responder.signing import NativeSigner
 from responder.storage.troubles import PostgresTroubles

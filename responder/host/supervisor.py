@@ -7,9 +7,7 @@ process that is started again gets the same one back, with the connections that 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import resource
 import selectors
 import signal
 import socket
@@ -19,9 +17,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from responder import log, metrics
-from responder.embedded import set_death_signal
+from responder import log
 from responder.errors import ConfigError
+from responder.host.kernel import name_process, notify, raise_descriptor_limit, set_death_signal
+from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Lane, Segment
 
 _log = log.get("supervisor")
 
@@ -42,10 +41,10 @@ _NANOSECONDS = 1_000_000_000
 class ChildContext:
     """What a child process has of its parent."""
 
-    def __init__(self, name: str, sockets: tuple[socket.socket, ...], lane: metrics.Lane, ready_fd: int) -> None:
+    def __init__(self, name: str, sockets: tuple[socket.socket, ...], lane: Lane, ready_fd: int) -> None:
         self.name = name
         self.sockets = sockets
-        self._lane = lane
+        self.lane = lane
         self._ready_fd = ready_fd
 
     def ready(self) -> None:
@@ -58,7 +57,7 @@ class ChildContext:
 
     def beat(self) -> None:
         """Tell the supervisor that it is alive; to be called at least once a second."""
-        self._lane[metrics.HEARTBEAT] = time.monotonic_ns()
+        self.lane[HEARTBEAT] = time.monotonic_ns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +95,20 @@ class Supervisor:
         children: in the order they are started; each has the lane of the segment of its place.
         segment: its last lane is the supervisor's own.
         grace_seconds: from SIGTERM to SIGKILL.
+        silence_seconds: one that has been ready and hasn't beaten for so long is killed.
         on_reload: called on SIGHUP; returns the children to have from now on (as many, with the same names), or
             raises ConfigError, and then everything stays as it is.
         watch: each is asked every half second, and returns a sentence when something vital has ended.
+        on_restart: called for each process that is going to be started again because it ended by itself.
     """
 
     children: Sequence[Child]
-    segment: metrics.Segment
+    segment: Segment
     grace_seconds: float = 10.0
+    silence_seconds: float = SILENCE_SECONDS
     on_reload: Callable[[], Sequence[Child]] | None = None
     watch: Sequence[Callable[[], str | None]] = ()
+    on_restart: Callable[[], None] = lambda: None
     _slots: list[_Slot] = field(default_factory=list)
     _to_replace: list[_Slot] = field(default_factory=list)
     _signals: set[int] = field(default_factory=set)
@@ -122,7 +125,6 @@ class Supervisor:
         """
         assert len(self.children) < self.segment.lanes, "the supervisor has a lane too"
         raise_descriptor_limit()
-        metrics.attach(self.segment.lane(self.segment.lanes - 1))
         self._slots = [_Slot(child, lane) for lane, child in enumerate(self.children)]
         last = _Slot(until, len(self._slots), start_at=None) if until is not None else None
         announced = False
@@ -142,14 +144,14 @@ class Supervisor:
                     self._start_due()
                     if not announced and all(slot.is_ready for slot in self._slots):
                         announced = True
-                        _notify("READY=1")
+                        notify("READY=1")
                         if on_ready is not None:
                             on_ready()
                         if last is not None:
                             self._start(last)
                     self._replace_next()
             finally:
-                _notify("STOPPING=1")
+                notify("STOPPING=1")
                 self._stop_all([*self._slots, *([last] if last is not None else [])])
 
     # --- one child ---
@@ -178,7 +180,7 @@ class Supervisor:
         slot.pid, slot.ready_fd, slot.is_ready = pid, read_end, False
         slot.started_at, slot.start_at, slot.stopping_since = time.monotonic(), None, None
 
-    def _be(self, spec: Child, lane: metrics.Lane, ready_fd: int, parent: int) -> int:
+    def _be(self, spec: Child, lane: Lane, ready_fd: int, parent: int) -> int:
         """The life of a child process."""
         signal.set_wakeup_fd(-1)
         # Ctrl-C reaches the whole group: the parent says when to stop.
@@ -186,14 +188,13 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         set_death_signal(parent)
-        _name_process(spec.name)
+        name_process(spec.name)
         for slot in self._slots:
             if slot.spec is not spec:
                 for other in slot.spec.sockets:
                     other.close()
             if slot.ready_fd >= 0:
                 os.close(slot.ready_fd)
-        metrics.attach(lane)
         context = ChildContext(spec.name, spec.sockets, lane, ready_fd)
         return spec.run(context)
 
@@ -202,7 +203,7 @@ class Supervisor:
         now = time.monotonic()
         for slot in self._slots:
             slot.deaths = [death for death in slot.deaths if now - death < _MINUTE_SECONDS]
-            self.segment.lane(slot.lane)[metrics.RECENT_DEATHS] = len(slot.deaths)
+            self.segment.lane(slot.lane)[RECENT_DEATHS] = len(slot.deaths)
             if not slot.pid:
                 continue
             if not slot.is_ready and slot.ready_fd >= 0:
@@ -214,7 +215,7 @@ class Supervisor:
             if slot.stopping_since is not None:  # asked to, to be replaced
                 slot.start_at = now
                 continue
-            metrics.PROCESS_RESTARTS.inc()
+            self.on_restart()
             slot.deaths.append(now)
             slot.failed_starts = 0 if slot.is_ready else slot.failed_starts + 1
             _log.error("process_ended", process=slot.spec.name, exit_code=code, failed_starts=slot.failed_starts)
@@ -237,8 +238,8 @@ class Supervisor:
                 _log.error("process_never_ready", process=slot.spec.name)
                 _kill(slot, signal.SIGKILL)
             return
-        last_beat = self.segment.lane(slot.lane)[metrics.HEARTBEAT] / _NANOSECONDS
-        if slot.spec.heartbeat and now - last_beat > metrics.SILENCE_SECONDS:
+        last_beat = self.segment.lane(slot.lane)[HEARTBEAT] / _NANOSECONDS
+        if slot.spec.heartbeat and now - last_beat > self.silence_seconds:
             _log.error("process_silent", process=slot.spec.name)
             _kill(slot, signal.SIGKILL)
 
@@ -261,13 +262,13 @@ class Supervisor:
     def _reload(self) -> None:
         if self.on_reload is None:
             return
-        _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             specs = {child.name: child for child in self.on_reload()}
         except ConfigError as error:
             for fault in error.faults:
                 _log.error("configuration_refused", fault=fault)
-            _notify("READY=1")
+            notify("READY=1")
             return
         for slot in self._slots:
             slot.spec = specs[slot.spec.name]
@@ -283,7 +284,7 @@ class Supervisor:
         slot.stopping_since = time.monotonic()
         _kill(slot, signal.SIGTERM)
         if not self._to_replace:
-            _notify("READY=1")
+            notify("READY=1")
 
     def _stop_all(self, slots: Sequence[_Slot]) -> None:
         for slot in slots:
@@ -363,64 +364,3 @@ def _reap(slot: _Slot) -> int | None:
 def _kill(slot: _Slot, number: int) -> None:
     if slot.pid:
         os.kill(slot.pid, number)  # not reaped yet, so the id is still its own
-
-
-def raise_descriptor_limit() -> None:
-    """As many open files and connections as the system allows: the usual soft limit of 1,024 is for programs that use
-    select(2)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):  # a hard limit beyond what the kernel takes
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _name_process(name: str) -> None:
-    """For ps and top; at most 15 bytes."""
-    pr_set_name = 15
-    ctypes.CDLL(None).prctl(pr_set_name, f"{name}".encode()[:15], 0, 0, 0)
-
-
-def _notify(state: str) -> None:
-    """Tell the service manager, where there is one (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
-        notifier.sendto(state.encode(), address)
-
-
-def require_unused(host: str, port: int) -> None:
-    """Nobody listens there, not even somebody who would share the port with us.
-
-    Raises:
-        OSError: somebody does, or the address can't be bound.
-    """
-    with socket.socket(_family(host), socket.SOCK_STREAM) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        tried.bind((host, port))
-
-
-def open_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
-    """A bound and listening socket.
-
-    Raises:
-        OSError: the address can't be bound.
-    """
-    listener = socket.socket(_family(host), socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,1 @@
+"""Processes, sockets and shared memory of one host. Nothing in here knows what a certificate is."""
