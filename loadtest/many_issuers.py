@@ -24,15 +24,15 @@ import uvloop
 from loadtest.common import ca_certificate, new_ca_key, silence
 from responder import config
 from responder.crl.delegates import issue_responder_certificate
-from responder.directory import Directory
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.keyfiles import make_key_file
 from responder.keyring import KeyRing
 from responder.pki import make_issuer
+from responder.roles.directory import Directory
+from responder.roles.stores import Stores, open_stores
 from responder.signers import make_profile
 from responder.signing import ca_signer_of
 from responder.storage.migrations import migrate
-from responder.stores import Stores, open_stores
 
 
 async def fill(stores: Stores, keys: Path, count: int) -> None:

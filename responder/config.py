@@ -334,6 +334,11 @@ class Keys(Section):
         description="The folder of the keys, mode 0700; a key is found by its public half, not by its file's name.",
     )
 
+    @property
+    def ca_directory(self) -> Path:
+        """Where the `crl` role finds CA keys; `serve` and `work` never look there."""
+        return self.directory / "ca"
+
 
 class Limits(Section):
     """What one client address may cost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -98,3 +98,14 @@ class Troubles:
             issuer_id = next(iter(self._mended))
             await self._store.clear(self._task, issuer_id)
             self._mended.discard(issuer_id)
+
+
+def telling(*troubles: Troubles) -> Callable[[], Awaitable[bool]]:
+    """What brings the troubles of this process's tasks to where others see them."""
+
+    async def tell_once() -> bool:
+        for each in troubles:
+            await each.tell()
+        return False
+
+    return tell_once

@@ -13,7 +13,7 @@ from responder import config
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.host.segment import Segment
-from responder.roles import ROLES, Sockets, children
+from responder.roles.host import ROLES, Sockets, children
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import typer
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, load_config, print_result, run
 from responder.cli.output import JsonOption
+from responder.roles.stores import open_stores
 from responder.storage.checks import UnsayableRow
 from responder.storage.migrations import migrate as apply_migrations
-from responder.stores import open_stores
 
 app = typer.Typer(help="The database: schema, checks, recovery.", no_args_is_help=True)
 

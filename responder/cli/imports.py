@@ -19,8 +19,8 @@ from responder.imports import openssl_index
 from responder.imports.sample import find_stranger
 from responder.interfaces import ImportedStatus
 from responder.pki import Issuer
+from responder.roles.stores import open_stores
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
-from responder.stores import open_stores
 
 app = typer.Typer(help="Import what an existing CA has issued and revoked.", no_args_is_help=True)
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from responder import names
-from responder.app import ca_key_directory
 from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
@@ -24,11 +23,11 @@ from responder.imports.crl import PublishedElsewhere, read_crl
 from responder.keyfiles import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
 from responder.keyring import KeyRing
 from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer
+from responder.roles.stores import Stores, open_stores
 from responder.signers import make_profile, make_signer, require_ca, require_usable
 from responder.signing import ca_signer_of
 from responder.storage.issuers import PolicyChange
 from responder.storage.policies import SETTINGS
-from responder.stores import Stores, open_stores
 
 AlgorithmOption = Annotated[str, typer.Option(help=f"Type of the responder key to generate: {', '.join(KINDS)}.")]
 
@@ -127,13 +126,13 @@ async def _add(
         installed: list[Path] = []
         try:
             if ca_key is not None:
-                installed.append(install_key(ca_key, ca_key_directory(config), f"{issuer.id}-ca.pem"))
+                installed.append(install_key(ca_key, config.keys.ca_directory, f"{issuer.id}-ca.pem"))
             if responder_key is not None:
                 installed.append(install_key(responder_key, config.keys.directory, f"{issuer.id}.pem"))
             else:
                 path, spki = make_key_file(config.keys.directory, f"{issuer.id}.pem", algorithm)
                 installed.append(path)
-                issuing = ca_signer_of(KeyRing(ca_key_directory(config)), issuer.public_key)
+                issuing = ca_signer_of(KeyRing(config.keys.ca_directory), issuer.public_key)
                 assert issuing is not None  # installed above
                 delegate = issue_responder_certificate(issuer, issuing, spki, now=now)
                 signer = make_signer(issuer, delegate, require_key(path, delegate, str(path)))

@@ -16,7 +16,7 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.pki import Issuer, Issuers
-from responder.stores import Stores
+from responder.roles.stores import Stores
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from responder.cli.options import configure_log, load_config
 from responder.cli.options import run as run_to_its_end
 from responder.config import Config
 from responder.host.supervisor import Child
-from responder.roles import ROLES, Sockets, children, create_segment, supervise
-from responder.stores import open_stores
+from responder.roles.host import ROLES, Sockets, children, create_segment, supervise
+from responder.roles.stores import open_stores
 
 _log = log.get("cli.roles")
 

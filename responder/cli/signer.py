@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from responder.app import ca_key_directory
 from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
@@ -27,10 +26,10 @@ from responder.keyfiles import DEFAULT_KIND, install_key, make_key_file, require
 from responder.keyring import KeyRing
 from responder.ocsp.presign import PARTITIONS
 from responder.pki import ResponderCertificate
+from responder.roles.stores import Stores, open_stores
 from responder.signers import make_signer, require_usable
 from responder.signing import ca_signer_of
 from responder.storage.issuers import RetiredSigner
-from responder.stores import Stores, open_stores
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
 
@@ -129,7 +128,7 @@ async def _add(config: Config, issuer_id: str, key: Path | None, certificate: Pa
             if key is not None:
                 installed = install_key(key, config.keys.directory, name)
             else:
-                issuing = ca_signer_of(KeyRing(ca_key_directory(config)), issuer.public_key)
+                issuing = ca_signer_of(KeyRing(config.keys.ca_directory), issuer.public_key)
                 if issuing is None:
                     raise ConfigError(
                         f"the key of issuer {issuer.id} isn't on this host, so no certificate can be issued here; "

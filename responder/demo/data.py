@@ -18,9 +18,9 @@ from responder.crl.delegates import issue_responder_certificate
 from responder.interfaces import IssuedCertificate
 from responder.keyring import KeyRing
 from responder.pki import CRLReason, Issuer, IssuerPolicy, RevokedInfo, make_issuer
+from responder.roles.stores import Stores
 from responder.signers import make_profile
 from responder.signing import ca_signer_of
-from responder.stores import Stores
 
 Progress = Callable[[int], None]
 CAKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from responder import app, config
+from responder import config
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.demo.checks import require_openssl, run_checks
@@ -26,9 +26,11 @@ from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.errors import ConfigError
 from responder.host.supervisor import Child, ChildContext
 from responder.pki import Certificate, CertStatus, CRLReason
-from responder.roles import ROLES, Sockets, children, create_segment, supervise
+from responder.roles.crl import publish_crls
+from responder.roles.host import ROLES, Sockets, children, create_segment, supervise
+from responder.roles.stores import Stores, open_stores
+from responder.roles.work import sign_pending
 from responder.storage.migrations import migrate
-from responder.stores import Stores, open_stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,8 @@ async def _prepare(
                 )
             pending = await stores.statuses.pending_count()
             signing = progress.add_task("pre-signing answers", total=pending)
-            await app.sign_pending(loaded, stores, lambda count: progress.advance(signing, count))
-            await app.publish_crls(loaded, stores)
+            await sign_pending(loaded, stores, lambda count: progress.advance(signing, count))
+            await publish_crls(loaded, stores)
         return {
             "http": sockets.public_url,
             "admin": sockets.admin_url,

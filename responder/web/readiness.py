@@ -25,7 +25,7 @@ METRICS_SECONDS = 0.9
 
 
 class Sources(Protocol):
-    """Where the checks look; the stores of the process, under one roof (`responder.stores.Stores`)."""
+    """Where the checks look; the stores of the process, under one roof (`responder.roles.stores.Stores`)."""
 
     async def responder_certificates(self) -> list[ResponderCertificate]: ...
     async def presign_lag(self) -> timedelta: ...

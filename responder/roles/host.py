@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from responder import app, metrics
+from responder import metrics
 from responder.config import Address, Config
 from responder.errors import ConfigError
 from responder.host.process import run_process
 from responder.host.segment import Segment
 from responder.host.sockets import open_socket, require_unused
 from responder.host.supervisor import Child, ChildContext, Supervisor
+from responder.roles.admin import administer
+from responder.roles.crl import build_crls
+from responder.roles.serve import serve
+from responder.roles.work import work
 
 ROLES = ("serve", "work", "crl")
 
@@ -127,13 +131,13 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Se
 
     # The workers first: a lane of the counters belongs to a place in this list.
     for index, listener in enumerate(sockets.public):
-        add(f"serve-{index}", app.serve, listener)
+        add(f"serve-{index}", serve, listener)
     if "work" in roles:
-        add("work", app.work)
+        add("work", work)
     if "crl" in roles:
-        add("crl", app.build_crls)
+        add("crl", build_crls)
     names = [*(process.name for process in processes), "admin"]
-    add("admin", app.administer, sockets.admin, segment=segment, processes=names)
+    add("admin", administer, sockets.admin, segment=segment, processes=names)
     return processes
 
 

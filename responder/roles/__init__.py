@@ -1,0 +1,1 @@
+"""The composition roots: one file a program, on the stores that `stores` opens."""

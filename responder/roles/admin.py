@@ -1,0 +1,71 @@
+"""The operator's listener: health and metrics of this host, and the API where it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from responder.clock import SystemClock
+from responder.config import Config
+from responder.host.process import Process, host_identity
+from responder.host.segment import Segment
+from responder.ocsp.revoke import Revoker
+from responder.roles.current import kept_current
+from responder.roles.directory import Directory
+from responder.roles.stores import Stores, open_stores
+from responder.web.admin import AdminAPI
+from responder.web.health import Health
+from responder.web.operator import operator_site
+from responder.web.readiness import Readiness
+from responder.web.server import serve_http
+
+
+async def administer(
+    config: Config,
+    process: Process,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    segment: Segment,
+    processes: Sequence[str],
+) -> None:
+    """The operator's listener: health and metrics of this host, and the API where it serves.
+
+    Args:
+        processes: those of this host, in the order of the segment's lanes.
+    """
+    serves = any(name.startswith("serve") for name in processes)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
+            directory = Directory(stores, keys=None)
+            await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
+            readiness = Readiness(
+                stores,
+                issuers=stores.issuers,
+                segment=segment,
+                processes=processes,
+                clock=SystemClock(),
+                host=host_identity(),
+            )
+            health = Health(readiness.checks(), stores.reported_troubles, readiness.metrics_text)
+            routes: list[BaseRoute] = health.routes()
+            if serves:
+                api = AdminAPI(revoker(config, stores), issuers=stores.issuers, tokens=config.admin.tokens())
+                routes += api.routes()
+            app.router.routes[:] = routes
+            process.ready()
+            yield
+
+    await serve_http(operator_site(lifespan, hosts=config.admin.hosts), listener, stop)
+
+
+def revoker(config: Config, stores: Stores) -> Revoker:
+    """What changes statuses, for the API and the command line."""
+    return Revoker(stores.statuses, stores.records, wait_seconds=config.revocation.wait_seconds)
