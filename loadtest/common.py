@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from responder.crl.delegates import issue_responder_certificate
-from responder.keyfiles import make_key_file
-from responder.keyring import KeyRing
 from responder.pki import make_issuer
-from responder.signers import Signer, make_signer
-from responder.signing import ca_signer_of
+from responder.signing.crls import ca_signer_of
+from responder.signing.delegates import issue_responder_certificate
+from responder.signing.key_files import make_key_file
+from responder.signing.keys import KeyRing
+from responder.signing.signers import Signer, make_signer
 from responder.storage.issuers import PostgresIssuers
 
 

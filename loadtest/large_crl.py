@@ -25,9 +25,9 @@ from loadtest.common import ca_certificate, new_ca_key, silence
 from responder import log
 from responder.crl.issuer import CRLIssuer
 from responder.embedded import EmbeddedPostgres
-from responder.keyring import KeyRing
 from responder.pki import Issuers, make_issuer
-from responder.signing import NativeCRLSigner
+from responder.signing.crls import NativeCRLSigner
+from responder.signing.keys import KeyRing
 from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.migrations import migrate

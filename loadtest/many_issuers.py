@@ -23,15 +23,15 @@ import uvloop
 
 from loadtest.common import ca_certificate, new_ca_key, silence
 from responder import config
-from responder.crl.delegates import issue_responder_certificate
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
-from responder.keyfiles import make_key_file
-from responder.keyring import KeyRing
 from responder.pki import make_issuer
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signers import make_profile
-from responder.signing import ca_signer_of
+from responder.signing.crls import ca_signer_of
+from responder.signing.delegates import issue_responder_certificate
+from responder.signing.key_files import make_key_file
+from responder.signing.keys import KeyRing
+from responder.signing.signers import make_profile
 from responder.storage.migrations import migrate
 
 

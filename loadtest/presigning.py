@@ -28,8 +28,8 @@ from responder.clock import SystemClock
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.ocsp.presign import Presigner
 from responder.pki import Issuer, Issuers
-from responder.signers import Signers
-from responder.signing import NativeSigner
+from responder.signing.answers import NativeSigner
+from responder.signing.signers import Signers
 from responder.storage.migrations import migrate
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect

@@ -30,8 +30,8 @@ from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.ocsp.presign import Relay
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.pki import Issuers
-from responder.signers import Signers
-from responder.signing import NativeSigner
+from responder.signing.answers import NativeSigner
+from responder.signing.signers import Signers
 from responder.storage.migrations import migrate
 from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords

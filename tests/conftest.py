@@ -12,7 +12,7 @@ import pytest
 
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.pki import Issuer
-from responder.signers import Signer
+from responder.signing.signers import Signer
 from responder.storage.migrations import migrate
 from tests.doubles import FakeClock
 from tests.makers import make_ca, make_test_issuer, make_test_signer

@@ -14,8 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from responder._native import PrivateKey, load_private_key
 from responder.pki import Issuer, IssuerPolicy, make_issuer
-from responder.signers import Signer, make_signer
-from responder.signing import NativeCASigner
+from responder.signing.crls import NativeCASigner
+from responder.signing.signers import Signer, make_signer
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey

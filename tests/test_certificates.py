@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responder import names
-from responder.certificates import OCSP_SIGNING, ParsedCertificate, read_certificate
+from responder.pki import names
+from responder.pki.certificates import OCSP_SIGNING, ParsedCertificate, read_certificate
 from tests import der
 from tests.makers import make_ca, make_responder, new_key, spki
 

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from responder import config
-from responder.crl.delegates import renew_responder_certificates
 from responder.embedded import EmbeddedValkey
 from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
-from responder.keyfiles import make_following_key
-from responder.keyring import KeyRing
 from responder.pki import Issuer, ResponderCertificate, SigningProfile, UnknownSerial
 from responder.roles import directory as directory_module
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signers import make_profile
+from responder.signing.delegates import renew_responder_certificates
+from responder.signing.key_files import make_following_key
+from responder.signing.keys import KeyRing
+from responder.signing.signers import make_profile
 from tests.doubles import FakeClock
 from tests.makers import ca_of, ca_signer, make_ca, make_responder, make_test_issuer, new_key, pem, spki
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from responder.errors import ConfigError
-from responder.keyfiles import install_key, make_key_file
-from responder.keyring import KeyRing, load_key
+from responder.signing.key_files import install_key, make_key_file
+from responder.signing.keys import KeyRing, load_key
 from tests.makers import new_key, pem
 
 

@@ -25,9 +25,9 @@ from responder.cli.files import certificate_in
 from responder.errors import ConfigError, ImportRejected
 from responder.imports.crl import read_crl
 from responder.imports.openssl_index import parse
-from responder.keyring import load_key
 from responder.pki import make_issuer
-from responder.signers import make_signer, require_ca, require_usable
+from responder.signing.keys import load_key
+from responder.signing.signers import make_signer, require_ca, require_usable
 from tests import der
 from tests.commandline import Site, open_site
 from tests.imports.test_crl_file import write as write_crl

@@ -19,13 +19,13 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from responder._native import load_private_key
-from responder.certificates import read_certificate
-from responder.crl.delegates import is_renewal_due, issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
-from responder.keyfiles import make_key_file
-from responder.keyring import KeyRing, read_private_key
 from responder.pki import Issuer, IssuerPolicy, UnknownSerial, make_issuer
-from responder.signers import Signers, make_profile, make_signer, require_usable
+from responder.pki.certificates import read_certificate
+from responder.signing.delegates import is_renewal_due, issue_responder_certificate
+from responder.signing.key_files import make_key_file
+from responder.signing.keys import KeyRing, read_private_key
+from responder.signing.signers import Signers, make_profile, make_signer, require_usable
 from tests.makers import (
     CA,
     NOW,
@@ -296,7 +296,7 @@ def test_key_files_that_have_not_changed_are_not_read_again(tmp_path: Path, monk
         reads.append(path)
         return read_private_key(path)
 
-    monkeypatch.setattr("responder.keyring.read_private_key", reading)
+    monkeypatch.setattr("responder.signing.keys.read_private_key", reading)
     assert len(KeyRing(tmp_path, before=first)) == 3
     assert reads == []
     (tmp_path / "0.pem").unlink()

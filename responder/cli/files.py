@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from responder.certificates import ParsedCertificate, first_certificate
 from responder.errors import ConfigError
+from responder.pki.certificates import ParsedCertificate, first_certificate
 
 
 def certificate_in(path: Path) -> ParsedCertificate:

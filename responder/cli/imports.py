@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from responder import names
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
@@ -18,7 +17,7 @@ from responder.errors import ConfigError, ImportRefused
 from responder.imports import openssl_index
 from responder.imports.sample import find_stranger
 from responder.interfaces import ImportedStatus
-from responder.pki import Issuer
+from responder.pki import Issuer, names
 from responder.roles.stores import open_stores
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
 

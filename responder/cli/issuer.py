@@ -9,23 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from responder import names
-from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
 from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_pairs
 from responder.clock import SystemClock
 from responder.config import Config
-from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
 from responder.imports.crl import PublishedElsewhere, read_crl
-from responder.keyfiles import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
-from responder.keyring import KeyRing
-from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer
+from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, names
+from responder.pki.certificates import read_certificate
 from responder.roles.stores import Stores, open_stores
-from responder.signers import make_profile, make_signer, require_ca, require_usable
-from responder.signing import ca_signer_of
+from responder.signing.crls import ca_signer_of
+from responder.signing.delegates import issue_responder_certificate
+from responder.signing.key_files import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
+from responder.signing.keys import KeyRing
+from responder.signing.signers import make_profile, make_signer, require_ca, require_usable
 from responder.storage.issuers import PolicyChange
 from responder.storage.policies import SETTINGS
 

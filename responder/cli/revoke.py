@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from responder import names
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
 from responder.cli.options import actor, known_issuer, load_config, print_result, run
@@ -17,7 +16,7 @@ from responder.cli.serials import read_serial
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome, RevocationRequest
-from responder.pki import Certificate, CRLReason, Issuers
+from responder.pki import Certificate, CRLReason, Issuers, names
 from responder.roles.admin import revoker
 from responder.roles.stores import open_stores
 from responder.web.admin import InvalidField, outcome_document, parse_time

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from responder.certificates import read_certificate
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
 from responder.cli.issuer import AlgorithmOption
@@ -20,15 +19,16 @@ from responder.cli.output import JsonOption, print_json, print_table, progress, 
 from responder.cli.serials import read_serial
 from responder.clock import SystemClock
 from responder.config import Config
-from responder.crl.delegates import issue_responder_certificate
 from responder.errors import ConfigError, StatusUnavailable
-from responder.keyfiles import DEFAULT_KIND, install_key, make_key_file, require_key
-from responder.keyring import KeyRing
 from responder.ocsp.presign import PARTITIONS
 from responder.pki import ResponderCertificate
+from responder.pki.certificates import read_certificate
 from responder.roles.stores import Stores, open_stores
-from responder.signers import make_signer, require_usable
-from responder.signing import ca_signer_of
+from responder.signing.crls import ca_signer_of
+from responder.signing.delegates import issue_responder_certificate
+from responder.signing.key_files import DEFAULT_KIND, install_key, make_key_file, require_key
+from responder.signing.keys import KeyRing
+from responder.signing.signers import make_signer, require_usable
 from responder.storage.issuers import RetiredSigner
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)

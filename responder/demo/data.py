@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-from responder.crl.delegates import issue_responder_certificate
 from responder.interfaces import IssuedCertificate
-from responder.keyring import KeyRing
 from responder.pki import CRLReason, Issuer, IssuerPolicy, RevokedInfo, make_issuer
 from responder.roles.stores import Stores
-from responder.signers import make_profile
-from responder.signing import ca_signer_of
+from responder.signing.crls import ca_signer_of
+from responder.signing.delegates import issue_responder_certificate
+from responder.signing.keys import KeyRing
+from responder.signing.signers import make_profile
 
 Progress = Callable[[int], None]
 CAKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey

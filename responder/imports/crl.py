@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cryptography import x509
 
-from responder import der, names, pem
-from responder.certificates import verifies
+from responder import der, pem
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
-from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial
+from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial, names
+from responder.pki.certificates import verifies
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from datetime import datetime, timedelta
 
 from responder.errors import ImportRejected
 from responder.interfaces import ImportedStatus
-from responder.names import fold
 from responder.pki import MAX_SERIAL_OCTETS, CRLReason, RevokedInfo, encode_serial
+from responder.pki.names import fold
 
 __all__ = ["organizations", "parse"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from responder.certificates import ParsedCertificate, first_certificate
 from responder.pki import Issuer
+from responder.pki.certificates import ParsedCertificate, first_certificate
 
 FOLDERS = ("newcerts", "certs", "certs_by_serial", ".")
 """Where `openssl ca` (new_certs_dir) and easy-rsa keep what they issue, as SERIAL.pem, beside the index."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from responder.certificates import read_certificate
 from responder.errors import NotAuthoritative, SignatureRequired
 from responder.interfaces import Clock, ResponseSource, SignatureVerifier, StatusSource
 from responder.pki import Answer, Certificate, CertStatus, Issuer, Issuers, OCSPRequest, RequestSignature
+from responder.pki.certificates import read_certificate
 
 
 class SignedSource:

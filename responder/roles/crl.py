@@ -7,18 +7,18 @@ from contextlib import AsyncExitStack
 
 from responder.clock import SystemClock
 from responder.config import Config
-from responder.crl.delegates import renew_responder_certificates
 from responder.crl.issuer import CRLIssuer
 from responder.crl.schedule import CRLSchedule
 from responder.host.process import Process, background, has_ended, process_identity, repeatedly
-from responder.keyfiles import make_following_key
-from responder.keyring import KeyRing
 from responder.pki import Issuer
 from responder.roles.current import kept_current
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signers import make_profile
-from responder.signing import NativeCRLSigner, ca_signer_of
+from responder.signing.crls import NativeCRLSigner, ca_signer_of
+from responder.signing.delegates import renew_responder_certificates
+from responder.signing.key_files import make_following_key
+from responder.signing.keys import KeyRing
+from responder.signing.signers import make_profile
 from responder.troubles import Troubles, telling
 
 

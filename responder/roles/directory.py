@@ -10,10 +10,10 @@ from pathlib import Path
 
 from responder import log
 from responder.errors import IssuerUnavailable
-from responder.keyring import KeyRing, PrivateKey
 from responder.pki import Issuer, SigningProfile, load_profile
 from responder.roles.stores import Stores
-from responder.signers import Profiles, Signer, Signers, make_signer
+from responder.signing.keys import KeyRing, PrivateKey
+from responder.signing.signers import Profiles, Signer, Signers, make_signer
 from responder.storage.configuration import ConfigurationRows, Key
 from responder.storage.issuers import issuer_from
 from responder.storage.postgres import Row

@@ -21,7 +21,8 @@ from responder.ocsp.signed import SignedSource
 from responder.roles.current import kept_current
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signing import NativeRecordVerifier, NativeSigner, NativeVerifier
+from responder.signing.answers import NativeSigner
+from responder.signing.verifiers import NativeRecordVerifier, NativeVerifier
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.ocsp import OCSPEndpoint

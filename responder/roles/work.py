@@ -15,7 +15,7 @@ from responder.ocsp.storekeeper import StoreKeeper
 from responder.roles.current import kept_current
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signing import NativeSigner
+from responder.signing.answers import NativeSigner
 from responder.storage.postgres import Listener
 from responder.troubles import Troubles, telling
 

@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 
 from responder import log
-from responder.certificates import read_certificate
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
 from responder.pki import (
@@ -21,6 +20,7 @@ from responder.pki import (
     load_profile,
     make_issuer,
 )
+from responder.pki.certificates import read_certificate
 from responder.storage.audit import audit
 from responder.storage.partitions import make_due
 from responder.storage.policies import allowed_values, columns_of, policy_from, read_changes

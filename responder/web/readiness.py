@@ -14,7 +14,7 @@ from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Se
 from responder.interfaces import Clock, CRLHead, ReportedTrouble, StoreRun
 from responder.metrics import Gauge
 from responder.pki import Issuers, ResponderCertificate
-from responder.signing import MAX_CLOCK_DIFFERENCE
+from responder.signing.answers import MAX_CLOCK_DIFFERENCE
 from responder.web.health import Check, Finding
 
 DEATHS_A_MINUTE = 3

@@ -24,9 +24,9 @@ from responder.crl.schedule import CRLSchedule, is_due
 from responder.errors import CRLError
 from responder.host.process import has_ended, process_identity
 from responder.interfaces import CRLHead, ImportedStatus, IssuedCertificate
-from responder.keyring import KeyRing
 from responder.pki import CRL, CRLBuilder, Issuer, Issuers, RevokedInfo, encode_serial, epoch_seconds
-from responder.signing import NativeCRLSigner
+from responder.signing.crls import NativeCRLSigner
+from responder.signing.keys import KeyRing
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers

@@ -25,7 +25,7 @@ from responder._native import (
     verify,
 )
 from responder.pki import CertIDVariant, Issuer, epoch_seconds
-from responder.signers import Signer, make_signer
+from responder.signing.signers import Signer, make_signer
 from tests import der
 from tests.der import extension, octet_string, sequence, tlv
 from tests.makers import (

@@ -13,8 +13,9 @@ from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.signed import SignedSource
 from responder.pki import Answer, CertID, CertIDVariant, Issuer, IssuerPolicy, Issuers, OCSPRequest
-from responder.signers import Profiles, Signer, Signers, make_signer
-from responder.signing import NativeSigner, NativeVerifier
+from responder.signing.answers import NativeSigner
+from responder.signing.signers import Profiles, Signer, Signers, make_signer
+from responder.signing.verifiers import NativeVerifier
 from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
 
 SERIAL = 0x1A2B

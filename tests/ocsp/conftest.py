@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responder.pki import Certificate, Issuer
-from responder.signers import Signer
+from responder.signing.signers import Signer
 from tests.doubles import FakeClock
 from tests.ocsp.chain import SERIAL, Chain, make_chain
 

@@ -35,8 +35,8 @@ from responder.pki import (
     RevokedInfo,
     UnknownSerial,
 )
-from responder.signers import Signer, make_signer
-from responder.singles import single_status
+from responder.signing.signers import Signer, make_signer
+from responder.signing.single_response import single_status
 from tests import der
 from tests.doubles import FakeClock, MemoryStatuses
 from tests.makers import RSA_PSS, check_signature, digest_of, make_ca, make_responder, make_test_issuer, native, new_key

@@ -30,7 +30,7 @@ from responder.pki import (
     parse_ocsp_request,
     tombstone_for,
 )
-from responder.signers import Signer
+from responder.signing.signers import Signer
 from tests import der
 from tests.doubles import FakeClock, MemoryRecords
 from tests.ocsp.chain import SERIAL, Chain, make_chain, status_in

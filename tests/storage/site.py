@@ -13,14 +13,15 @@ import asyncpg
 
 from responder.clock import SystemClock
 from responder.crl.issuer import CRLIssuer
-from responder.keyring import KeyRing
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
 from responder.pki import Answer, CertID, CertIDVariant, Certificate, Issuer, Issuers, OCSPRequest
-from responder.signers import Profiles, Signer, Signers
-from responder.signing import NativeCRLSigner, NativeSigner
+from responder.signing.answers import NativeSigner
+from responder.signing.crls import NativeCRLSigner
+from responder.signing.keys import KeyRing
+from responder.signing.signers import Profiles, Signer, Signers
 from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from responder.crl.delegates import issue_responder_certificate, renew_responder_certificates
 from responder.embedded import EmbeddedPostgres
 from responder.errors import ConfigError
 from responder.interfaces import IssuedCertificate
@@ -22,7 +21,8 @@ from responder.pki import (
     NoncePolicy,
     ResponderCertificate,
 )
-from responder.signers import Signer, make_profile, make_signer
+from responder.signing.delegates import issue_responder_certificate, renew_responder_certificates
+from responder.signing.signers import Signer, make_profile, make_signer
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.issuers import PostgresIssuers, issuer_from
 from responder.storage.partitions import PostgresPartitions

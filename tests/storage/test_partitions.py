@@ -14,8 +14,8 @@ from responder.embedded import EmbeddedValkey
 from responder.interfaces import IssuedCertificate
 from responder.ocsp.presign import Presigner, Relay, next_turn, turn_period
 from responder.pki import Certificate, CertStatus, Issuer, IssuerPolicy, Issuers
-from responder.signers import Profiles, Signer, Signers
-from responder.signing import NativeSigner
+from responder.signing.answers import NativeSigner
+from responder.signing.signers import Profiles, Signer, Signers
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect

@@ -23,7 +23,7 @@ from responder.pki import (
     epoch_seconds,
     tombstone_for,
 )
-from responder.signers import Signer
+from responder.signing.signers import Signer
 from responder.storage.redis import RedisRecords
 
 

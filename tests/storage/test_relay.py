@@ -26,8 +26,8 @@ from responder.pki import (
     epoch_seconds,
     tombstone_for,
 )
-from responder.signers import Signers
-from responder.signing import NativeSigner
+from responder.signing.answers import NativeSigner
+from responder.signing.signers import Signers
 from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
 from tests.doubles import FakeClock

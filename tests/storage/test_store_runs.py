@@ -28,7 +28,7 @@ from responder.pki import (
     Records,
     decode_records,
 )
-from responder.signing import NativeRecordVerifier
+from responder.signing.verifiers import NativeRecordVerifier
 from responder.storage.postgres import Listener
 from responder.storage.redis import RedisRecords, Trust
 from responder.storage.runs import PostgresRuns

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from responder.ocsp.revoke import Revoker
 from responder.pki import CRL, Certificate, Issuer, Issuers
-from responder.signers import Signer
+from responder.signing.signers import Signer
 from responder.web.admin import AdminAPI
 from responder.web.caching import imf_fixdate, parse_http_date
 from responder.web.crl import CRLEndpoint, PublishedCRLs

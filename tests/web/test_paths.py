@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 
 from responder.pki import Issuer
-from responder.signers import Signer
+from responder.signing.signers import Signer
 from responder.web.ocsp import OCSPEndpoint
 from tests.doubles import FakeClock
 from tests.ocsp.chain import make_chain

@@ -1,44 +1,34 @@
-"""What is signed: records, complete responses, certificates and CRLs; libcrypto does the cryptography."""
+"""OCSP answers are signed here: records and complete responses; libcrypto does the cryptography."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from responder import log, metrics
 from responder._native import (
-    CRLBuilder,
-    PrivateKey,
     SingleRow,
     StatusRow,
-    verify,
 )
-from responder.certificates import read_certificate
-from responder.errors import CRLError, IssuerUnavailable, SigningFailed, StatusUnavailable
+from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
-from responder.keyring import KeyRing
 from responder.pki import (
     Answer,
     CertIDVariant,
-    Certificate,
     CertificateStatus,
     CertStatus,
     Issuer,
-    PublicKey,
     Records,
     ResponseTimes,
-    SigningProfile,
     encode_serial,
     epoch_seconds,
-    load_public_key,
     response_times,
     tombstone_for,
 )
-from responder.signers import Signer, Signers, signature_algorithm_of
-from responder.singles import revocation_fields, single_status
+from responder.signing.signers import Signer, Signers
+from responder.signing.single_response import revocation_fields, single_status
 
 _log = log.get("signing")
 
@@ -195,114 +185,3 @@ class NativeSigner:
         if times.next_update <= now:
             raise IssuerUnavailable(f"the signer of issuer {signer.issuer.id} expires before an answer could")
         return times
-
-
-class NativeVerifier:
-    """Verifies with the native core; implements `SignatureVerifier`."""
-
-    def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
-        """See `SignatureVerifier.verifies`."""
-        try:
-            verify(read_certificate(certificate).parts.spki, signature_algorithm, message, signature)
-        except ValueError:
-            return False
-        return True
-
-
-class NativeRecordVerifier:
-    """Verifies records when they are first met; implements `RecordVerifier`."""
-
-    def __init__(self, *, capacity: int = 100_000) -> None:
-        """`capacity` records are known to be right (100,000 take about 10 MB); then it starts over."""
-        self._capacity = capacity
-        self._right: set[bytes] = set()
-        self._keys: dict[bytes, PublicKey] = {}
-
-    def verifies(self, certificate: Certificate, profile: SigningProfile, records: Records, variant: int) -> bool:
-        """See `RecordVerifier.verifies`."""
-        seen = hashlib.blake2b(records.encoded + certificate.serial, digest_size=16, salt=bytes([variant])).digest()
-        if seen in self._right:
-            return True
-        try:
-            profile.verify(self._key(certificate.issuer, profile), records, variant, certificate.serial)
-        except (KeyError, ValueError):
-            return False
-        # What isn't signed must lie where signing put it.
-        earliest, latest = records.this_update, records.produced_at + MAX_CLOCK_DIFFERENCE.seconds + 1
-        if not earliest * 1_000_000 <= records.as_of_microseconds <= latest * 1_000_000:
-            return False
-        if len(self._right) >= self._capacity:
-            self._right.clear()
-        self._right.add(seen)
-        return True
-
-    def _key(self, issuer: Issuer, profile: SigningProfile) -> PublicKey:
-        key = self._keys.get(profile.id)
-        if key is None:
-            spki = read_certificate(profile.certificates[0]).parts.spki if profile.certificates else issuer.public_key
-            key = self._keys[profile.id] = load_public_key(spki)
-        return key
-
-
-def ca_signer_of(keys: KeyRing, public_key: bytes) -> NativeCASigner | None:
-    """The key of this DER SubjectPublicKeyInfo, to issue certificates with; None where it isn't among these."""
-    key = keys.get(public_key)
-    return None if key is None else NativeCASigner(key)
-
-
-class NativeCASigner:
-    """A CA's key; implements `CASigner`."""
-
-    def __init__(self, key: PrivateKey) -> None:
-        self._key = key
-
-    def algorithm_for(self, issuer: Issuer) -> bytes:
-        """See `CASigner.algorithm_for`."""
-        return signature_algorithm_of(issuer, self._key.signature_algorithms)
-
-    def sign(self, message: bytes, signature_algorithm: bytes, /) -> bytes:
-        """See `CASigner.sign`."""
-        return self._key.sign(message, signature_algorithm)
-
-
-class NativeCRLSigner:
-    """Signs CRLs with CA keys from a `KeyRing`; implements `CRLSigner`."""
-
-    def __init__(self, keys: KeyRing) -> None:
-        self._keys = keys
-
-    def use(self, keys: KeyRing) -> None:
-        """Sign with these from now on."""
-        self._keys = keys
-
-    def can_sign(self, issuer: Issuer) -> bool:
-        """Whether this host holds the issuer's key."""
-        return self._keys.get(issuer.public_key) is not None
-
-    async def sign_crl(
-        self,
-        issuer: Issuer,
-        *,
-        crl_number: int,
-        this_update: datetime,
-        next_update: datetime,
-        entries: CRLBuilder,
-    ) -> bytes:
-        """See `CRLSigner.sign_crl`."""
-        key = self._keys.get(issuer.public_key)
-        if key is None:
-            raise CRLError(f"issuer {issuer.id}: its key isn't among the CA keys of this host")
-        try:
-            return await asyncio.to_thread(
-                entries.sign,
-                key,
-                issuer.name,
-                issuer.key_identifier,
-                crl_number,
-                epoch_seconds(this_update),
-                epoch_seconds(next_update),
-                b"",
-                signature_algorithm_of(issuer, key.signature_algorithms),
-            )
-        except ValueError as error:
-            raise SigningFailed(f"CRL of issuer {issuer.id}: {error}") from error

@@ -9,7 +9,10 @@ from datetime import datetime
 
 from responder import log
 from responder._native import PrivateKey, encode_profile
-from responder.certificates import (
+from responder.der import der_value
+from responder.errors import ConfigError, IssuerUnavailable
+from responder.pki import Issuer, SigningProfile, load_profile, load_public_key
+from responder.pki.certificates import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
     KEY_CERT_SIGN,
@@ -17,10 +20,7 @@ from responder.certificates import (
     ParsedCertificate,
     read_certificate,
 )
-from responder.der import der_value
-from responder.errors import ConfigError, IssuerUnavailable
-from responder.pki import Issuer, SigningProfile, load_profile, load_public_key
-from responder.singles import response_extensions
+from responder.signing.single_response import response_extensions
 
 _log = log.get("signers")
 

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from responder.certificates import read_certificate
 from responder.errors import ConfigError
-from responder.keyring import KeyRing, PrivateKey, load_key
+from responder.pki.certificates import read_certificate
+from responder.signing.keys import KeyRing, PrivateKey, load_key
 
 _MAKERS: dict[str, Callable[[], PrivateKeyTypes]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),

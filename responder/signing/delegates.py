@@ -8,7 +8,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from responder import der, log
-from responder.certificates import (
+from responder.errors import ConfigError
+from responder.interfaces import CASigner, Clock, ResponderCertificateStore
+from responder.pki import Issuer, IssuerPolicy, Issuers, ResponderCertificate, SigningProfile, encode_serial
+from responder.pki.certificates import (
     BASIC_CONSTRAINTS,
     EXTENDED_KEY_USAGE,
     KEY_USAGE,
@@ -16,9 +19,6 @@ from responder.certificates import (
     OCSP_SIGNING,
     SUBJECT_KEY_IDENTIFIER,
 )
-from responder.errors import ConfigError
-from responder.interfaces import CASigner, Clock, ResponderCertificateStore
-from responder.pki import Issuer, IssuerPolicy, Issuers, ResponderCertificate, SigningProfile, encode_serial
 from responder.troubles import Troubles
 
 _log = log.get("delegates")

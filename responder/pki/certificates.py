@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from responder import der, names, pem
+from responder import der, pem
 from responder._native import CertificateParts, load_public_key, parse_certificate
+from responder.pki import names
 
 BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 KEY_USAGE = bytes.fromhex("0603551d0f")

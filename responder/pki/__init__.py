@@ -1,0 +1,69 @@
+"""The field's nouns, spelled as in the RFCs, and the rules that need nothing else."""
+
+from __future__ import annotations
+
+from responder._native import (
+    CRLBuilder,
+    PublicKey,
+    Records,
+    SigningProfile,
+    crl_excerpt,
+    decode_records,
+    load_profile,
+    load_public_key,
+)
+from responder.pki.answer import CRL, Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
+from responder.pki.issuer import Issuer, IssuerPolicy, Issuers, make_issuer
+from responder.pki.numbers import (
+    MAX_CRL_NUMBER,
+    MAX_SERIAL_OCTETS,
+    decode_serial,
+    encode_serial,
+    epoch_seconds,
+    from_epoch_seconds,
+)
+from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_ocsp_request
+from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
+from responder.pki.terms import HASH_NAMES, CertIDVariant, CertStatus, CRLReason, NoncePolicy, UnknownSerial
+
+__all__ = [
+    "Answer",
+    "CRL",
+    "CRLBuilder",
+    "CRLReason",
+    "CertID",
+    "CertIDVariant",
+    "CertStatus",
+    "Certificate",
+    "CertificateStatus",
+    "HASH_NAMES",
+    "Issuer",
+    "IssuerPolicy",
+    "Issuers",
+    "MAX_CRL_NUMBER",
+    "MAX_SERIAL_OCTETS",
+    "NoncePolicy",
+    "OCSPRequest",
+    "PublicKey",
+    "Records",
+    "RequestSignature",
+    "ResponderCertificate",
+    "ResponseTimes",
+    "RevokedInfo",
+    "SigningProfile",
+    "StatusVersion",
+    "UnknownSerial",
+    "crl_excerpt",
+    "decode_records",
+    "decode_serial",
+    "encode_serial",
+    "epoch_seconds",
+    "from_epoch_seconds",
+    "load_profile",
+    "load_public_key",
+    "make_issuer",
+    "parse_ocsp_request",
+    "refresh_due",
+    "response_times",
+    "tombstone_for",
+]

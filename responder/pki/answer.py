@@ -1,0 +1,115 @@
+"""What is answered: times, answers, CRLs and the certificates that sign them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from responder._native import (
+    Records,
+    SigningProfile,
+)
+from responder.pki.numbers import encode_serial
+from responder.pki.request import CertID
+from responder.pki.status import StatusVersion
+from responder.pki.terms import CertStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTimes:
+    """The times of one answer, whole seconds, and the moment from which a newer one is due."""
+
+    this_update: datetime
+    next_update: datetime
+    refresh_at: datetime
+
+
+def response_times(
+    as_of: datetime,
+    *,
+    validity: timedelta,
+    refresh: timedelta,
+    backdate: timedelta,
+    not_after: Iterable[datetime],
+) -> ResponseTimes:
+    """The one place where an answer's times come from.
+
+    this_update is the status' moment less `backdate`; next_update is `validity` later, never past any of `not_after`
+    (the certificates in `certs`, and the issuer's). A newer answer is due after `refresh`, and by the strictest of
+    the programmes: half the validity, 4 days, or 8 hours before next_update.
+
+    Source: requirement BR-02, RP-01, RP-03 (standards §1.8); RFC 6960 §4.2.2.1.
+    """
+    this_update = (as_of - backdate).replace(microsecond=0)
+    next_update = min([this_update + validity, *(moment.replace(microsecond=0) for moment in not_after)])
+    return ResponseTimes(this_update, next_update, refresh_due(this_update, next_update, refresh))
+
+
+def refresh_due(this_update: datetime, next_update: datetime, refresh: timedelta) -> datetime:
+    """When a newer answer than this one is due; see `response_times`."""
+    span = next_update - this_update
+    due = min(refresh, span / 2, timedelta(days=4))
+    if span >= timedelta(hours=16):
+        due = min(due, span - timedelta(hours=8))
+    return this_update + max(due, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderCertificate:
+    """A certificate that may sign for an issuer, DER; `public_key` is its SubjectPublicKeyInfo. One that was retired
+    may not; one that is followed by another key's isn't renewed."""
+
+    issuer_id: str
+    certificate: bytes
+    public_key: bytes
+    not_before: datetime
+    not_after: datetime
+    retired_at: datetime | None = None
+    is_followed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CRL:
+    """A published CRL: DER, and what a server says of it. `scope` is `full` until shards and deltas come; `snapshot`
+    names what the database had seen when it was made."""
+
+    issuer_id: str
+    scope: str
+    crl_number: int
+    der: bytes
+    this_update: datetime
+    next_update: datetime
+    sha256: bytes
+    snapshot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer: what to render (`records`, `profile`, for one CertID), or a complete `der`.
+
+    `refresh_at` and `max_age` bound what HTTP caches may keep; `cacheable` is False for nonces and several CertIDs.
+    """
+
+    this_update: datetime
+    next_update: datetime
+    refresh_at: datetime
+    max_age: timedelta
+    cacheable: bool
+    source: str
+    cert_statuses: tuple[CertStatus, ...] = ()
+    records: Records | None = None
+    profile: SigningProfile | None = None
+    cert_id: CertID | None = None
+    der: bytes = b""
+
+    def render(self) -> bytes:
+        """The DER OCSPResponse."""
+        if self.records is None or self.profile is None or self.cert_id is None:
+            return self.der
+        return self.profile.render(self.records, int(self.cert_id.variant), encode_serial(self.cert_id.serial_number))
+
+    @property
+    def version(self) -> StatusVersion | None:
+        """The version of the status answered, where the answer was made from records."""
+        return None if self.records is None else StatusVersion.of(self.records)

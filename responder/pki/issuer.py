@@ -1,0 +1,174 @@
+"""Issuers: what is known of a CA, what the operator has chosen for it, and all of them by their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from responder.errors import ConfigError
+from responder.pki.certificates import read_certificate
+from responder.pki.request import CertID
+from responder.pki.terms import HASH_NAMES, CertIDVariant, NoncePolicy, UnknownSerial
+
+_EMPTY_NAME = b"\x30\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerPolicy:
+    """What an operator decides per issuer (`certstatus issuer set`).
+
+    Attributes:
+        require_signature: unsigned requests are answered sigRequired, signed ones are verified (RFC 6960 §2.3).
+        honour_preferred: sign live with an algorithm that the client prefers, when a signer for it is there.
+        rsa_pss: sign with RSASSA-PSS where the key is RSA.
+        baseline: the CA/Browser Forum's Baseline Requirements apply.
+        archive: go on answering after a certificate has expired, with archiveCutoff; for `archive_retention`, or for
+            ever when that is None (then the cut-off is the CA's notBefore, ETSI EN 319 411-2).
+        cert_hash: prove with certHash that a certificate is known, where its hash is (Common PKI).
+        crl_url: named in the answers for revoked certificates (RFC 6960 §4.4.2).
+        compromised_at: since when the CA's key isn't its own any more: everything is revoked (RFC 6960 §2.7).
+        generation: of the answers; raised when all that were made before must not be used any more.
+        refresh: counted from this_update.
+        crl_delay: how long a revocation may wait for its CRL, at most.
+        delegate_lifetime: of the responder certificates that are issued here; short, since nocheck means that
+            they can't be revoked (6960-09).
+        delegate_renewal: how long before its end one is followed by the next; None: validity and two days more.
+    """
+
+    nonce: NoncePolicy = NoncePolicy.optional
+    unknown_serial: UnknownSerial = UnknownSerial.unauthorized
+    require_signature: bool = False
+    honour_preferred: bool = False
+    responder_id_by_name: bool = False
+    rsa_pss: bool = False
+    baseline: bool = False
+    archive: bool = False
+    archive_retention: timedelta | None = None
+    cert_hash: bool = False
+    crl_url: str | None = None
+    compromised_at: datetime | None = None
+    generation: int = 1
+    validity: timedelta = timedelta(days=4)
+    refresh: timedelta = timedelta(hours=36)
+    max_age: timedelta = timedelta(hours=1)
+    variants: tuple[CertIDVariant, ...] = (CertIDVariant.SHA1, CertIDVariant.SHA256)
+    crl_validity: timedelta = timedelta(days=7)
+    crl_interval: timedelta = timedelta(hours=24)
+    crl_delay: timedelta = timedelta(seconds=60)
+    delegate_lifetime: timedelta = timedelta(days=30)
+    delegate_renewal: timedelta | None = None
+
+    @property
+    def says_no_more_than_good(self) -> bool:
+        """Whether nothing is added to the answer for a good certificate."""
+        return not (self.archive or self.cert_hash) and self.compromised_at is None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Issuer:
+    """One CA key under one name. Two issuers with one of the two in common are different issuers (incident I-7).
+
+    Attributes:
+        tag: 8 bytes that name it in records and keys: SHA-256 over subject and SubjectPublicKeyInfo, cut.
+        certificate: DER.
+        name: DER Name, byte for byte the certificate's subject (6960-11).
+        cert_id_hashes: `(issuer_name_hash, issuer_key_hash)` for SHA-1, SHA-256, SHA-384, SHA-512.
+        key_identifier: what CRLs and responder certificates carry as authorityKeyIdentifier.
+    """
+
+    id: str
+    tag: bytes
+    certificate: bytes
+    name: bytes
+    public_key: bytes
+    cert_id_hashes: tuple[tuple[bytes, bytes], ...]
+    key_identifier: bytes
+    not_before: datetime
+    not_after: datetime
+    policy: IssuerPolicy = field(default_factory=IssuerPolicy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Issuer) and other.tag == self.tag
+
+    def __hash__(self) -> int:
+        return hash(self.tag)
+
+
+def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None = None) -> Issuer:
+    """Read a CA certificate (DER) into an `Issuer`.
+
+    Raises:
+        ConfigError: it isn't a certificate, or has no subject.
+    """
+    try:
+        parsed = read_certificate(certificate)
+        not_before, not_after = parsed.not_before, parsed.not_after
+        ski = parsed.subject_key_identifier
+    except ValueError as error:
+        raise ConfigError(f"issuer {issuer_id}: the certificate can't be read: {error}") from error
+    name, spki, key_bits = parsed.parts.subject, parsed.parts.spki, parsed.parts.public_key_bits
+    if name == _EMPTY_NAME:
+        raise ConfigError(
+            f"issuer {issuer_id}: the subject of the certificate is empty; a CA and its CRLs must have a name "
+            "(RFC 5280 §4.1.2.6, §5.1.2.3)"
+        )
+    if not ski:
+        ski = hashlib.sha1(key_bits, usedforsecurity=False).digest()  # RFC 5280 §4.2.1.2, method 1
+    return Issuer(
+        id=issuer_id,
+        tag=hashlib.sha256(name + spki).digest()[:8],
+        certificate=certificate,
+        name=name,
+        public_key=spki,
+        cert_id_hashes=tuple(
+            (hashlib.new(h, name).digest(), hashlib.new(h, key_bits).digest()) for h in HASH_NAMES[1:]
+        ),
+        key_identifier=ski,
+        not_before=not_before,
+        not_after=not_after,
+        policy=policy or IssuerPolicy(),
+    )
+
+
+def _lookup_keys(issuer: Issuer) -> list[tuple[int, bytes, bytes]]:
+    """What CertIDs name an issuer by: hash algorithm, name hash, key hash."""
+    return [(algorithm, *hashes) for algorithm, hashes in enumerate(issuer.cert_id_hashes, 1)]
+
+
+class Issuers:
+    """The issuers this installation answers for; replaced as a whole when the operator changes them."""
+
+    def __init__(self, issuers: Iterable[Issuer] = ()) -> None:
+        self._by_id: dict[str, Issuer] = {}
+        self._by_hashes: dict[tuple[int, bytes, bytes], Issuer] = {}
+        self.replace(issuers)
+
+    def replace(self, issuers: Iterable[Issuer]) -> None:
+        """Take exactly these from now on."""
+        by_id = {issuer.id: issuer for issuer in issuers}
+        # Of ten thousand one has changed, as a rule.
+        new = [issuer for issuer_id, issuer in by_id.items() if self._by_id.get(issuer_id) is not issuer]
+        old = [issuer for issuer_id, issuer in self._by_id.items() if by_id.get(issuer_id) is not issuer]
+        for issuer in old:
+            for key in _lookup_keys(issuer):
+                if self._by_hashes.get(key) is issuer:
+                    del self._by_hashes[key]
+        for issuer in new:
+            self._by_hashes.update(dict.fromkeys(_lookup_keys(issuer), issuer))
+        self._by_id = by_id
+
+    def find(self, cert_id: CertID) -> Issuer | None:
+        """The issuer that a CertID names, by hash algorithm, name hash and key hash together."""
+        return self._by_hashes.get((cert_id.variant & 0x0F, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
+
+    def get(self, issuer_id: str) -> Issuer | None:
+        """The issuer of this id."""
+        return self._by_id.get(issuer_id)
+
+    def __iter__(self) -> Iterator[Issuer]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)

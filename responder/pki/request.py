@@ -1,0 +1,69 @@
+"""An OCSP request as the client sent it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from responder._native import parse_ocsp_request as _parse_ocsp_request
+from responder.pki.numbers import decode_serial
+from responder.pki.terms import CertIDVariant
+
+
+@dataclass(frozen=True, slots=True)
+class CertID:
+    """One asked certificate, as the request names it. `serial_number` is any integer, also negative.
+
+    Source: RFC 6960 §4.1.1.
+    """
+
+    variant: CertIDVariant
+    issuer_name_hash: bytes
+    issuer_key_hash: bytes
+    serial_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSignature:
+    """The optionalSignature of a request, unverified: the DER it is of, its AlgorithmIdentifier (DER), its octets, and
+    DER certificates. Source: RFC 6960 §4.1.1."""
+
+    tbs_request: bytes
+    signature_algorithm: bytes
+    signature: bytes
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OCSPRequest:
+    """A request read strictly.
+
+    Attributes:
+        nonce: the extnValue's content, 1 to 130 bytes, to be returned unchanged.
+        preferred: signature algorithms the client would like, DER AlgorithmIdentifiers, the most preferred first.
+        signature_algorithm: which of them is to be signed with, where the issuer allows a preference and it makes a
+            difference (`ocsp/filter.py`); then the answer is signed live.
+    """
+
+    cert_ids: tuple[CertID, ...]
+    nonce: bytes | None = None
+    preferred: tuple[bytes, ...] = ()
+    signature: RequestSignature | None = None
+    signature_algorithm: bytes | None = None
+
+
+def parse_ocsp_request(der: bytes) -> OCSPRequest:
+    """Read a DER OCSPRequest of at most 16 KiB, for whoever answers it.
+
+    Raises:
+        MalformedRequest: with the reason and its offset.
+    """
+    cert_ids, nonce, preferred, signature = _parse_ocsp_request(der)
+    return OCSPRequest(
+        tuple(
+            CertID(CertIDVariant(variant), name_hash, key_hash, decode_serial(serial))
+            for variant, name_hash, key_hash, serial in cert_ids
+        ),
+        nonce,
+        preferred,
+        None if signature is None else RequestSignature(*signature),
+    )

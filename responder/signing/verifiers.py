@@ -1,0 +1,66 @@
+"""Signatures of others, and of records when they are first met."""
+
+from __future__ import annotations
+
+import hashlib
+
+from responder._native import (
+    verify,
+)
+from responder.pki import (
+    Certificate,
+    Issuer,
+    PublicKey,
+    Records,
+    SigningProfile,
+    load_public_key,
+)
+from responder.pki.certificates import read_certificate
+from responder.signing.answers import MAX_CLOCK_DIFFERENCE
+
+
+class NativeVerifier:
+    """Verifies with the native core; implements `SignatureVerifier`."""
+
+    def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
+        """See `SignatureVerifier.verifies`."""
+        try:
+            verify(read_certificate(certificate).parts.spki, signature_algorithm, message, signature)
+        except ValueError:
+            return False
+        return True
+
+
+class NativeRecordVerifier:
+    """Verifies records when they are first met; implements `RecordVerifier`."""
+
+    def __init__(self, *, capacity: int = 100_000) -> None:
+        """`capacity` records are known to be right (100,000 take about 10 MB); then it starts over."""
+        self._capacity = capacity
+        self._right: set[bytes] = set()
+        self._keys: dict[bytes, PublicKey] = {}
+
+    def verifies(self, certificate: Certificate, profile: SigningProfile, records: Records, variant: int) -> bool:
+        """See `RecordVerifier.verifies`."""
+        seen = hashlib.blake2b(records.encoded + certificate.serial, digest_size=16, salt=bytes([variant])).digest()
+        if seen in self._right:
+            return True
+        try:
+            profile.verify(self._key(certificate.issuer, profile), records, variant, certificate.serial)
+        except (KeyError, ValueError):
+            return False
+        # What isn't signed must lie where signing put it.
+        earliest, latest = records.this_update, records.produced_at + MAX_CLOCK_DIFFERENCE.seconds + 1
+        if not earliest * 1_000_000 <= records.as_of_microseconds <= latest * 1_000_000:
+            return False
+        if len(self._right) >= self._capacity:
+            self._right.clear()
+        self._right.add(seen)
+        return True
+
+    def _key(self, issuer: Issuer, profile: SigningProfile) -> PublicKey:
+        key = self._keys.get(profile.id)
+        if key is None:
+            spki = read_certificate(profile.certificates[0]).parts.spki if profile.certificates else issuer.public_key
+            key = self._keys[profile.id] = load_public_key(spki)
+        return key
