@@ -1,0 +1,27 @@
+"""The configuration file that explains itself."""
+
+from __future__ import annotations
+
+import textwrap
+
+from responder.config.model import SECTIONS
+from responder.config.values import as_toml, is_not_yet
+
+
+def example() -> str:
+    """A configuration file with every key, its meaning and its default, all commented out."""
+    lines = [
+        "# certstatus: every key, with its default. Take the # away from those you change.",
+        "# Each is also a variable, which wins over this file: serve.listen is CERTSTATUS_SERVE_LISTEN.",
+        "# `certstatus config check -c FILE` names every fault. Secrets are files that are named here.",
+        "# Relative paths count from the folder of this file.",
+    ]
+    for section, model in SECTIONS.items():
+        lines += ["", f"# {model.__doc__}", f"[{section}]"]
+        for name, field in model.model_fields.items():
+            meaning = field.description or ""
+            if any(is_not_yet(item) for item in field.metadata):
+                meaning += " Not supported by this version yet: leave it out."
+            lines += [f"# {line}" for line in textwrap.wrap(meaning, 108)]
+            lines.append(f"#{name} = {as_toml(field.default)}")
+    return "\n".join(lines) + "\n"

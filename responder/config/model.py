@@ -1,0 +1,232 @@
+"""Every key of the configuration, with its default and its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+)
+
+from responder.config.values import (
+    Address,
+    ListenAddress,
+    NotYetList,
+    OptionalPath,
+    PostgresURL,
+    RedisURL,
+    SecretFile,
+    check_hosts,
+    check_key_directory,
+    check_paths,
+    check_token,
+    mask,
+    not_yet,
+    require_loopback,
+    secret_of,
+    to_path,
+)
+from responder.secret_files import read_secret, read_tokens
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class Postgres(Section):
+    """The authority on status, PostgreSQL 15 or later; the primary, never a replica."""
+
+    url: PostgresURL = Field(
+        default="postgresql:///certstatus",
+        description="Where it is, without a password. The default is the local socket, as this user.",
+    )
+    password_file: SecretFile = Field(default=None, description="A file that holds the password and nothing else.")
+    pool_size: int = Field(default=10, ge=1, le=500, description="Connections a process, at most.")
+
+    def password(self) -> str | None:
+        """The password, read now; None when no file is named.
+
+        Raises:
+            ConfigError: the file can't be used.
+        """
+        if self.password_file is None:
+            return None
+        return secret_of(read_secret, "postgres.password_file", self.password_file)
+
+
+class Redis(Section):
+    """The shared cache of signed answers, Redis or Valkey 7 or later. It may lose everything at any time."""
+
+    url: RedisURL = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="Where it is, without a password; rediss:// for TLS, unix:// for a socket.",
+    )
+    password_file: SecretFile = Field(default=None, description="A file that holds the password and nothing else.")
+    timeout_seconds: float = Field(
+        default=0.25,
+        ge=0.01,
+        le=10,
+        allow_inf_nan=False,
+        description="How long an answer may wait for the cache before it is made without it.",
+    )
+
+    def password(self) -> str | None:
+        """The password, read now; None when no file is named.
+
+        Raises:
+            ConfigError: the file can't be used.
+        """
+        if self.password_file is None:
+            return None
+        return secret_of(read_secret, "redis.password_file", self.password_file)
+
+
+class Serve(Section):
+    """The public listener: OCSP and CRLs over plain HTTP."""
+
+    listen: ListenAddress = Field(
+        default=Address("127.0.0.1", 8080),
+        description="IP address and port; 0.0.0.0 or [::] for every interface.",
+    )
+    workers: int = Field(default=0, ge=0, le=1024, description="Processes that answer; 0 is one a core.")
+    ocsp_paths: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(check_paths)] = Field(
+        default=("/ocsp",),
+        description="Paths that are for OCSP alone: what comes below them and isn't a request is malformedRequest. "
+        "Requests themselves are answered at any path, whatever the URL in the certificates is.",
+    )
+    tls_certificate: Annotated[OptionalPath, not_yet(None)] = Field(
+        default=None, description="The certificate chain (PEM) for TLS."
+    )
+    tls_key: Annotated[OptionalPath, not_yet(None)] = Field(default=None, description="Its key (PEM).")
+    trusted_proxies: NotYetList = Field(default=(), description="Networks whose X-Forwarded-For is believed.")
+
+
+class Admin(Section):
+    """The private listener: revocations, health, metrics."""
+
+    listen: Annotated[ListenAddress, AfterValidator(require_loopback)] = Field(
+        default=Address("127.0.0.1", 8081), description="IP address and port; loopback only."
+    )
+    hosts: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(check_hosts)] = Field(
+        default=(),
+        description="Host names by which a proxy may ask, beside addresses and localhost; any other is refused, "
+        "since a web page might have sent it.",
+    )
+    token_file: Annotated[Path, BeforeValidator(to_path), AfterValidator(check_token)] = Field(
+        default=Path("/etc/certstatus/admin-token"),
+        description="A file that holds the bearer token of the admin interface, 16 characters or more, or a line "
+        "NAME:TOKEN for each who may use it: the name is in the audit log. Not readable by others.",
+    )
+
+    def tokens(self) -> dict[str, str]:
+        """The bearer tokens by their names, read now.
+
+        Raises:
+            ConfigError: the file can't be used.
+        """
+        return secret_of(read_tokens, "admin.token_file", self.token_file)
+
+
+class Keys(Section):
+    """The private keys that this host signs with."""
+
+    directory: Annotated[Path, BeforeValidator(to_path), AfterValidator(check_key_directory)] = Field(
+        default=Path("/var/lib/certstatus/keys"),
+        description="The folder of the keys, mode 0700; a key is found by its public half, not by its file's name.",
+    )
+
+    @property
+    def ca_directory(self) -> Path:
+        """Where the `crl` role finds CA keys; `serve` and `work` never look there."""
+        return self.directory / "ca"
+
+
+class Limits(Section):
+    """What one client address may cost."""
+
+    per_minute: Annotated[int, not_yet(1000)] = Field(
+        default=1000,
+        ge=0,
+        description="Answers a minute that need more than the table in memory; 0 is no limit.",
+    )
+    exempt: NotYetList = Field(default=(), description="Networks without a limit, such as those of a CDN.")
+
+
+class Signing(Section):
+    """The budget for signing while a client waits; beyond it, clients are told to try later."""
+
+    max_in_flight: int = Field(default=64, ge=1, le=10_000, description="Answers being signed at once, a process.")
+    max_waiting: int = Field(default=1024, ge=0, le=100_000, description="Answers waiting for their turn, a process.")
+
+
+class Revocation(Section):
+    """How statuses change."""
+
+    wait_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="How long `revoke` waits for every host to know, before it says that it isn't certain.",
+    )
+    lease_seconds: Annotated[int, not_yet(300)] = Field(
+        default=300, ge=1, description="How long a host may answer without reaching Postgres."
+    )
+    backdate_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        description="How far thisUpdate lies before the reading of the status, for slow clocks.",
+    )
+
+
+class Log(Section):
+    """Events on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is told.")
+    format: Literal["json", "text"] = Field(default="json", description="One JSON object a line, or text for people.")
+
+
+class Config(BaseModel):
+    """The whole configuration, checked. `load` makes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    postgres: Postgres = Field(default_factory=Postgres)
+    redis: Redis = Field(default_factory=Redis)
+    serve: Serve = Field(default_factory=Serve)
+    admin: Admin = Field(default_factory=Admin)
+    keys: Keys = Field(default_factory=Keys)
+    limits: Limits = Field(default_factory=Limits)
+    signing: Signing = Field(default_factory=Signing)
+    revocation: Revocation = Field(default_factory=Revocation)
+    log: Log = Field(default_factory=Log)
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def effective(self) -> Iterator[tuple[str, Any, str]]:
+        """Every key as `section.name`, its value as JSON knows it (a password masked), and where it is from.
+
+        Where from is the file's path, the variable's name, or `default`.
+        """
+        for section, values in self.model_dump(mode="json").items():
+            for name, value in values.items():
+                key = f"{section}.{name}"
+                shown = mask(value) if name == "url" else value
+                yield key, shown, self._origins.get(key, "default")
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
