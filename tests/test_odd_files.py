@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 
 from responder.cli.files import certificate_in
 from responder.errors import ConfigError, ImportRejected
-from responder.imports.crl import read_crl
-from responder.imports.openssl_index import parse
+from responder.formats.crl import read_crl
+from responder.formats.openssl_index import parse
 from responder.pki import make_issuer
 from responder.signing.keys import load_key
 from responder.signing.signers import make_signer, require_ca, require_usable
 from tests import der
 from tests.commandline import Site, open_site
-from tests.imports.test_crl_file import write as write_crl
+from tests.formats.test_crl_file import write as write_crl
 from tests.makers import make_ca, make_leaf, make_responder, make_test_issuer, native, new_key, pem
 from tests.test_certificates import CA_NAME, COMMON_NAME, ECDSA_SHA256, PRINTABLE, TELETEX, UTF8, certificate, name
 

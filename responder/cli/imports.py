@@ -14,8 +14,8 @@ from responder.cli.options import actor, latest_revocation, load_config, load_is
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
 from responder.config import Config
 from responder.errors import ConfigError, ImportRefused
-from responder.imports import openssl_index
-from responder.imports.sample import find_stranger
+from responder.formats import openssl_index
+from responder.formats.sample import find_stranger
 from responder.interfaces import ImportedStatus
 from responder.pki import Issuer, names
 from responder.roles.stores import open_stores

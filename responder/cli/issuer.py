@@ -16,7 +16,7 @@ from responder.cli.output import JsonOption, print_json, print_pairs
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError, StatusUnavailable
-from responder.imports.crl import PublishedElsewhere, read_crl
+from responder.formats.crl import PublishedElsewhere, read_crl
 from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, names
 from responder.pki.certificates import read_certificate
 from responder.roles.stores import Stores, open_stores

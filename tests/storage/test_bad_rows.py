@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from responder import metrics
 from responder.embedded import EmbeddedValkey
 from responder.errors import ConfigError, ImportRejected, NotAuthoritative, RevocationRefused, SigningFailed
-from responder.imports.openssl_index import parse
+from responder.formats.openssl_index import parse
 from responder.ocsp.revoke import RevocationRequest
 from responder.pki import Certificate, CertStatus, CRLReason, decode_serial, encode_serial
 from responder.storage.checks import PostgresChecks

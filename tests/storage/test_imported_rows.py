@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from responder.embedded import EmbeddedValkey
 from responder.errors import ConfigError, ImportRejected
-from responder.imports.crl import read_crl
-from responder.imports.openssl_index import parse
+from responder.formats.crl import read_crl
+from responder.formats.openssl_index import parse
 from responder.pki import CRLReason, decode_serial
 from responder.storage.imports import PostgresImports
 from tests import der
-from tests.imports.test_crl_file import write
+from tests.formats.test_crl_file import write
 from tests.makers import make_ca, make_test_issuer, make_test_signer
 from tests.storage.site import Site, open_site
 

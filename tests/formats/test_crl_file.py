@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from responder.errors import ConfigError
-from responder.imports.crl import PublishedElsewhere, read_crl
+from responder.formats.crl import PublishedElsewhere, read_crl
 from responder.interfaces import IssuedCertificate
 from responder.pki import MAX_CRL_NUMBER, CRLReason, Issuer, RevokedInfo
 from tests import der

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responder.errors import ImportRejected
-from responder.imports.openssl_index import MAX_FAULTS, parse
+from responder.formats.openssl_index import MAX_FAULTS, parse
 from responder.interfaces import ImportedStatus
 from responder.pki import CRLReason, RevokedInfo
 
