@@ -14,7 +14,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 REMEDY = "install what the native core is built with: apt-get install gcc python3-dev libssl-dev"
-MODULES = ("errors", "algorithms", "keys", "certificate", "request", "records", "ocsp", "crl", "crl_reader")
+MODULES = (
+    "errors", "algorithms", "keys", "certificate", "request", "records", "render", "sign", "profile", "crl",
+    "crl_reader",
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parent
 CIMPORT = Path("build") / "cimport"
 

@@ -4,7 +4,7 @@ from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
 from responder._native.keys import PrivateKey, PublicKey, load_private_key, load_public_key, verify
-from responder._native.ocsp import SigningProfile, encode_profile, load_profile
+from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import (
     MAX_CERT_IDS,

@@ -1,4 +1,4 @@
-"""Signing profiles, and the one encoder that makes what is signed and renders it. C-level parts need no GIL."""
+"""What a response is made of, and the encoder. C-level parts need no GIL."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
@@ -6,11 +6,13 @@ from libc.stdint cimport int64_t
 from responder._native cimport libcrypto
 from responder._native.algorithms cimport Algorithm
 from responder._native.der cimport Out, Span
-from responder._native.keys cimport PrivateKey
-from responder._native.records cimport VARIANTS, RecordView, Records
+from responder._native.records cimport VARIANTS, RecordView
 
 cdef enum:
     MAX_PREFIX = 160   # AlgorithmIdentifier and two SHA-512 hashes, with their headers
+    SHA256_OCTETS = 32
+    # Everything in a response that isn't counted one by one: headers, times, statuses, the DER of an ECDSA signature.
+    SLACK = 256
 
 # What is the same for all answers of a signer, as views into the SigningProfile that owns it.
 ctypedef struct Constants:
@@ -57,16 +59,19 @@ cdef Rendering render_record(
     Out* out,
 ) noexcept nogil
 
-
-cdef class SigningProfile:
-    cdef readonly bytes id
-    cdef readonly bytes body
-    cdef readonly bytes issuer_tag
-    cdef readonly int generation
-    cdef readonly bytes signature_algorithm
-    cdef readonly bytes responder_id
-    cdef readonly tuple certificates
-    cdef bytes extensions
-    cdef bytes certs
-    cdef Constants constants
-    cdef const Algorithm* _algorithm_for(self, PrivateKey key) except NULL
+# What the SingleResponse of a record says.
+cdef void set_single(Single* single, const RecordView* view, int variant, const Span* serial) noexcept nogil
+# ResponseData, what is signed; `nonce` may be NULL.
+cdef void put_response_data(
+    Out* out, const Constants* profile, const Single* singles, int count, int64_t produced_at, const Span* nonce
+) noexcept nogil
+# What follows it in a BasicOCSPResponse: signatureAlgorithm, signature, certs.
+cdef void put_signature(
+    Out* out, const Constants* profile, const unsigned char* signature, size_t size, bint as_coordinates
+) noexcept nogil
+# OCSPResponse, successful, around the parts of a BasicOCSPResponse that were written since `end`.
+cdef void put_response(Out* out, const unsigned char* end) noexcept nogil
+# DER of ResponseData, which needs no more than `room`.
+cdef bytes response_data(
+    const Constants* profile, const Single* singles, int count, int64_t produced_at, const Span* nonce, size_t room
+)
