@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from responder.pki import (
     CRL,
     Answer,
-    CertIDVariant,
     Certificate,
     CertificateStatus,
     CertStatus,
     CRLBuilder,
     Issuer,
     OCSPRequest,
+    Question,
     Records,
     ResponderCertificate,
     RevokedInfo,
@@ -34,10 +34,21 @@ class Clock(Protocol):
 
 
 class ResponseSource(Protocol):
-    """Whatever answers OCSP. Behaviour is added by wrapping one source in another."""
+    """Whatever answers OCSP requests."""
 
     async def respond(self, request: OCSPRequest) -> Answer:
         """Answer exactly this request.
+
+        Raises:
+            ResponderError: the answer is an OCSP error; the class says which.
+        """
+
+
+class AnswerSource(Protocol):
+    """Whatever answers questions about one issuer of ours. Behaviour is added by wrapping one source in another."""
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer exactly this question.
 
         Raises:
             ResponderError: the answer is an OCSP error; the class says which.
@@ -284,16 +295,10 @@ class ResponseSigner(Protocol):
 
     async def sign_response(
         self,
-        issuer: Issuer,
-        answers: Sequence[tuple[CertIDVariant, int, CertificateStatus | None]],
-        *,
-        nonce: bytes | None,
-        signature_algorithm: bytes | None = None,
+        question: Question,
+        statuses: Sequence[CertificateStatus | None],
     ) -> Answer:
-        """One SingleResponse for each `(variant, serial_number, status)`, in order; None stands for never seen.
-
-        Args:
-            signature_algorithm: one of `SignatureAlgorithms.algorithms`, or None for the issuer's own.
+        """One SingleResponse for each certificate of the question, in order; a status None stands for never seen.
 
         Raises:
             SigningFailed, StatusUnavailable: as `RecordSigner.sign`.

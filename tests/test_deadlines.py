@@ -53,7 +53,7 @@ async def test_a_hung_database_costs_a_request_no_more_than_its_deadline(
 ) -> None:
     proxy, pool = hanging
     statuses = PostgresStatuses(pool, Issuers([issuer]))
-    certificate = Certificate(issuer, 1)
+    certificate = Certificate.numbered(issuer, 1)
     assert (await statuses.status_of([certificate]))[0] is not None
     proxy.hang()
     waiting = [asyncio.create_task(statuses.status_of([certificate])) for _ in range(others + 1)]
@@ -79,7 +79,9 @@ async def test_a_revocation_on_a_hung_database_ends_and_can_be_asked_again(
     statuses = PostgresStatuses(pool, Issuers([issuer]))
     proxy.hang()
     with pytest.raises(StatusUnavailable):
-        await asyncio.wait_for(statuses.change(Certificate(issuer, 1), lambda status: None, actor="test"), MUCH_LATER)
+        await asyncio.wait_for(
+            statuses.change(Certificate.numbered(issuer, 1), lambda status: None, actor="test"), MUCH_LATER
+        )
 
 
 async def test_a_turn_in_the_budget_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

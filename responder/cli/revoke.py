@@ -87,7 +87,7 @@ def _by_serial(issuer_id: str, serial: str) -> Named:
     if not issuer_id:
         raise ConfigError("--issuer ID is missing; certstatus issuer list shows the ids")
     number = read_serial("the serial number", serial)
-    return lambda issuers: Certificate(known_issuer(issuers, issuer_id), number)
+    return lambda issuers: Certificate.numbered(known_issuer(issuers, issuer_id), number)
 
 
 def _by_certificate(issuer_id: str, path: Path) -> Named:
@@ -97,7 +97,7 @@ def _by_certificate(issuer_id: str, path: Path) -> Named:
     def named(issuers: Issuers) -> Certificate:
         for issuer in [known_issuer(issuers, issuer_id)] if issuer_id else issuers:
             if given.was_issued_by(issuer.name, issuer.public_key):
-                return Certificate(issuer, given.serial_number)
+                return Certificate.numbered(issuer, given.serial_number)
         if issuer_id:
             raise ConfigError(
                 f"--certificate: it was issued by {given.issuer}, and not with the key of issuer {issuer_id} "

@@ -15,7 +15,6 @@ from responder.pki import (
     CertStatus,
     CRLBuilder,
     Issuer,
-    decode_serial,
     epoch_seconds,
     from_epoch_seconds,
 )
@@ -89,7 +88,7 @@ class CRLIssuer:
         """Every serial that is gone since the last CRL must be released from hold, expired, or deleted with a trace."""
         if previous is None or not removed:
             return
-        certificates = [Certificate(issuer, decode_serial(serial)) for serial in removed]
+        certificates = [Certificate(issuer, serial) for serial in removed]
         unexplained = []
         for certificate, status in zip(certificates, await self._statuses.status_of(certificates), strict=True):
             is_released = status is not None and status.cert_status is CertStatus.GOOD

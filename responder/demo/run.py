@@ -210,7 +210,7 @@ async def _describe(stores: Stores, layout: Layout, issuer_id: str, base_url: st
     issuer = stores.issuers.get(issuer_id)
     assert issuer is not None
     paths = sorted((folder / "certificates").glob("*.pem"))
-    certificates = [Certificate(issuer, int(path.stem, 16)) for path in paths]
+    certificates = [Certificate.numbered(issuer, int(path.stem, 16)) for path in paths]
     kinds: dict[str, list[str]] = {"good": [], "revoked": [], "held": []}
     for path, status in zip(paths, await stores.statuses.status_of(certificates), strict=True):
         if status is None:

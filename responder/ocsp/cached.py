@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from responder import log, metrics
 from responder.errors import Overloaded, ResponderError, StatusUnavailable, StoreUnavailable
-from responder.interfaces import Clock, RecordStore, RecordVerifier, ResponseSource, SigningProfiles
+from responder.interfaces import AnswerSource, Clock, RecordStore, RecordVerifier, SigningProfiles
 from responder.pki import (
     Answer,
-    CertID,
     CertIDVariant,
     Certificate,
-    CertStatus,
-    Issuers,
     NoncePolicy,
-    OCSPRequest,
+    Question,
     Records,
     SigningProfile,
     StatusVersion,
     from_epoch_seconds,
-    refresh_due,
 )
 
 _log = log.get("ocsp.cached")
+
+_Key = tuple[Certificate, CertIDVariant]
 
 _ATTEMPTS = 3  # each is a later look at the store after it kept something newer than we made
 
@@ -32,15 +29,14 @@ _ATTEMPTS = 3  # each is a later look at the store after it kept something newer
 class CachedSource:
     """Answers from a `RecordStore`; asks the inner source on a miss, one flight a certificate, and keeps its records.
 
-    Several CertIDs and nonces pass straight through and are never stored. A store that fails is a miss.
+    Several certificates and nonces pass straight through and are never stored. A store that fails is a miss.
     """
 
     def __init__(
         self,
         store: RecordStore,
-        inner: ResponseSource,
+        inner: AnswerSource,
         *,
-        issuers: Issuers,
         profiles: SigningProfiles,
         clock: Clock,
         name: str,
@@ -49,68 +45,49 @@ class CachedSource:
         """Without `verifier` what the store gives is believed, which is for stores in this process."""
         self._store = store
         self._inner = inner
-        self._issuers = issuers
         self._profiles = profiles
         self._clock = clock
         self._name = name
         self._verifier = verifier
         self._may_log = log.OncePerSecond()
-        self._flights: dict[tuple[Certificate, CertID], asyncio.Task[Answer]] = {}
+        self._flights: dict[_Key, asyncio.Task[Answer]] = {}
 
-    async def respond(self, request: OCSPRequest) -> Answer:
-        """See `ResponseSource.respond`."""
-        if len(request.cert_ids) != 1:
-            return await self._inner.respond(request)
-        plain = self._plain(request)
-        if plain == request:
-            return await self._respond_to_one(request)
+    async def answer(self, question: Question) -> Answer:
+        """See `AnswerSource.answer`."""
+        if question.is_plain:
+            return await self._answer_plain(question)
         try:
-            return await self._inner.respond(request)
+            return await self._inner.answer(question)
         except Overloaded:
-            if request.nonce is not None and self._requires_nonce(request.cert_ids[0]):
+            if len(question.certificates) != 1 or question.issuer.policy.nonce is NoncePolicy.required:
+                raise
+            plain = question.plain()
+            if not plain.is_plain:
                 raise
             # The fullest answer without the option is better than none (RFC 9919 §3.2.1).
-            return await self._respond_to_one(plain)
-
-    def _plain(self, request: OCSPRequest) -> OCSPRequest:
-        """The nearest request that can be answered from the store: no nonce, the issuer's own algorithm, and NULL
-        parameters of the hash where absent ones were asked for."""
-        cert_id = request.cert_ids[0]
-        issuer = self._issuers.find(cert_id)
-        with_null = cert_id.variant - 16
-        if issuer is not None and cert_id.variant not in issuer.policy.variants and with_null in issuer.policy.variants:
-            cert_id = replace(cert_id, variant=CertIDVariant(with_null))
-        return replace(request, cert_ids=(cert_id,), nonce=None, signature_algorithm=None)
-
-    def _requires_nonce(self, cert_id: CertID) -> bool:
-        issuer = self._issuers.find(cert_id)
-        return issuer is not None and issuer.policy.nonce is NoncePolicy.required
+            return await self._answer_plain(plain)
 
     async def close(self) -> None:
         """Wait for the flights under way."""
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
 
-    async def _respond_to_one(self, request: OCSPRequest) -> Answer:
-        cert_id = request.cert_ids[0]
-        issuer = self._issuers.find(cert_id)
-        if issuer is None or cert_id.variant not in issuer.policy.variants:
-            return await self._inner.respond(request)
-        certificate = Certificate(issuer, cert_id.serial_number)
+    async def _answer_plain(self, question: Question) -> Answer:
         for _ in range(_ATTEMPTS):
-            records, answer = await self._look(certificate, cert_id)
+            records, answer = await self._look(question)
             if answer is not None:
                 if answer.refresh_at <= self._clock.now():
-                    self._refresh_behind(certificate, request)
+                    self._refresh_behind(question)
                 return answer
-            answer = await asyncio.shield(self._flight(certificate, request))
+            answer = await asyncio.shield(self._flight(question))
             # A flight that began before a change was announced must not answer a request that saw the change.
             if records is None or answer.version is None or not _is_later(records, answer.version):
                 return answer
         raise StatusUnavailable("the status changed several times while it was being answered")
 
-    async def _look(self, certificate: Certificate, cert_id: CertID) -> tuple[Records | None, Answer | None]:
+    async def _look(self, question: Question) -> tuple[Records | None, Answer | None]:
         """What the store holds, and what that says: None when it can't be used. Records that aren't as they were signed
         count as none, where that can be told: their profile is known here, and signed them for what is asked."""
+        (certificate,), (variant,) = question.certificates, question.variants
         try:
             records = await self._store.get(certificate)
         except StoreUnavailable:
@@ -119,81 +96,65 @@ class CachedSource:
         if records is None:
             return None, None
         profile = self._profiles.get(records.profile_id)
-        if profile is None or cert_id.variant not in records.variants:
+        if profile is None or variant not in records.variants:
             return records, None
-        if not self._is_whole(records, profile, certificate, cert_id):
+        if not self._is_whole(records, profile, certificate, variant):
             return None, None
-        return records, self._answer(records, profile, certificate, cert_id)
+        if profile.issuer_tag != question.issuer.tag or from_epoch_seconds(records.next_update) <= self._clock.now():
+            return records, None
+        return records, Answer.of_records(records, profile, question, source=self._name)
 
-    def _is_whole(self, records: Records, profile: SigningProfile, certificate: Certificate, cert_id: CertID) -> bool:
-        if self._verifier is None or self._verifier.verifies(certificate, profile, records, cert_id.variant):
+    def _is_whole(self, records: Records, profile: SigningProfile, certificate: Certificate, variant: int) -> bool:
+        if self._verifier is None or self._verifier.verifies(certificate, profile, records, variant):
             return True
         metrics.RECORDS_REFUSED.inc()
         if self._may_log("refused"):
             _log.error("record_does_not_verify", issuer=certificate.issuer.id, serial=hex(certificate.serial_number))
         return False
 
-    def _answer(
-        self, records: Records, profile: SigningProfile, certificate: Certificate, cert_id: CertID
-    ) -> Answer | None:
-        """What these records say, or None when they can't be used: expired, a tombstone, another issuer's."""
-        this_update = from_epoch_seconds(records.this_update)
-        next_update = from_epoch_seconds(records.next_update)
-        if profile.issuer_tag != certificate.issuer.tag or next_update <= self._clock.now():
-            return None
-        policy = certificate.issuer.policy
-        return Answer(
-            this_update=this_update,
-            next_update=next_update,
-            refresh_at=refresh_due(this_update, next_update, policy.refresh),
-            max_age=policy.max_age,
-            cacheable=True,
-            source=self._name,
-            cert_statuses=(CertStatus(records.cert_status),),
-            records=records,
-            profile=profile,
-            cert_id=cert_id,
-        )
-
-    def _flight(self, certificate: Certificate, request: OCSPRequest) -> asyncio.Task[Answer]:
-        key = (certificate, request.cert_ids[0])
+    def _flight(self, question: Question) -> asyncio.Task[Answer]:
+        key = _flight_key(question)
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.ensure_future(self._fetch(certificate, request))
+            flight = asyncio.ensure_future(self._fetch(question))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._landed(key, done))
         return flight
 
-    def _landed(self, key: tuple[Certificate, CertID], flight: asyncio.Task[Answer]) -> None:
+    def _landed(self, key: _Key, flight: asyncio.Task[Answer]) -> None:
         del self._flights[key]
         if not flight.cancelled():
             flight.exception()  # whoever waits has it; a refresh behind has nobody waiting
 
-    async def _fetch(self, certificate: Certificate, request: OCSPRequest) -> Answer:
-        answer = await self._inner.respond(request)
+    async def _fetch(self, question: Question) -> Answer:
+        answer = await self._inner.answer(question)
         if answer.records is None:
             return answer
         try:
-            kept = await self._store.put(certificate, answer.records)
+            kept = await self._store.put(question.certificates[0], answer.records)
         except StoreUnavailable:
             metrics.STORE_FAILURES.inc(self._name, "put")
             return answer
         if kept.version.change > StatusVersion.of(answer.records).change:
             # Something newer was there: ours must not be answered. Read what it is, or make it again.
-            _, newer = await self._look(certificate, request.cert_ids[0])
-            return newer or await self._inner.respond(request)
+            _, newer = await self._look(question)
+            return newer or await self._inner.answer(question)
         return answer
 
-    def _refresh_behind(self, certificate: Certificate, request: OCSPRequest) -> None:
-        if (certificate, request.cert_ids[0]) in self._flights:
+    def _refresh_behind(self, question: Question) -> None:
+        if _flight_key(question) in self._flights:
             return
-        flight = self._flight(certificate, request)
+        flight = self._flight(question)
         flight.add_done_callback(self._tell_of_failed_refresh)
 
     def _tell_of_failed_refresh(self, flight: asyncio.Task[Answer]) -> None:
         error = None if flight.cancelled() else flight.exception()
         if error is not None and not isinstance(error, ResponderError) and self._may_log("refresh"):
             _log.error("refresh_behind_failed", error=repr(error))
+
+
+def _flight_key(question: Question) -> _Key:
+    return question.certificates[0], question.variants[0]
 
 
 def _is_later(records: Records, version: StatusVersion) -> bool:

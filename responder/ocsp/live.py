@@ -6,20 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from responder.errors import MalformedRequest, NotAuthoritative, Overloaded, SigningFailed, StatusUnavailable
+from responder.errors import NotAuthoritative, Overloaded, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock, RecordSigner, ResponseSigner, SigningProfiles, StatusSource
 from responder.pki import (
-    MAX_SERIAL_OCTETS,
     Answer,
-    Certificate,
     CertificateStatus,
-    CertStatus,
     Issuer,
-    Issuers,
-    OCSPRequest,
+    Question,
     UnknownSerial,
-    from_epoch_seconds,
-    refresh_due,
 )
 
 WAIT_SECONDS = 0.5
@@ -66,7 +60,6 @@ class LiveSource:
         *,
         records: RecordSigner,
         responses: ResponseSigner,
-        issuers: Issuers,
         profiles: SigningProfiles,
         clock: Clock,
         budget: Budget,
@@ -74,40 +67,18 @@ class LiveSource:
         self._statuses = statuses
         self._records = records
         self._responses = responses
-        self._issuers = issuers
         self._profiles = profiles
         self._clock = clock
         self._budget = budget
 
-    async def respond(self, request: OCSPRequest) -> Answer:
-        """See `ResponseSource.respond`."""
-        issuer = self._issuers.find(request.cert_ids[0])
-        if issuer is None:
-            raise NotAuthoritative("the request names an issuer that this responder doesn't answer for")
+    async def answer(self, question: Question) -> Answer:
+        """See `AnswerSource.answer`."""
         async with self._budget.spend():
-            certificates = [Certificate(issuer, cert_id.serial_number) for cert_id in request.cert_ids]
-            if any(len(certificate.serial) > MAX_SERIAL_OCTETS for certificate in certificates):
-                raise MalformedRequest(f"a serial number of more than {MAX_SERIAL_OCTETS} octets")
-            statuses = await self._statuses.status_of(certificates)
-            self._require_authority(issuer, statuses)
-            cert_id = request.cert_ids[0]
-            if (
-                len(request.cert_ids) == 1
-                and request.nonce is None
-                and request.signature_algorithm is None
-                and statuses[0] is not None
-                and cert_id.variant in issuer.policy.variants
-            ):
-                return await self._sign_records(issuer, request, statuses[0])
-            return await self._responses.sign_response(
-                issuer,
-                [
-                    (cert_id.variant, cert_id.serial_number, status)
-                    for cert_id, status in zip(request.cert_ids, statuses, strict=True)
-                ],
-                nonce=request.nonce,
-                signature_algorithm=request.signature_algorithm,
-            )
+            statuses = await self._statuses.status_of(question.certificates)
+            self._require_authority(question.issuer, statuses)
+            if question.is_plain and statuses[0] is not None:
+                return await self._sign_records(question, statuses[0])
+            return await self._responses.sign_response(question, statuses)
 
     def _require_authority(self, issuer: Issuer, statuses: Sequence[CertificateStatus | None]) -> None:
         """Something must be there to say (RFC 9919 §3.2.3; design §7). Costs no signature.
@@ -124,24 +95,11 @@ class LiveSource:
         if policy.unknown_serial is UnknownSerial.unauthorized and policy.compromised_at is None:
             raise NotAuthoritative("no record of this serial number")
 
-    async def _sign_records(self, issuer: Issuer, request: OCSPRequest, status: CertificateStatus) -> Answer:
+    async def _sign_records(self, question: Question, status: CertificateStatus) -> Answer:
         (records,) = await self._records.sign([status])
         if records.is_tombstone:
             raise SigningFailed("a status that no answer can say; certstatus db check lists such rows")
         profile = self._profiles.get(records.profile_id)
         if profile is None:
             raise StatusUnavailable("the profile just signed with has been retired")
-        this_update = from_epoch_seconds(records.this_update)
-        next_update = from_epoch_seconds(records.next_update)
-        return Answer(
-            this_update=this_update,
-            next_update=next_update,
-            refresh_at=refresh_due(this_update, next_update, issuer.policy.refresh),
-            max_age=issuer.policy.max_age,
-            cacheable=True,
-            source="live",
-            cert_statuses=(CertStatus(records.cert_status),),
-            records=records,
-            profile=profile,
-            cert_id=request.cert_ids[0],
-        )
+        return Answer.of_records(records, profile, question, source="live")

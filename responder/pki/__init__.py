@@ -22,6 +22,7 @@ from responder.pki.numbers import (
     epoch_seconds,
     from_epoch_seconds,
 )
+from responder.pki.question import Question
 from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_ocsp_request
 from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
 from responder.pki.terms import HASH_NAMES, CertIDVariant, CertStatus, CRLReason, NoncePolicy, UnknownSerial
@@ -45,6 +46,7 @@ __all__ = [
     "NoncePolicy",
     "OCSPRequest",
     "PublicKey",
+    "Question",
     "Records",
     "RequestSignature",
     "ResponderCertificate",

@@ -10,9 +10,9 @@ from responder._native import (
     Records,
     SigningProfile,
 )
-from responder.pki.numbers import encode_serial
-from responder.pki.request import CertID
-from responder.pki.status import StatusVersion
+from responder.pki.numbers import from_epoch_seconds
+from responder.pki.question import Question
+from responder.pki.status import Certificate, StatusVersion
 from responder.pki.terms import CertStatus
 
 
@@ -86,7 +86,7 @@ class CRL:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful answer: what to render (`records`, `profile`, for one CertID), or a complete `der`.
+    """A successful answer: what to render (`records`, `profile`, for one certificate and variant), or a complete `der`.
 
     `refresh_at` and `max_age` bound what HTTP caches may keep; `cacheable` is False for nonces and several CertIDs.
     """
@@ -100,14 +100,34 @@ class Answer:
     cert_statuses: tuple[CertStatus, ...] = ()
     records: Records | None = None
     profile: SigningProfile | None = None
-    cert_id: CertID | None = None
+    certificate: Certificate | None = None
+    variant: int = 0
     der: bytes = b""
+
+    @classmethod
+    def of_records(cls, records: Records, profile: SigningProfile, question: Question, *, source: str) -> Answer:
+        """The answer that records are to a question that is plain."""
+        this_update, next_update = from_epoch_seconds(records.this_update), from_epoch_seconds(records.next_update)
+        policy = question.issuer.policy
+        return cls(
+            this_update=this_update,
+            next_update=next_update,
+            refresh_at=refresh_due(this_update, next_update, policy.refresh),
+            max_age=policy.max_age,
+            cacheable=True,
+            source=source,
+            cert_statuses=(CertStatus(records.cert_status),),
+            records=records,
+            profile=profile,
+            certificate=question.certificates[0],
+            variant=int(question.variants[0]),
+        )
 
     def render(self) -> bytes:
         """The DER OCSPResponse."""
-        if self.records is None or self.profile is None or self.cert_id is None:
+        if self.records is None or self.profile is None or self.certificate is None:
             return self.der
-        return self.profile.render(self.records, int(self.cert_id.variant), encode_serial(self.cert_id.serial_number))
+        return self.profile.render(self.records, self.variant, self.certificate.serial)
 
     @property
     def version(self) -> StatusVersion | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from responder._native import parse_ocsp_request as _parse_ocsp_request
-from responder.pki.numbers import decode_serial
 from responder.pki.terms import CertIDVariant
 
 
 @dataclass(frozen=True, slots=True)
 class CertID:
-    """One asked certificate, as the request names it. `serial_number` is any integer, also negative.
+    """One asked certificate, as the request names it. `serial` is the contents of any INTEGER, also a negative one.
 
     Source: RFC 6960 §4.1.1.
     """
@@ -19,7 +18,7 @@ class CertID:
     variant: CertIDVariant
     issuer_name_hash: bytes
     issuer_key_hash: bytes
-    serial_number: int
+    serial: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +39,12 @@ class OCSPRequest:
     Attributes:
         nonce: the extnValue's content, 1 to 130 bytes, to be returned unchanged.
         preferred: signature algorithms the client would like, DER AlgorithmIdentifiers, the most preferred first.
-        signature_algorithm: which of them is to be signed with, where the issuer allows a preference and it makes a
-            difference (`ocsp/filter.py`); then the answer is signed live.
     """
 
     cert_ids: tuple[CertID, ...]
     nonce: bytes | None = None
     preferred: tuple[bytes, ...] = ()
     signature: RequestSignature | None = None
-    signature_algorithm: bytes | None = None
 
 
 def parse_ocsp_request(der: bytes) -> OCSPRequest:
@@ -60,7 +56,7 @@ def parse_ocsp_request(der: bytes) -> OCSPRequest:
     cert_ids, nonce, preferred, signature = _parse_ocsp_request(der)
     return OCSPRequest(
         tuple(
-            CertID(CertIDVariant(variant), name_hash, key_hash, decode_serial(serial))
+            CertID(CertIDVariant(variant), name_hash, key_hash, serial)
             for variant, name_hash, key_hash, serial in cert_ids
         ),
         nonce,

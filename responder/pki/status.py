@@ -10,7 +10,7 @@ from responder._native import (
     tombstone,
 )
 from responder.pki.issuer import Issuer
-from responder.pki.numbers import _EPOCH, encode_serial, epoch_seconds
+from responder.pki.numbers import _EPOCH, decode_serial, encode_serial, epoch_seconds
 from responder.pki.terms import CertStatus, CRLReason
 
 
@@ -19,12 +19,18 @@ class Certificate:
     """A certificate as status is kept for it: whose, and which serial."""
 
     issuer: Issuer
-    serial_number: int
+    serial: bytes
+    """The content octets of the INTEGER, minimal: as requests, records and the database have it."""
+
+    @classmethod
+    def numbered(cls, issuer: Issuer, serial_number: int) -> Certificate:
+        """The one with this serial number."""
+        return cls(issuer, encode_serial(serial_number))
 
     @property
-    def serial(self) -> bytes:
-        """The serial's content octets."""
-        return encode_serial(self.serial_number)
+    def serial_number(self) -> int:
+        """The serial as people and other programs know it."""
+        return decode_serial(self.serial)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,7 +17,7 @@ from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
-from responder.ocsp.signed import SignedSource
+from responder.ocsp.requestor import RequestorSource
 from responder.roles.current import kept_current
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
@@ -72,14 +72,13 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
 
 
 def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[ResponseSource, CachedSource]:
-    """signed → filter → cached(redis) → live, and the cached source for its closing."""
+    """filter → requestor → cached(redis) → live, and the cached source for its closing."""
     clock = SystemClock()
     signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
     live = LiveSource(
         stores.statuses,
         records=signer,
         responses=signer,
-        issuers=stores.issuers,
         profiles=directory.profiles,
         clock=clock,
         budget=Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting),
@@ -87,14 +86,10 @@ def answering_chain(config: Config, stores: Stores, directory: Directory) -> tup
     cached = CachedSource(
         stores.records,
         live,
-        issuers=stores.issuers,
         profiles=directory.profiles,
         clock=clock,
         name="redis",
         verifier=NativeRecordVerifier(),
     )
-    filtered = FilterSource(cached, stores.issuers, algorithms=directory.signers, clock=clock)
-    verified = SignedSource(
-        filtered, issuers=stores.issuers, statuses=stores.statuses, verifier=NativeVerifier(), clock=clock
-    )
-    return verified, cached
+    requestor = RequestorSource(cached, statuses=stores.statuses, verifier=NativeVerifier(), clock=clock)
+    return FilterSource(requestor, stores.issuers, algorithms=directory.signers, clock=clock), cached

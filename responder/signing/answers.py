@@ -16,13 +16,11 @@ from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
 from responder.pki import (
     Answer,
-    CertIDVariant,
     CertificateStatus,
     CertStatus,
-    Issuer,
+    Question,
     Records,
     ResponseTimes,
-    encode_serial,
     epoch_seconds,
     response_times,
     tombstone_for,
@@ -117,22 +115,19 @@ class NativeSigner:
 
     async def sign_response(
         self,
-        issuer: Issuer,
-        answers: Sequence[tuple[CertIDVariant, int, CertificateStatus | None]],
-        *,
-        nonce: bytes | None,
-        signature_algorithm: bytes | None = None,
+        question: Question,
+        statuses: Sequence[CertificateStatus | None],
     ) -> Answer:
         """See `ResponseSigner.sign_response`."""
         now = self._clock.now()
-        signer = self._signers.for_issuer(issuer, now, signature_algorithm)
+        signer = self._signers.for_issuer(question.issuer, now, question.signature_algorithm)
         issuer = signer.issuer  # policy and profile go together
         # One response, one set of times: the earliest of what was read. A serial we never saw is unknown as of now.
-        as_of = min((status.version.as_of for _, _, status in answers if status is not None), default=now)
+        as_of = min((status.version.as_of for status in statuses if status is not None), default=now)
         times = self._times(signer, as_of, now)
         this_update, next_update = epoch_seconds(times.this_update), epoch_seconds(times.next_update)
         singles = []
-        for variant, serial_number, status in answers:
+        for variant, certificate, status in zip(question.variants, question.certificates, statuses, strict=True):
             if status is not None and status.fault is not None:
                 self._report(status, status.fault)
                 raise SigningFailed(f"a status that no answer can say: {status.fault}")
@@ -141,7 +136,7 @@ class NativeSigner:
             singles.append(
                 SingleRow(
                     variant,
-                    encode_serial(serial_number),
+                    certificate.serial,
                     single.cert_status,
                     revocation_time,
                     reason,
@@ -151,7 +146,7 @@ class NativeSigner:
                 )
             )
         started = time.perf_counter()
-        arguments = (signer.key, singles, epoch_seconds(now), nonce)
+        arguments = (signer.key, singles, epoch_seconds(now), question.nonce)
         if signer.key.name in _INLINE_SIGNATURES:
             der = signer.profile.sign_response(*arguments)
         else:

@@ -188,7 +188,7 @@ class PostgresStatuses:
                     continue
                 if issuer is None and not row["has_waited"]:
                     continue  # one added a moment ago
-                certificate = Certificate(issuer or _unreadable(row), decode_serial(row["serial"]))
+                certificate = Certificate.numbered(issuer or _unreadable(row), decode_serial(row["serial"]))
                 if certificate.serial != row["serial"]:
                     foreign.append(row["id"])  # another spelling of a serial, which nobody can ask for
                 else:

@@ -134,7 +134,7 @@ def _read(issuer: Issuer, document: dict[str, Any]) -> tuple[Certificate, Revoca
         parse_time("revoked_at", document.get("revoked_at")),
         parse_time("invalidity_date", document.get("invalidity_date")),
     )
-    return Certificate(issuer, serial), change
+    return Certificate.numbered(issuer, serial), change
 
 
 def parse_serial(value: object) -> int:

@@ -19,6 +19,7 @@ from responder.pki import (
     CertIDVariant,
     Issuers,
     OCSPRequest,
+    encode_serial,
     epoch_seconds,
     parse_ocsp_request,
 )
@@ -107,7 +108,7 @@ class OCSPEndpoint:
             return PlainTextResponse("No such issuer.\n", status_code=404, headers=NO_STORE)
         variant = issuer.policy.variants[0]
         name_hash, key_hash = issuer.cert_id_hashes[variant - 1]
-        cert_id = CertID(CertIDVariant(variant), name_hash, key_hash, int(match["serial"], 16))
+        cert_id = CertID(CertIDVariant(variant), name_hash, key_hash, encode_serial(int(match["serial"], 16)))
         return await self._answer(request, OCSPRequest((cert_id,)))
 
     async def _answer(self, request: Request, ocsp_request: OCSPRequest) -> Response:

@@ -7,12 +7,21 @@ from datetime import timedelta
 
 from cryptography.x509 import ocsp
 
-from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
-from responder.ocsp.signed import SignedSource
-from responder.pki import Answer, CertID, CertIDVariant, Issuer, IssuerPolicy, Issuers, OCSPRequest
+from responder.ocsp.requestor import RequestorSource
+from responder.pki import (
+    Answer,
+    CertID,
+    CertIDVariant,
+    Issuer,
+    IssuerPolicy,
+    Issuers,
+    OCSPRequest,
+    Question,
+    encode_serial,
+)
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Profiles, Signer, Signers, make_signer
 from responder.signing.verifiers import NativeVerifier
@@ -33,13 +42,17 @@ class Chain:
     profiles: Profiles
     signers: Signers
     live: LiveSource
-    source: ResponseSource
+    source: FilterSource
 
     def request(
         self, *serials: int, variant: CertIDVariant = CertIDVariant.SHA1, nonce: bytes | None = None
     ) -> OCSPRequest:
         name_hash, key_hash = self.issuer.cert_id_hashes[(variant & 0x0F) - 1]
-        return OCSPRequest(tuple(CertID(variant, name_hash, key_hash, serial) for serial in serials), nonce)
+        cert_ids = tuple(CertID(variant, name_hash, key_hash, encode_serial(serial)) for serial in serials)
+        return OCSPRequest(cert_ids, nonce)
+
+    def question(self, *serials: int) -> Question:
+        return self.source.question(self.request(*serials))
 
     async def ask(self, *serials: int, **options: object) -> Answer:
         return await self.source.respond(self.request(*serials, **options))  # type: ignore[arg-type]
@@ -64,19 +77,13 @@ def make_chain(clock: FakeClock, issuer: Issuer, signer: Signer, **budget: int) 
         statuses,
         records=native,
         responses=native,
-        issuers=issuers,
         profiles=profiles,
         clock=clock,
         budget=Budget(max_in_flight=budget.get("max_in_flight", 8), max_waiting=budget.get("max_waiting", 100)),
     )
-    cached = CachedSource(records, live, issuers=issuers, profiles=profiles, clock=clock, name="redis")
-    source = SignedSource(
-        FilterSource(cached, issuers, algorithms=signers, clock=clock),
-        issuers=issuers,
-        statuses=statuses,
-        verifier=NativeVerifier(),
-        clock=clock,
-    )
+    cached = CachedSource(records, live, profiles=profiles, clock=clock, name="redis")
+    requestor = RequestorSource(cached, statuses=statuses, verifier=NativeVerifier(), clock=clock)
+    source = FilterSource(requestor, issuers, algorithms=signers, clock=clock)
     return Chain(clock, issuer, statuses, records, issuers, profiles, signers, live, source)
 
 

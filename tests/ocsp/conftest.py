@@ -13,5 +13,5 @@ from tests.ocsp.chain import SERIAL, Chain, make_chain
 @pytest.fixture
 def chain(clock: FakeClock, issuer: Issuer, signer: Signer) -> Chain:
     made = make_chain(clock, issuer, signer)
-    made.statuses.add(Certificate(issuer, SERIAL))
+    made.statuses.add(Certificate.numbered(issuer, SERIAL))
     return made

@@ -67,7 +67,7 @@ def time(moment: datetime) -> bytes:
 
 def revoke(chain: Chain, serial: int = SERIAL, **info: Any) -> None:
     when = info.pop("revocation_time", chain.clock.now())
-    chain.statuses.set(Certificate(chain.issuer, serial), StatusChange(RevokedInfo(when, **info)))
+    chain.statuses.set(Certificate.numbered(chain.issuer, serial), StatusChange(RevokedInfo(when, **info)))
 
 
 # --- serials never seen ---
@@ -85,7 +85,9 @@ async def test_extended_revoke(chain: Chain) -> None:
         assert not list(response.single_extensions), "no CRL reference, no entry extension"
     # What is pre-signed says the same of itself, so that one profile serves all answers.
     assert EXTENDED_REVOKE in extensions_of(read(await chain.ask(SERIAL)).extensions)
-    assert not chain.records.kept.get(Certificate(chain.issuer, 0xDEAD)), "nothing is kept for serials never seen"
+    assert not chain.records.kept.get(Certificate.numbered(chain.issuer, 0xDEAD)), (
+        "nothing is kept for serials never seen"
+    )
 
 
 @pytest.mark.parametrize(("policy", "word"), [(UnknownSerial.unknown, "UNKNOWN"), (UnknownSerial.good, "GOOD")])
@@ -108,9 +110,9 @@ async def test_one_never_seen_among_others_that_are_known(chain: Chain) -> None:
 async def test_everything_of_a_compromised_ca_is_revoked(chain: Chain) -> None:
     """6960-10."""
     since = chain.clock.now() - timedelta(days=1)
-    chain.statuses.add(Certificate(chain.issuer, 2))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 2))
     revoke(chain, 2, revocation_time=since - timedelta(days=1), revocation_reason=CRLReason.superseded)
-    chain.statuses.add(Certificate(chain.issuer, 3))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 3))
     revoke(chain, 3, revocation_reason=CRLReason.superseded)
     await chain.ask(SERIAL)
     chain.set_policy(compromised_at=since, generation=2)
@@ -137,7 +139,7 @@ async def test_answers_of_an_earlier_generation_are_not_used(chain: Chain) -> No
 async def test_an_archive_goes_on_answering_with_its_cutoff(chain: Chain, retention: timedelta | None) -> None:
     """6960-21, ETSI-01."""
     now = chain.clock.now()
-    chain.statuses.add(Certificate(chain.issuer, 7), not_after=now - timedelta(days=10))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 7), not_after=now - timedelta(days=10))
     with pytest.raises(NotAuthoritative):
         await chain.ask(7)
     chain.set_policy(archive=True, archive_retention=retention)
@@ -151,8 +153,8 @@ async def test_an_archive_goes_on_answering_with_its_cutoff(chain: Chain, retent
 async def test_an_archive_ends_with_its_retention(chain: Chain) -> None:
     now = chain.clock.now()
     chain.set_policy(archive=True, archive_retention=timedelta(days=100))
-    chain.statuses.add(Certificate(chain.issuer, 7), not_after=now - timedelta(days=100))
-    chain.statuses.add(Certificate(chain.issuer, 8), not_after=now - timedelta(days=100, seconds=1))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 7), not_after=now - timedelta(days=100))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 8), not_after=now - timedelta(days=100, seconds=1))
     assert status_in(await chain.ask(7)) == "GOOD"
     with pytest.raises(NotAuthoritative, match="isn't valid at this time"):
         await chain.ask(8)
@@ -160,7 +162,7 @@ async def test_an_archive_ends_with_its_retention(chain: Chain) -> None:
 
 async def test_a_certificate_outside_its_time_is_never_answered_as_never_issued(chain: Chain) -> None:
     chain.set_policy(unknown_serial=UnknownSerial.revoked)
-    chain.statuses.add(Certificate(chain.issuer, 7), not_after=chain.clock.now() - timedelta(days=1))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 7), not_after=chain.clock.now() - timedelta(days=1))
     with pytest.raises(NotAuthoritative):
         await chain.ask(7)
     answer = await chain.ask(SERIAL, 7)
@@ -174,7 +176,7 @@ async def test_cert_hash_where_the_certificate_is_known(chain: Chain) -> None:
     """CPKI-01."""
     chain.set_policy(cert_hash=True)
     assert not list(read(await chain.ask(SERIAL)).single_extensions)
-    certificate = Certificate(chain.issuer, 7)
+    certificate = Certificate.numbered(chain.issuer, 7)
     chain.statuses.add(certificate)
     chain.statuses.rows[certificate] = replace(chain.statuses.rows[certificate], certificate_sha256=b"h" * 32)
     sha256 = der.sequence(der.HASHES["sha256"][0], der.NULL)
@@ -188,7 +190,7 @@ async def test_a_crl_reference_and_the_invalidity_date_of_what_is_revoked(chain:
     chain.set_policy(crl_url="http://crl.example/ca.crl")
     assert not list(read(await chain.ask(SERIAL)).single_extensions)
     invalid_from = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    chain.statuses.add(Certificate(chain.issuer, 7))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 7))
     revoke(chain, 7, revocation_reason=CRLReason.keyCompromise, invalidity_date=invalid_from)
     response = read(await chain.ask(7))
     found = {extension.oid: extension.value for extension in response.single_extensions}
@@ -213,7 +215,7 @@ def test_no_policy_makes_a_revoked_certificate_good(
 ) -> None:
     clock = FakeClock()
     policy = replace(issuer.policy, unknown_serial=unknown, archive=archive, compromised_at=compromised)
-    certificate = Certificate(replace(issuer, policy=policy), 5)
+    certificate = Certificate.numbered(replace(issuer, policy=policy), 5)
     statuses = MemoryStatuses(clock)
     statuses.add(certificate, not_after=None if ago is None else clock.now() - ago)
     status = statuses.set(certificate, StatusChange(RevokedInfo(clock.now())))
@@ -225,7 +227,7 @@ def test_no_policy_makes_a_revoked_certificate_good(
 
 async def test_a_required_nonce(clock: FakeClock, issuer: Issuer, signer: Signer) -> None:
     chain = make_chain(clock, issuer, signer, max_in_flight=1, max_waiting=0)
-    chain.statuses.add(Certificate(issuer, SERIAL))
+    chain.statuses.add(Certificate.numbered(issuer, SERIAL))
     chain.set_policy(nonce=NoncePolicy.required)
     with pytest.raises(MalformedRequest, match="with a nonce only"):
         await chain.ask(SERIAL)
@@ -240,7 +242,7 @@ async def test_a_required_nonce(clock: FakeClock, issuer: Issuer, signer: Signer
 
 async def test_absent_parameters_beyond_the_budget_get_null(clock: FakeClock, issuer: Issuer, signer: Signer) -> None:
     chain = make_chain(clock, issuer, signer, max_in_flight=1, max_waiting=0)
-    chain.statuses.add(Certificate(issuer, SERIAL))
+    chain.statuses.add(Certificate.numbered(issuer, SERIAL))
     await chain.ask(SERIAL)
     absent = der.sequence(der.HASHES["sha1"][0])
     assert absent in (await chain.ask(SERIAL, variant=CertIDVariant.SHA1_ABSENT)).render()
@@ -295,7 +297,7 @@ async def test_a_preferred_algorithm_is_signed_with_where_that_is_allowed(chain:
 
 async def test_rsa_pss_where_it_was_chosen(clock: FakeClock, rsa_issuer: Issuer, rsa_signer: Signer) -> None:
     chain = make_chain(clock, rsa_issuer, rsa_signer)
-    chain.statuses.add(Certificate(rsa_issuer, SERIAL))
+    chain.statuses.add(Certificate.numbered(rsa_issuer, SERIAL))
     chain.set_policy(rsa_pss=True)
     answer = await chain.ask(SERIAL)
     assert RSA_PSS in answer.render()
@@ -331,7 +333,7 @@ def requestor(chain: Chain, key: Any, serial: int, *, ca: Any = None, days: int 
 async def test_signed_requests_are_required_and_verified(chain: Chain) -> None:
     """6960-05, -14."""
     key = new_key("ec")
-    chain.statuses.add(Certificate(chain.issuer, 77))
+    chain.statuses.add(Certificate.numbered(chain.issuer, 77))
     asker = requestor(chain, key, 77)
     other_key = new_key("ec")
     assert status_in(await chain.source.respond(signed(chain, other_key, asker))) == "GOOD", "not looked at"

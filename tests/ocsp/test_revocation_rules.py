@@ -106,14 +106,14 @@ REFUSED = {
 @pytest.mark.parametrize("case", ALLOWED)
 def test_a_change_that_is_allowed(case: str, issuer: Issuer) -> None:
     before, request, expected = ALLOWED[case]
-    assert decide(request)(status(Certificate(issuer, 7), before)) == expected
+    assert decide(request)(status(Certificate.numbered(issuer, 7), before)) == expected
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_change_that_is_refused(case: str, issuer: Issuer) -> None:
     before, request, http_status = REFUSED[case]
     with pytest.raises(RevocationRefused) as refusal:
-        decide(request)(status(Certificate(issuer, 7), before))
+        decide(request)(status(Certificate.numbered(issuer, 7), before))
     assert refusal.value.http_status == http_status
 
 
@@ -123,7 +123,7 @@ def statuses(clock: FakeClock) -> MemoryStatuses:
 
 
 async def test_a_revocation_is_certain_once_the_store_keeps_it(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    certificate, records = Certificate(issuer, 7), MemoryRecords()
+    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords()
     statuses.add(certificate)
     revoker = Revoker(statuses, records, wait_seconds=1)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
@@ -134,7 +134,7 @@ async def test_a_revocation_is_certain_once_the_store_keeps_it(issuer: Issuer, s
 
 
 async def test_a_revocation_is_not_certain_while_the_store_is_down(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    certificate, records = Certificate(issuer, 7), MemoryRecords(fail="before")
+    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords(fail="before")
     statuses.add(certificate)
     revoker = Revoker(statuses, records, wait_seconds=0)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
@@ -148,7 +148,7 @@ async def test_a_revocation_is_not_certain_while_the_store_is_down(issuer: Issue
 
 
 async def test_a_lost_confirmation_is_not_certain(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    certificate, records = Certificate(issuer, 7), MemoryRecords(fail="after")
+    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords(fail="after")
     statuses.add(certificate)
     revoker = Revoker(statuses, records, wait_seconds=0)
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
@@ -158,7 +158,7 @@ async def test_a_lost_confirmation_is_not_certain(issuer: Issuer, statuses: Memo
 async def test_a_store_that_keeps_good_of_a_higher_version_is_never_certain(
     issuer: Issuer, statuses: MemoryStatuses
 ) -> None:
-    certificate, records = Certificate(issuer, 7), MemoryRecords()
+    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords()
     statuses.add(certificate)
     good = CertificateStatus(certificate, CertStatus.GOOD, StatusVersion(9, 9, NOW))
     records.kept[certificate] = tombstone_for(good)
@@ -171,7 +171,7 @@ async def test_a_refused_revocation_touches_no_store(issuer: Issuer, statuses: M
     records = MemoryRecords()
     revoker = Revoker(statuses, records, wait_seconds=0)
     with pytest.raises(RevocationRefused) as refusal:
-        await revoker.revoke(Certificate(issuer, 7), RevocationRequest(CRLReason.keyCompromise), actor="test")
+        await revoker.revoke(Certificate.numbered(issuer, 7), RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert refusal.value.http_status == 404
     assert not records.kept
 
@@ -188,10 +188,10 @@ def test_the_baseline_requirements_forbid_holds_and_a_cas_reasons(
     change = decide(RevocationRequest(reason))
     if baseline and reason in {CRLReason.certificateHold, CRLReason.cACompromise}:
         with pytest.raises(RevocationRefused, match="Baseline Requirements") as refused:
-            change(status(Certificate(under, 1), None))
+            change(status(Certificate.numbered(under, 1), None))
         assert refused.value.http_status == 422
     else:
-        assert change(status(Certificate(under, 1), None)) is not None
+        assert change(status(Certificate.numbered(under, 1), None)) is not None
 
 
 async def test_a_store_that_comes_back_within_the_wait_confirms_with_the_status_read_anew(
@@ -200,7 +200,7 @@ async def test_a_store_that_comes_back_within_the_wait_confirms_with_the_status_
     """The store refuses what was read long ago, so that each try reads the status again."""
     monkeypatch.setattr("responder.ocsp.revoke._RETRY_SECONDS", 0.01)
     statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
-    certificate = Certificate(issuer, 1)
+    certificate = Certificate.numbered(issuer, 1)
     statuses.add(certificate)
     reads_before_recovery = 4
 
@@ -224,9 +224,9 @@ async def test_a_database_that_goes_away_during_the_wait_leaves_it_uncertain(
 ) -> None:
     monkeypatch.setattr("responder.ocsp.revoke._RETRY_SECONDS", 0.01)
     statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
-    statuses.add(Certificate(issuer, 1))
+    statuses.add(Certificate.numbered(issuer, 1))
     statuses.before_read_returns = lambda: setattr(statuses, "down", True)
     outcome = await Revoker(statuses, records, wait_seconds=20).revoke(
-        Certificate(issuer, 1), RevocationRequest(CRLReason.superseded), actor="x"
+        Certificate.numbered(issuer, 1), RevocationRequest(CRLReason.superseded), actor="x"
     )
     assert not outcome.certain

@@ -24,6 +24,7 @@ from responder.pki import (
     IssuerPolicy,
     NoncePolicy,
     OCSPRequest,
+    Question,
     RevokedInfo,
     UnknownSerial,
     encode_serial,
@@ -80,7 +81,7 @@ async def test_a_nonce_beyond_the_budget_gets_the_pre_signed_answer(
     clock: FakeClock, issuer: Issuer, signer: Signer
 ) -> None:
     chain = make_chain(clock, issuer, signer, max_in_flight=1, max_waiting=0)
-    chain.statuses.add(Certificate(issuer, SERIAL))
+    chain.statuses.add(Certificate.numbered(issuer, SERIAL))
     await chain.ask(SERIAL)
     hold = asyncio.Event()
     taken = asyncio.Event()
@@ -101,7 +102,7 @@ async def test_a_nonce_beyond_the_budget_gets_the_pre_signed_answer(
 
 
 async def test_several_certificates_are_answered_in_order_and_never_kept(chain: Chain) -> None:
-    other = Certificate(chain.issuer, 99)
+    other = Certificate.numbered(chain.issuer, 99)
     chain.statuses.add(other)
     chain.statuses.set(other, StatusChange(RevokedInfo(chain.clock.now(), CRLReason.superseded)))
     answer = await chain.ask(99, 12345, SERIAL)
@@ -129,7 +130,7 @@ async def test_a_serial_never_seen_is_unknown_where_the_issuer_says_so(chain: Ch
 
 
 async def test_an_issuer_that_is_not_ours_is_unauthorized(chain: Chain) -> None:
-    foreign = CertID(CertIDVariant.SHA1, bytes(20), bytes(20), SERIAL)
+    foreign = CertID(CertIDVariant.SHA1, bytes(20), bytes(20), encode_serial(SERIAL))
     with pytest.raises(NotAuthoritative):
         await chain.source.respond(OCSPRequest((foreign,)))
     with pytest.raises(NotAuthoritative):
@@ -194,7 +195,7 @@ async def test_many_requests_for_one_certificate_cost_one_read_and_one_put(chain
 
 async def test_a_slow_signer_does_not_bring_good_back(chain: Chain) -> None:
     """Incident I-17: the status is read, then revoked and confirmed, then the old `good` is put."""
-    certificate = Certificate(chain.issuer, SERIAL)
+    certificate = Certificate.numbered(chain.issuer, SERIAL)
 
     def revoke_meanwhile() -> None:
         chain.statuses.before_read_returns = None
@@ -213,7 +214,7 @@ async def test_a_request_after_the_confirmation_is_not_answered_by_an_older_flig
 ) -> None:
     """The flight's put was confirmed before the revocation, but its reply is still on the way."""
     chain = make_chain(clock, issuer, signer)
-    certificate = Certificate(issuer, SERIAL)
+    certificate = Certificate.numbered(issuer, SERIAL)
     chain.statuses.add(certificate)
     reply = asyncio.Event()
 
@@ -225,17 +226,15 @@ async def test_a_request_after_the_confirmation_is_not_answered_by_an_older_flig
             return kept
 
     records = SlowReply()
-    cached = CachedSource(
-        records, chain.live, issuers=chain.issuers, profiles=chain.profiles, clock=clock, name="redis"
-    )
-    early = asyncio.create_task(cached.respond(chain.request(SERIAL)))
+    cached = CachedSource(records, chain.live, profiles=chain.profiles, clock=clock, name="redis")
+    early = asyncio.create_task(cached.answer(chain.question(SERIAL)))
     while not records.puts:  # noqa: ASYNC110
         await asyncio.sleep(0)
     revoker = Revoker(chain.statuses, records, wait_seconds=1)
     clock.advance(timedelta(seconds=1))
     outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
     assert outcome.certain
-    late = asyncio.create_task(cached.respond(chain.request(SERIAL)))
+    late = asyncio.create_task(cached.answer(chain.question(SERIAL)))
     for _ in range(10):
         await asyncio.sleep(0)
     reply.set()
@@ -249,7 +248,7 @@ async def test_a_certificate_outside_its_validity_is_unauthorized(chain: Chain) 
         (1, None, now - timedelta(seconds=1)),
         (2, now + timedelta(seconds=1), None),
     ):
-        chain.statuses.add(Certificate(chain.issuer, serial), not_before=not_before, not_after=not_after)
+        chain.statuses.add(Certificate.numbered(chain.issuer, serial), not_before=not_before, not_after=not_after)
         with pytest.raises(NotAuthoritative):
             await chain.ask(serial)
 
@@ -266,7 +265,7 @@ async def test_nothing_is_signed_when_the_clocks_differ_by_more_than_a_minute(ch
 async def test_next_update_never_outlives_the_signer(clock: FakeClock, issuer: Issuer, signer: Signer) -> None:
     ending = replace(signer, not_after=clock.now() + timedelta(hours=10))
     chain = make_chain(clock, issuer, ending)
-    chain.statuses.add(Certificate(issuer, SERIAL))
+    chain.statuses.add(Certificate.numbered(issuer, SERIAL))
     answer = await chain.ask(SERIAL)
     assert answer.next_update == ending.not_after
 
@@ -288,7 +287,7 @@ async def test_another_hash_with_values_of_ours_is_not_ours(chain: Chain, oid: s
 @pytest.mark.parametrize("used", [1, 2, 3, 4])
 async def test_values_count_under_their_own_algorithm_only(chain: Chain, asked: int, used: int) -> None:
     name_hash, key_hash = chain.issuer.cert_id_hashes[used - 1]
-    found = chain.issuers.find(CertID(CertIDVariant(asked), name_hash, key_hash, 1))
+    found = chain.issuers.find(CertID(CertIDVariant(asked), name_hash, key_hash, b"\x01"))
     assert (found is not None) == (asked == used)
 
 
@@ -299,14 +298,12 @@ async def test_a_refresh_behind_an_answer_that_fails_is_told_once_a_second_and_a
     clock.advance(chain.issuer.policy.refresh)
 
     class Broken:
-        async def respond(self, request: OCSPRequest) -> Answer:
+        async def answer(self, question: Question) -> Answer:
             raise ZeroDivisionError("a bug behind the answer")
 
-    cached = CachedSource(
-        chain.records, Broken(), issuers=chain.issuers, profiles=chain.profiles, clock=clock, name="redis"
-    )
+    cached = CachedSource(chain.records, Broken(), profiles=chain.profiles, clock=clock, name="redis")
     for _ in range(20):
-        answer = await cached.respond(chain.request(SERIAL))
+        answer = await cached.answer(chain.question(SERIAL))
         assert status_in(answer) == "GOOD"
         await asyncio.sleep(0)
     await cached.close()

@@ -17,7 +17,7 @@ from responder.ocsp.cached import CachedSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
-from responder.pki import Answer, CertID, CertIDVariant, Certificate, Issuer, Issuers, OCSPRequest
+from responder.pki import Answer, CertIDVariant, Certificate, Issuer, Issuers, Question
 from responder.signing.answers import NativeSigner
 from responder.signing.crls import NativeCRLSigner
 from responder.signing.keys import KeyRing
@@ -86,7 +86,6 @@ class Site:
             self.statuses,
             records=self.native,
             responses=self.native,
-            issuers=self.issuers,
             profiles=self.profiles,
             clock=self.clock,
             budget=Budget(max_in_flight=4, max_waiting=100),
@@ -114,21 +113,18 @@ class Site:
     async def ask(self, serial_number: int, issuer: Issuer | None = None, *, nonce: bytes | None = None) -> Answer:
         """Through a fresh cached source, as another worker would answer."""
         issuer = issuer or self.issuer
-        name_hash, key_hash = issuer.cert_id_hashes[0]
         cached = CachedSource(
             self.records,
             self.live,
-            issuers=self.issuers,
             profiles=self.profiles,
             clock=self.clock,
             name="redis",
         )
-        return await cached.respond(
-            OCSPRequest((CertID(CertIDVariant.SHA1, name_hash, key_hash, serial_number),), nonce)
-        )
+        certificate = Certificate.numbered(issuer, serial_number)
+        return await cached.answer(Question(issuer, (certificate,), (CertIDVariant.SHA1,), nonce))
 
     async def status_in_store(self, serial_number: int, issuer: Issuer | None = None) -> str:
-        held = await self.records.get(Certificate(issuer or self.issuer, serial_number))
+        held = await self.records.get(Certificate.numbered(issuer or self.issuer, serial_number))
         if held is None:
             return "nothing"
         return ("tombstone of " if held.is_tombstone else "") + ("good", "revoked", "unknown")[held.cert_status]

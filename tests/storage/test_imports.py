@@ -42,7 +42,7 @@ class World:
         return await self.imports.run(self.issuer, rows, **{"dry_run": False, "actor": "test", **options})
 
     async def info(self, *serial_numbers: int) -> list[RevokedInfo | None]:
-        found = await self.statuses.status_of([Certificate(self.issuer, number) for number in serial_numbers])
+        found = await self.statuses.status_of([Certificate.numbered(self.issuer, number) for number in serial_numbers])
         assert all(status is not None for status in found)
         return [status.revoked_info for status in found if status is not None]
 
@@ -188,7 +188,7 @@ async def test_a_list_does_what_the_api_would_let_it_do_and_never_weakens(
 ) -> None:
     await world.pool.execute("DELETE FROM certificates")
     await world.set(7, here)
-    (before,) = await world.statuses.status_of([Certificate(world.issuer, 7)])
+    (before,) = await world.statuses.status_of([Certificate.numbered(world.issuer, 7)])
     assert before is not None
     done = await world.take(ImportedStatus(7, listed))
     (after,) = await world.info(7)
@@ -294,7 +294,7 @@ async def test_what_has_changed_since_is_not_taken_back(world: World) -> None:
     await world.take(*LIST)
     done = await world.take(*LIST[:2], ImportedStatus(9, None))
     assert done.id is not None
-    await world.statuses.change(Certificate(world.issuer, 9), decide(RevocationRequest(COMPROMISE)), actor="x")
+    await world.statuses.change(Certificate.numbered(world.issuer, 9), decide(RevocationRequest(COMPROMISE)), actor="x")
     before = await world.rows()
     with pytest.raises(ImportRefused, match="something has changed since for 0x9"):
         await world.imports.undo(done.id, dry_run=False, actor="x")

@@ -80,7 +80,7 @@ async def test_same_name_with_another_key_and_same_key_with_another_name_are_oth
         await issuers.add_certificates(issuer, [IssuedCertificate(7)])
     statuses = PostgresStatuses(pool, Issuers(three))
     await pool.execute("UPDATE certificates SET revoked = true, revoked_at = now() WHERE issuer_id = 'a'")
-    found = await statuses.status_of([Certificate(issuer, 7) for issuer in three])
+    found = await statuses.status_of([Certificate.numbered(issuer, 7) for issuer in three])
     assert [status and status.cert_status for status in found] == [CertStatus.REVOKED, CertStatus.GOOD, CertStatus.GOOD]
     assert len({hashes for issuer in three for hashes in issuer.cert_id_hashes}) == 12
 

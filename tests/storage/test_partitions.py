@@ -104,7 +104,7 @@ async def test_presigning_fills_the_store_and_the_relay_brings_changes(
         pass
     assert sum(slices for slices, _ in seen) == 1024
     assert sum(signed for _, signed in seen) == 300
-    certificate = Certificate(issuer, 17)
+    certificate = Certificate.numbered(issuer, 17)
     held = await records.get(certificate)
     assert held is not None
     assert Profiles([signer.profile]).get(held.profile_id) == signer.profile
@@ -119,7 +119,7 @@ async def test_presigning_fills_the_store_and_the_relay_brings_changes(
     assert held is not None
     assert held.cert_status == CertStatus.REVOKED
     assert held.variants == (1, 2)
-    gone = await records.get(Certificate(issuer, 0x12))
+    gone = await records.get(Certificate.numbered(issuer, 0x12))
     assert gone is not None
     assert gone.is_tombstone
     assert await statuses.pending_count() == 0
@@ -136,7 +136,7 @@ async def test_without_a_signer_the_relay_buries_the_old_answer(
     keyless = NativeSigner(Signers(), clock, backdate=timedelta(minutes=5))
     relay = Relay(statuses, signer=keyless, records=records, clock=clock)
     assert await relay.once() == 1
-    held = await records.get(Certificate(issuer, 1))
+    held = await records.get(Certificate.numbered(issuer, 1))
     assert held is not None
     assert held.is_tombstone
     await records.close()

@@ -49,7 +49,7 @@ def make(
     lives: timedelta = timedelta(days=4),
 ) -> tuple[Certificate, Records]:
     """Signed records of a status."""
-    certificate = Certificate(signer.issuer, serial_number)
+    certificate = Certificate.numbered(signer.issuer, serial_number)
     as_of = as_of or now()
     moment = epoch_seconds(as_of)
     row = (
@@ -71,7 +71,7 @@ def make(
 def tombstone(
     issuer: Issuer, number: int, *, as_of: datetime | None = None, serial_number: int = 7
 ) -> tuple[Certificate, Records]:
-    certificate = Certificate(issuer, serial_number)
+    certificate = Certificate.numbered(issuer, serial_number)
     version = StatusVersion(1, number, as_of or now())
     return certificate, tombstone_for(CertificateStatus(certificate, CertStatus.REVOKED, version))
 
@@ -81,7 +81,7 @@ async def test_what_is_put_is_got(store: RedisRecords, signer: Signer) -> None:
     kept = await store.put(certificate, records)
     assert (kept.version, kept.cert_status) == (StatusVersion.of(records), CertStatus.GOOD)
     assert await store.get(certificate) == records
-    assert await store.get(Certificate(signer.issuer, 8)) is None
+    assert await store.get(Certificate.numbered(signer.issuer, 8)) is None
 
 
 async def test_put_keeps_revoked_when_a_slower_good_arrives(store: RedisRecords, signer: Signer) -> None:

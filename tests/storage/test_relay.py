@@ -228,7 +228,7 @@ async def test_a_change_that_the_store_did_not_keep_stays_open_and_is_tried_agai
     # The restore.
     await site.sql("SELECT setval('status_numbers', 10)")
     outcome = await site.revoker(wait_seconds=0).revoke(
-        Certificate(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
+        Certificate.numbered(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
     )
     assert not outcome.certain
     await site.sql(REVOKE, "site-ec", b"\x02")
@@ -249,7 +249,7 @@ async def test_a_store_with_a_version_that_no_database_gave_stops_nobody(site: S
         "INSERT INTO certificates (issuer_id, serial) VALUES ('site-ec', $1), ('site-ec', $2)", b"\x01", b"\x02"
     )
     await site.relay_all()
-    certificate = Certificate(site.issuer, 1)
+    certificate = Certificate.numbered(site.issuer, 1)
     held = await site.records.get(certificate)
     assert held is not None
     key = b"cs1:" + site.issuer.tag + certificate.serial
@@ -380,7 +380,7 @@ async def test_clocks_that_step_back_leave_no_certificate_without_an_answer(site
     """A tombstone from a clock half a minute ahead gives way to the records of its own change."""
     await site.sql("INSERT INTO certificates (issuer_id, serial) VALUES ('site-ec', $1)", b"\x01")
     await site.relay_all()
-    certificate = Certificate(site.issuer, 1)
+    certificate = Certificate.numbered(site.issuer, 1)
     (status,) = await site.statuses.status_of([certificate])
     assert status is not None
     ahead = StatusVersion(1, status.version.number + 1, status.version.as_of + timedelta(seconds=30))
@@ -400,7 +400,7 @@ def chain(clock: FakeClock, issuer: Issuer) -> Chain:
 
 
 async def test_a_tombstone_from_a_clock_ahead_is_no_obstacle(clock: FakeClock, chain: Chain) -> None:
-    certificate = Certificate(chain.issuer, SERIAL)
+    certificate = Certificate.numbered(chain.issuer, SERIAL)
     status = chain.statuses.add(certificate)
     ahead = StatusVersion(1, status.version.number, clock.now() + timedelta(seconds=30))
     chain.records.kept[certificate] = tombstone_for(CertificateStatus(certificate, CertStatus.GOOD, ahead))
@@ -412,7 +412,7 @@ async def test_this_update_is_never_after_produced_at(clock: FakeClock, chain: C
     """Without a backdate and with a database clock ahead, records couldn't be signed and answers were wrong."""
     native = NativeSigner(chain.signers, clock, backdate=timedelta(0))
     as_of = clock.now() + timedelta(seconds=seconds)
-    status = CertificateStatus(Certificate(chain.issuer, 1), CertStatus.GOOD, StatusVersion(1, 1, as_of))
+    status = CertificateStatus(Certificate.numbered(chain.issuer, 1), CertStatus.GOOD, StatusVersion(1, 1, as_of))
     (records,) = await native.sign([status])
     assert records.this_update == records.produced_at == epoch_seconds(clock.now())
     with pytest.raises(StatusUnavailable, match="clocks"):
@@ -424,5 +424,5 @@ async def test_this_update_is_never_after_produced_at(clock: FakeClock, chain: C
 async def test_without_any_signer_it_is_the_issuers_trouble(clock: FakeClock, chain: Chain) -> None:
     with pytest.raises(IssuerUnavailable):
         await NativeSigner(Signers(), clock, backdate=timedelta(0)).sign(
-            [chain.statuses.add(Certificate(chain.issuer, 1))]
+            [chain.statuses.add(Certificate.numbered(chain.issuer, 1))]
         )

@@ -34,7 +34,7 @@ class World:
     statuses: PostgresStatuses
 
     def certificate(self, serial_number: int) -> Certificate:
-        return Certificate(self.issuer, serial_number)
+        return Certificate.numbered(self.issuer, serial_number)
 
     async def register(self, *serial_numbers: int) -> None:
         await self.issuers.add_certificates(self.issuer, [IssuedCertificate(number) for number in serial_numbers])
@@ -319,7 +319,7 @@ async def test_a_change_whose_confirmation_is_lost_is_unavailable_and_a_repeat_f
 async def test_a_database_without_schema_names_the_command(empty_database: str, issuer: Issuer) -> None:
     pool = await connect(empty_database, pool_size=1, application_name="test")
     with pytest.raises(ConfigError, match="certstatus db migrate"):
-        await PostgresStatuses(pool, Issuers([issuer])).status_of([Certificate(issuer, 1)])
+        await PostgresStatuses(pool, Issuers([issuer])).status_of([Certificate.numbered(issuer, 1)])
     await pool.close()
 
 

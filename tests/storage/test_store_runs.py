@@ -19,12 +19,11 @@ from responder.ocsp.cached import CachedSource
 from responder.ocsp.revoke import RevocationRequest
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.pki import (
-    CertID,
     CertIDVariant,
     Certificate,
     CertStatus,
     CRLReason,
-    OCSPRequest,
+    Question,
     Records,
     decode_records,
 )
@@ -134,7 +133,7 @@ async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(sit
     await store.save(site.records)
     for number in (1, 2):
         outcome = await site.revoker().revoke(
-            Certificate(site.issuer, number), RevocationRequest(CRLReason.keyCompromise), actor="test"
+            Certificate.numbered(site.issuer, number), RevocationRequest(CRLReason.keyCompromise), actor="test"
         )
         assert outcome.certain
     await site.relay_all()
@@ -142,7 +141,7 @@ async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(sit
     await store.kill()
     await store.start()
     # What the snapshot says is really the old answer; nobody has noticed yet, and readers know all the same.
-    held = await believing(store.url, Certificate(site.issuer, 1))
+    held = await believing(store.url, Certificate.numbered(site.issuer, 1))
     assert held is not None
     assert held.cert_status == CertStatus.GOOD
     before = metrics.STORE_UNTRUSTED.value()
@@ -153,7 +152,7 @@ async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(sit
 
     # A revocation now is recorded, and not certain before every change is in the store again.
     outcome = await site.revoker(wait_seconds=0).revoke(
-        Certificate(site.issuer, 3), RevocationRequest(CRLReason.keyCompromise), actor="test"
+        Certificate.numbered(site.issuer, 3), RevocationRequest(CRLReason.keyCompromise), actor="test"
     )
     assert not outcome.certain
     assert not await keeper(site).once(), "the changes are opened again"
@@ -169,7 +168,7 @@ async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(sit
         answer = await site.ask(number)
         assert (answer.source, answer.cert_statuses) == ("redis", (CertStatus.REVOKED,))
     again = await site.revoker().revoke(
-        Certificate(site.issuer, 3), RevocationRequest(CRLReason.keyCompromise), actor="test"
+        Certificate.numbered(site.issuer, 3), RevocationRequest(CRLReason.keyCompromise), actor="test"
     )
     assert again.certain
 
@@ -186,8 +185,8 @@ async def test_another_store_behind_the_address_is_not_believed_either(
     await other.start()
     try:
         behind = RedisRecords(other.url, timeout_seconds=2, trust=site.records._trust)
-        assert await believing(other.url, Certificate(site.issuer, 1)) is not None
-        assert await behind.get(Certificate(site.issuer, 1)) is None
+        assert await believing(other.url, Certificate.numbered(site.issuer, 1)) is not None
+        assert await behind.get(Certificate.numbered(site.issuer, 1)) is None
         # It doesn't take over from one that is in use, and what it keeps confirms nothing.
         assert not await keeper(site, "other", behind).once()
         assert (await PostgresRuns(site.pool).current()).complete
@@ -205,7 +204,7 @@ async def test_another_store_behind_the_address_is_not_believed_either(
         assert (await site.ask(1)).cert_statuses == (CertStatus.REVOKED,)
         # Back to the first one: it has missed what happened meanwhile.
         site.records = first
-        assert await site.records.get(Certificate(site.issuer, 1)) is None
+        assert await site.records.get(Certificate.numbered(site.issuer, 1)) is None
         await behind.close()
     finally:
         await other.kill()
@@ -254,7 +253,7 @@ async def test_a_revocation_does_not_wait_while_a_new_run_begins(site: Site) -> 
     async with site.pool.acquire() as connection, connection.transaction(), asyncio.timeout(10):
         await connection.execute("SELECT FROM record_store FOR UPDATE")
         outcome = await site.revoker().revoke(
-            Certificate(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
+            Certificate.numbered(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
         )
     assert not outcome.certain
     assert await site.status_in_store(1) == "tombstone of revoked"
@@ -265,7 +264,7 @@ async def test_a_full_store_confirms_nothing_says_why_and_stops_nobody(site: Sit
     await register(site, 1)
     await site.records._redis.config_set("maxmemory", "100kb")
     outcome = await site.revoker(wait_seconds=0).revoke(
-        Certificate(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
+        Certificate.numbered(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
     )
     assert not outcome.certain
     assert "raise its maxmemory" in outcome.obstacle
@@ -291,7 +290,7 @@ async def test_a_store_that_has_seen_more_than_the_database_is_an_alarm_until_re
     state = await runs.current()
     assert state.ahead == (1, 1001)
     outcome = await site.revoker(wait_seconds=0).revoke(
-        Certificate(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
+        Certificate.numbered(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
     )
     assert not outcome.certain, "the store keeps good, of a version that the database has lost"
     assert await site.relay.once() == 0
@@ -327,31 +326,29 @@ async def test_flipped_bits_are_a_miss(site: Site) -> None:
     """Of about 195 octets, 80 gave an answer whose signature didn't verify, and was cacheable for an hour."""
     await make_complete(site)
     await register(site, 1)
-    certificate = Certificate(site.issuer, 1)
+    certificate = Certificate.numbered(site.issuer, 1)
     key = b"cs1:" + site.issuer.tag + certificate.serial
     right = await site.records._redis.get(key)
     assert isinstance(right, bytes)
-    name_hash, key_hash = site.issuer.cert_id_hashes[0]
-    request = OCSPRequest((CertID(CertIDVariant.SHA1, name_hash, key_hash, 1),))
+    question = Question(site.issuer, (certificate,), (CertIDVariant.SHA1,))
     cached = CachedSource(
         site.records,
         site.live,
-        issuers=site.issuers,
         profiles=site.profiles,
         clock=site.clock,
         name="redis",
         verifier=NativeRecordVerifier(capacity=3),
     )
-    expected = (await cached.respond(request)).render()
+    expected = (await cached.answer(question)).render()
     for _ in range(2):
-        assert (await cached.respond(request)).render() == expected
+        assert (await cached.answer(question)).render() == expected
     before = metrics.RECORDS_REFUSED.value()
     live = 0
     for position in range(len(right)):
         flipped = bytearray(right)
         flipped[position] ^= 0x10
         await site.records._redis.set(key, bytes(flipped))
-        answer = await cached.respond(request)
+        answer = await cached.answer(question)
         assert answer.cert_statuses == (CertStatus.GOOD,)
         if answer.source == "live":
             live += 1
@@ -363,15 +360,15 @@ async def test_flipped_bits_are_a_miss(site: Site) -> None:
 
 async def test_a_record_whose_reading_lies_outside_its_dates_is_a_miss(site: Site) -> None:
     await register(site, 1)
-    held = await believing(_url(site), Certificate(site.issuer, 1))
+    held = await believing(_url(site), Certificate.numbered(site.issuer, 1))
     assert held is not None
     verifier, (profile,) = NativeRecordVerifier(), [signer.profile for signer in site.signers]
-    assert verifier.verifies(Certificate(site.issuer, 1), profile, held, 1)
+    assert verifier.verifies(Certificate.numbered(site.issuer, 1), profile, held, 1)
     for seconds in (-400, 400):
         as_of = held.as_of_microseconds + seconds * 1_000_000
         moved = decode_records(held.encoded[:13] + as_of.to_bytes(8, "big") + held.encoded[21:])
-        assert not verifier.verifies(Certificate(site.issuer, 1), profile, moved, 1)
-    assert not verifier.verifies(Certificate(site.issuer, 2), profile, held, 1)
+        assert not verifier.verifies(Certificate.numbered(site.issuer, 1), profile, moved, 1)
+    assert not verifier.verifies(Certificate.numbered(site.issuer, 2), profile, held, 1)
 
 
 def _url(site: Site) -> str:

@@ -37,7 +37,7 @@ class API:
 @pytest.fixture
 def api(clock: FakeClock, issuer: Issuer) -> API:
     statuses, records = MemoryStatuses(clock), MemoryRecords()
-    statuses.add(Certificate(issuer, SERIAL))
+    statuses.add(Certificate.numbered(issuer, SERIAL))
     revoker = Revoker(statuses, records, wait_seconds=0)
     app = Starlette(
         routes=AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"alice": TOKEN, "bob": "fedcba9876543210"}).routes()
@@ -53,7 +53,7 @@ async def test_a_revocation_that_is_certain_is_200_and_a_repeat_is_the_same(api:
         assert answer.json()["certain"] is True
         assert answer.headers["cache-control"] == "no-store"
     assert first.json() == second.json()
-    assert api.records.kept[Certificate(issuer, SERIAL)].cert_status == CertStatus.REVOKED
+    assert api.records.kept[Certificate.numbered(issuer, SERIAL)].cert_status == CertStatus.REVOKED
 
 
 @pytest.mark.parametrize(("token", "name"), [(TOKEN, "alice"), ("fedcba9876543210", "bob"), ("0" * 16, None)])
@@ -83,7 +83,7 @@ async def test_one_that_the_record_store_did_not_confirm_is_202_and_the_same_req
     body = answer.json()
     assert (body["status"], body["certain"]) == ("revoked", False)
     assert "recorded" in body["detail"]
-    assert api.statuses.rows[Certificate(issuer, SERIAL)].cert_status is CertStatus.REVOKED
+    assert api.statuses.rows[Certificate.numbered(issuer, SERIAL)].cert_status is CertStatus.REVOKED
     api.records.fail = ""
     assert (await api.revoke()).status_code == 200
 

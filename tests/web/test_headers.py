@@ -31,11 +31,11 @@ EACH = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCh
 def client(clock: FakeClock, issuer: Issuer, signer: Signer) -> httpx.AsyncClient:
     """OCSP, a CRL and the operator's API in one application."""
     chain = make_chain(clock, issuer, signer)
-    chain.statuses.add(Certificate(issuer, SERIAL))
+    chain.statuses.add(Certificate.numbered(issuer, SERIAL))
     now = clock.now()
     crl = CRL(issuer.id, "full", 1, b"\x30\x00", now, now + timedelta(days=7), bytes(32))
     statuses = MemoryStatuses(clock)
-    statuses.add(Certificate(issuer, SERIAL))
+    statuses.add(Certificate.numbered(issuer, SERIAL))
     revoker = Revoker(statuses, MemoryRecords(), wait_seconds=0)
     routes = [
         *AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"x": "0123456789abcdef"}).routes(),

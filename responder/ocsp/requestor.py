@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from responder.errors import NotAuthoritative, SignatureRequired
-from responder.interfaces import Clock, ResponseSource, SignatureVerifier, StatusSource
-from responder.pki import Answer, Certificate, CertStatus, Issuer, Issuers, OCSPRequest, RequestSignature
+from responder.interfaces import AnswerSource, Clock, SignatureVerifier, StatusSource
+from responder.pki import Answer, Certificate, CertStatus, Issuer, Question, RequestSignature
 from responder.pki.certificates import read_certificate
 
 
-class SignedSource:
+class RequestorSource:
     """Verifies signatures where the issuer requires them; elsewhere they are ignored (RFC 9919 §3.1.2).
 
     Who may ask: the holder of a certificate of the same issuer that is valid and not revoked, sent along in `certs`.
@@ -16,39 +16,37 @@ class SignedSource:
 
     def __init__(
         self,
-        inner: ResponseSource,
+        inner: AnswerSource,
         *,
-        issuers: Issuers,
         statuses: StatusSource,
         verifier: SignatureVerifier,
         clock: Clock,
     ) -> None:
         self._inner = inner
-        self._issuers = issuers
         self._statuses = statuses
         self._verifier = verifier
         self._clock = clock
 
-    async def respond(self, request: OCSPRequest) -> Answer:
-        """See `ResponseSource.respond`.
+    async def answer(self, question: Question) -> Answer:
+        """See `AnswerSource.answer`.
 
         Raises:
             SignatureRequired: the request isn't signed.
             NotAuthoritative: whoever signed it may not ask, or the signature is wrong.
             StatusUnavailable: the requestor's own status can't be read now.
         """
-        issuer = self._issuers.find(request.cert_ids[0])
-        if issuer is not None and issuer.policy.require_signature:
-            if request.signature is None:
+        issuer = question.issuer
+        if issuer.policy.require_signature:
+            if question.signature is None:
                 raise SignatureRequired(f"issuer {issuer.id} answers signed requests only")
-            await self._require_requestor(issuer, request.signature)
-        return await self._inner.respond(request)
+            await self._require_requestor(issuer, question.signature)
+        return await self._inner.answer(question)
 
     async def _require_requestor(self, issuer: Issuer, signature: RequestSignature) -> None:
         if not signature.certificates:
             raise NotAuthoritative("a signed request brings its certificate, the signer's first")
         serial_number = self._check(issuer, signature, signature.certificates[0])
-        (status,) = await self._statuses.status_of([Certificate(issuer, serial_number)])
+        (status,) = await self._statuses.status_of([Certificate.numbered(issuer, serial_number)])
         if status is None or status.cert_status is not CertStatus.GOOD:
             raise NotAuthoritative("the requestor's certificate is revoked, or isn't known here")
 
