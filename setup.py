@@ -58,6 +58,9 @@ class BuildExt(build_ext):  # type: ignore[misc]  # setuptools has no types
     def run(self) -> None:
         if not compiles_with_libcrypto():
             sys.exit(f"certstatus: the compiler or the headers of Python or OpenSSL are missing; {REMEDY}")
+        for built in (ROOT / "responder" / "_native").glob("*.so"):
+            if built.name.partition(".")[0] not in MODULES:
+                built.unlink()  # of an earlier version, which was built in this folder too
         super().run()
 
 

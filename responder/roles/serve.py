@@ -25,8 +25,10 @@ from responder.signing.answers import NativeSigner
 from responder.signing.verifiers import NativeRecordVerifier, NativeVerifier
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, PublishedCRLs
+from responder.web.exchange import Exchange
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
+from responder.web.routing import PublicRoute
 from responder.web.server import serve_http
 
 Started = Callable[[], None]
@@ -62,8 +64,11 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
             clock = SystemClock()
             # The routes exist once what they need does; Starlette reads this list at each request.
             app.router.routes[:] = [
-                *CRLEndpoint(published, issuers=stores.issuers, clock=clock).routes(),
-                *OCSPEndpoint(source, issuers=stores.issuers, clock=clock, paths=config.serve.ocsp_paths).routes(),
+                PublicRoute(
+                    Exchange(stores.issuers, ocsp_paths=config.serve.ocsp_paths),
+                    OCSPEndpoint(source, clock=clock),
+                    CRLEndpoint(published, issuers=stores.issuers, clock=clock),
+                )
             ]
             started()
             yield

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import NamedTuple
 
-from starlette.requests import Request
-from starlette.responses import Response
+Headers = Sequence[tuple[bytes, bytes]]
+"""Of a request: names in lower case, as parsers of HTTP/1.1 and ASGI have them; a name may stand several times."""
+
+
+class Response(NamedTuple):
+    """A whole HTTP response, but for what every one has (Date, Content-Length, Connection)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
 
 NO_STORE = {"Cache-Control": "no-store"}
 """For everything that isn't authoritative (9919-09), and for nonces (9654-05)."""
@@ -81,28 +92,42 @@ def parse_http_date(text: str, *, near: datetime) -> datetime | None:
     return day if second <= 60 else None
 
 
-def is_not_modified(request: Request, headers: dict[str, str], last_modified: datetime) -> bool:
+def first(headers: Headers, name: bytes) -> bytes | None:
+    """The value of the first header of this name, which is in lower case."""
+    return next((value for each, value in headers if each == name), None)
+
+
+def is_not_modified(method: str, headers: Headers, etag: str, last_modified: datetime) -> bool:
     """Whether a GET or HEAD may be answered 304 (RFC 9110 §13.1.2, §13.1.3; HTTP-02).
 
     If-None-Match is a list, compared weakly; If-Modified-Since counts only without it.
+
+    Args:
+        headers: the request's.
+        etag: with its quotes.
     """
-    if request.method not in {"GET", "HEAD"}:
+    if method not in {"GET", "HEAD"}:
         return False
-    if_none_match = request.headers.getlist("if-none-match")
+    if_none_match = [value for name, value in headers if name == b"if-none-match"]
     if if_none_match:
-        candidates = [tag.strip().removeprefix("W/") for value in if_none_match for tag in value.split(",")]
-        return "*" in candidates or headers["ETag"] in candidates
-    since = request.headers.get("if-modified-since")
+        candidates = [tag.strip().removeprefix(b"W/") for value in if_none_match for tag in value.split(b",")]
+        return b"*" in candidates or etag.encode() in candidates
+    since = first(headers, b"if-modified-since")
     if since is None:
         return False
-    moment = parse_http_date(since, near=last_modified)
+    moment = parse_http_date(since.decode("latin-1"), near=last_modified)
     return moment is not None and last_modified.replace(microsecond=0) <= moment
 
 
 def cached_response(
-    request: Request, body: bytes, media_type: str, headers: dict[str, str], last_modified: datetime
+    method: str, headers: Headers, body: bytes, media_type: str, told: dict[str, str], last_modified: datetime
 ) -> Response:
-    """200 with the body, or 304 with the same headers (RFC 9110 §15.4.5)."""
-    if is_not_modified(request, headers, last_modified):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers={"Content-Type": media_type, **headers})
+    """200 with the body, or 304 with the same headers (RFC 9110 §15.4.5).
+
+    Args:
+        headers: the request's.
+        told: see `cache_headers`.
+    """
+    if is_not_modified(method, headers, told["ETag"], last_modified):
+        return Response(304, told, b"")
+    return Response(200, {"Content-Type": media_type, **told}, body)

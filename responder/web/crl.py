@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute
 
 from responder import metrics
 from responder.interfaces import Clock
 from responder.pki import CRL, Issuers
-from responder.web.caching import NO_STORE, cache_headers, cached_response
-from responder.web.routing import RawRoute
-
-MEDIA_TYPE = "application/pkix-crl"
+from responder.web import exchange
+from responder.web.caching import Headers, Response
+from responder.web.exchange import CRLName
 
 
 class PublishedCRLs:
@@ -42,40 +36,20 @@ class PublishedCRLs:
 
 
 class CRLEndpoint:
-    """GET and HEAD of a whole CRL, with a strong ETag and 304."""
+    """GET and HEAD of a whole CRL, and counts."""
 
     def __init__(self, crls: PublishedCRLs, *, issuers: Issuers, clock: Clock) -> None:
         self._crls = crls
         self._issuers = issuers
         self._clock = clock
 
-    def routes(self) -> list[BaseRoute]:
-        """The paths of design §7 that exist so far: full CRLs."""
-        return [
-            RawRoute(pattern, self._full, methods=("GET", "HEAD"))
-            for pattern in (
-                rb"/crl/(?P<issuer>[a-z0-9-]+)\.crl",
-                rb"/\.well-known/pki/crl/(?P<issuer>[a-z0-9-]+)",
-                rb"/crl(?:/.*)?(?P<issuer>)",
-            )
-        ]
-
-    async def _full(self, request: Request, match: re.Match[bytes]) -> Response:
-        issuer = self._issuers.get(match["issuer"].decode())
-        crl = None if issuer is None else self._crls.get(issuer.id, "full")
-        now = self._clock.now()
-        if issuer is None or crl is None or crl.next_update <= now:
-            metrics.CRL_REQUESTS.inc("not_found")
-            return PlainTextResponse("No such CRL.\n", status_code=404, headers=NO_STORE)
-        headers = cache_headers(
-            crl.sha256.hex(),
-            this_update=crl.this_update,
-            next_update=crl.next_update,
-            # A later publication is planned then; one after a revocation may come sooner, which max_age bounds.
-            fresh_until=max(crl.this_update + issuer.policy.crl_interval, now),
-            max_age=issuer.policy.max_age,
-            now=now,
-        )
-        response = cached_response(request, crl.der, MEDIA_TYPE, headers, crl.this_update)
-        metrics.CRL_REQUESTS.inc("not_modified" if response.status_code == 304 else "ok")
+    def answer(self, asked: CRLName, method: str, headers: Headers) -> Response:
+        """The response to a request that came by this method with these headers."""
+        issuer = self._issuers.get(asked.issuer_id)
+        crl = None if issuer is None else self._crls.get(issuer.id, asked.scope)
+        if issuer is None or crl is None:
+            response = exchange.no_such_crl()
+        else:
+            response = exchange.crl_sent(crl, issuer, method=method, headers=headers, now=self._clock.now())
+        metrics.CRL_REQUESTS.inc({200: "ok", 304: "not_modified"}.get(response.status, "not_found"))
         return response

@@ -1,57 +1,68 @@
-"""Routing by the raw path: what Starlette decodes is no longer what was asked (requirement HTTP-05)."""
+"""Starlette's side of the public site: every path goes by the rules of `exchange`, and by the path as it was sent. What
+Starlette decodes is no longer what was asked (requirement HTTP-05)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
-
 from starlette.datastructures import URLPath
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response as StarletteResponse
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-Endpoint = Callable[[Request, re.Match[bytes]], Awaitable[Response]]
-
-_ABSOLUTE_FORM = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
-
-
-def raw_path(scope: Scope) -> bytes:
-    """The request target's path as sent: escapes and double slashes kept, no query, absolute-form cut (HTTP-04)."""
-    path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
-    path = path.partition(b"?")[0]
-    absolute = _ABSOLUTE_FORM.match(path)
-    return path[absolute.end() :] or b"/" if absolute else path
+from responder import metrics
+from responder.errors import MalformedRequest
+from responder.web.caching import Response
+from responder.web.crl import CRLEndpoint
+from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
+from responder.web.ocsp import OCSPEndpoint
 
 
-class RawRoute(BaseRoute):
-    """Sends the paths that a pattern matches as a whole to one endpoint; other methods get 405 with Allow."""
+class PublicRoute(BaseRoute):
+    """The whole public site."""
 
-    def __init__(self, pattern: bytes, endpoint: Endpoint, *, methods: tuple[str, ...]) -> None:
-        self._pattern = re.compile(pattern, re.DOTALL)
-        self._endpoint = endpoint
-        self._methods = methods
+    def __init__(self, exchange: Exchange, ocsp: OCSPEndpoint, crls: CRLEndpoint) -> None:
+        self._exchange = exchange
+        self._ocsp = ocsp
+        self._crls = crls
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `BaseRoute`."""
-        if scope["type"] != "http":
-            return Match.NONE, {}
-        found = self._pattern.fullmatch(raw_path(scope))
-        return (Match.FULL, {"raw_match": found}) if found else (Match.NONE, {})
+        return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
 
     def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
-        """None of these routes has a name."""
+        """No path here has a name."""
         raise NoMatchFound(name, path_params)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Starlette's `BaseRoute`."""
-        request = Request(scope, receive, send)
-        if request.method in self._methods:
-            response = await self._endpoint(request, scope["raw_match"])
-        else:
-            response = PlainTextResponse(
-                f"{request.method} isn't possible here; use {' or '.join(self._methods)}.\n",
-                status_code=405,
-                headers={"Allow": ", ".join(self._methods), "Cache-Control": "no-store"},
-            )
-        await response(scope, receive, send)
+        try:
+            body = await _read_body(Request(scope, receive)) if scope["method"] == "POST" else b""
+        except ClientDisconnect:
+            return
+        response = await self._respond(scope, body)
+        await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
+
+    async def _respond(self, scope: Scope, body: bytes) -> Response:
+        method, headers = scope["method"], scope["headers"]
+        path = raw_path(scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"))
+        try:
+            asked = self._exchange.read(method, path, headers, body)
+        except MalformedRequest as error:
+            return self._ocsp.refuse(error, method)
+        if isinstance(asked, Response):
+            if asked.status == 404:
+                metrics.NOT_FOUND.inc()
+            return asked
+        if isinstance(asked, CRLName):
+            return self._crls.answer(asked, method, headers)
+        return await self._ocsp.answer(asked, method, headers)
+
+
+async def _read_body(request: Request) -> bytes:
+    """All of it, or as much as shows that it is too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            break
+    return body

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responder.web.exchange import raw_path
 from responder.web.get_path import MAX_SEGMENTS, MAX_TARGET_BYTES, find_request, looks_like_a_request
-from responder.web.routing import raw_path
 from tests import der
 
 # Their base64 holds +, / and needs padding.
@@ -125,4 +125,4 @@ def test_a_path_of_slashes_is_not_decoded_once_for_each(monkeypatch: pytest.Monk
     ],
 )
 def test_the_raw_path_is_kept_and_absolute_form_is_cut(target: bytes, path: bytes) -> None:
-    assert raw_path({"type": "http", "raw_path": target, "path": "/wrong"}) == path
+    assert raw_path(target) == path

@@ -18,7 +18,9 @@ from responder.signing.signers import Signer
 from responder.web.admin import AdminAPI
 from responder.web.caching import imf_fixdate, parse_http_date
 from responder.web.crl import CRLEndpoint, PublishedCRLs
+from responder.web.exchange import Exchange
 from responder.web.ocsp import OCSPEndpoint
+from responder.web.routing import PublicRoute
 from tests import der
 from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
 from tests.ocsp.chain import SERIAL, make_chain
@@ -39,8 +41,11 @@ def client(clock: FakeClock, issuer: Issuer, signer: Signer) -> httpx.AsyncClien
     revoker = Revoker(statuses, MemoryRecords(), wait_seconds=0)
     routes = [
         *AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"x": "0123456789abcdef"}).routes(),
-        *CRLEndpoint(PublishedCRLs([crl]), issuers=chain.issuers, clock=clock).routes(),
-        *OCSPEndpoint(chain.source, issuers=chain.issuers, clock=clock).routes(),
+        PublicRoute(
+            Exchange(chain.issuers),
+            OCSPEndpoint(chain.source, clock=clock),
+            CRLEndpoint(PublishedCRLs([crl]), issuers=chain.issuers, clock=clock),
+        ),
     ]
     return httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://test")
 
