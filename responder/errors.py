@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from enum import Enum
+from typing import ClassVar, Self
+
+
+class Remedy(Enum):
+    """What helps, where each face has its own word for it: an option of the command line, a field of the API."""
+
+    TAKE_ALL_THE_SAME = "take the list although it looks like another CA's"
+    RETIRE_THE_LAST = "retire it although no other signer is left"
+    REFUSE_ANSWERS = "refuse what it has signed, too"
+    GIVE_CRL_NUMBER = "give the number of the last CRL alone"
+    CHOOSE_STATE_FOLDER = "keep the state in another folder"
 
 
 class CertstatusError(Exception):
-    """The root of all of ours. The message is a sentence that names the value and, where there is one, the remedy."""
+    """The root of all of ours. The message is a sentence that names the value and, where there is one, the remedy;
+    `remedy` is for those that the faces spell."""
+
+    remedy: Remedy | None = None
+
+    def offering(self, remedy: Remedy) -> Self:
+        """The same error, with what helps."""
+        self.remedy = remedy
+        return self
 
 
 class ResponderError(CertstatusError):

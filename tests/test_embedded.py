@@ -235,7 +235,7 @@ async def test_as_root_without_user_namespaces_postgres_is_nobodys(
     monkeypatch.setattr(postgres, "_enter_namespace", refused)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
-    with pytest.raises(ConfigError, match=r"as nobody, who can't reach .*state; run as another user, or give"):
+    with pytest.raises(ConfigError, match=r"as nobody, who can't reach .*state; run as another user, or keep"):
         EmbeddedPostgres(private / "state", durable=False).start()
     with tempfile.TemporaryDirectory(prefix="certstatus-test-") as open_to_all:
         Path(open_to_all).chmod(0o755)

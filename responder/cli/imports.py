@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +11,7 @@ import typer
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
-from responder.config import Config
-from responder.errors import ConfigError, ImportRefused
-from responder.formats import openssl_index
-from responder.formats.sample import find_stranger
-from responder.interfaces import ImportedStatus
-from responder.pki import Issuer, names
+from responder.operations.importing import import_list, read_openssl_index
 from responder.roles.stores import open_stores
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
 
@@ -54,23 +48,23 @@ def import_openssl_index(
     Bad lines are reported by number, and then nothing is imported. Where the list and the database differ, the rules
     for revocations decide; what was kept is listed by serial number."""
     loaded = load_config(config)
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: it can't be read: {error.strerror}") from error
-    rows = openssl_index.parse(content, now=latest_revocation())
-    done = run(
-        _store(
-            loaded,
-            issuer_id,
-            rows,
-            dry_run=dry_run,
-            force=force,
-            organizations=openssl_index.organizations(content),
-            source=str(file),
-            source_sha256=hashlib.sha256(content).digest(),
-        )
-    )
+    statuses = read_openssl_index(file, now=latest_revocation())
+
+    async def take() -> Import:
+        async with open_stores(loaded, name="import") as stores:
+            issuer = await load_issuer(stores, issuer_id)
+            with progress("importing", total=len(statuses.rows)) as report:
+                return await import_list(
+                    stores.imports,
+                    issuer,
+                    statuses,
+                    dry_run=dry_run,
+                    force=force,
+                    actor=actor(),
+                    progress=report.advance,
+                )
+
+    done = run(take())
     document = {
         "import": done.id,
         "source": str(file),
@@ -79,49 +73,6 @@ def import_openssl_index(
         "conflicts": [asdict(conflict) for conflict in done.conflicts],
     }
     print_result(document, _described(str(file), done), json=json)
-
-
-async def _store(
-    config: Config,
-    issuer_id: str,
-    rows: list[ImportedStatus],
-    *,
-    dry_run: bool,
-    force: bool,
-    organizations: set[str],
-    **source: Any,
-) -> Import:
-    async with open_stores(config, name="import") as stores:
-        issuer = await load_issuer(stores, issuer_id)
-        stranger = None if force else find_stranger(Path(source["source"]), [row.serial_number for row in rows], issuer)
-        if stranger is not None:
-            path, certificate = stranger
-            raise ImportRefused(
-                f"{path} is in the list and was issued by {certificate.issuer}, and not with the key of {issuer.id}; "
-                "give --force if it is the right list all the same"
-            )
-        with progress("importing", total=len(rows)) as report:
-            return await stores.imports.run(
-                issuer,
-                rows,
-                dry_run=dry_run,
-                force=force,
-                doubt=_doubt(issuer, organizations),
-                actor=actor(),
-                progress=report.advance,
-                **source,
-            )
-
-
-def _doubt(issuer: Issuer, listed: set[str]) -> str | None:
-    """Why the organizations of a list don't look like the issuer's."""
-    own = names.organizations(issuer.name)
-    if not own or not listed or own & listed:
-        return None
-    return (
-        f"none of the subjects in the list has the organization of {issuer.id} ({', '.join(sorted(own))}), but "
-        f"{', '.join(sorted(listed)[:3])}{' and others' if len(listed) > 3 else ''}, so it may be another CA's"
-    )
 
 
 def _described(source: str, done: Import) -> str:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
-from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
+from responder.cli.options import actor, key_folders, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_pairs
 from responder.clock import SystemClock
 from responder.config import Config
-from responder.errors import ConfigError, StatusUnavailable
+from responder.errors import ConfigError
 from responder.formats.crl import PublishedElsewhere, read_crl
+from responder.operations.issuers import IssuerView, NewIssuer, add_issuer, require_id, view_issuer
+from responder.operations.signers import GivenSigner
 from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, names
-from responder.pki.certificates import read_certificate
-from responder.roles.stores import Stores, open_stores
-from responder.signing.crls import ca_signer_of
-from responder.signing.delegates import issue_responder_certificate
-from responder.signing.key_files import DEFAULT_KIND, KINDS, install_key, make_key_file, require_key
-from responder.signing.keys import KeyRing
-from responder.signing.signers import make_profile, make_signer, require_ca, require_usable
+from responder.roles.stores import open_stores
+from responder.signing.key_files import DEFAULT_KIND, KINDS
+from responder.signing.signers import make_profile
 from responder.storage.issuers import PolicyChange
 from responder.storage.policies import SETTINGS
 
@@ -77,104 +74,32 @@ def add(
     require_id(issuer_id)
     issuer = make_issuer(issuer_id, certificate_in(certificate).der)
     before = PublishedElsewhere(crl_number or 0) if crl is None else read_crl(crl, issuer, now=latest_revocation())
-    result = run(
-        _add(
-            loaded,
-            issuer,
-            responder_key,
-            responder_certificate,
-            ca_key,
-            algorithm=algorithm,
-            before=before,
-            start_crls=no_crl or crl is not None,
-        )
-    )
+    signer = None
+    if responder_key is not None and responder_certificate is not None:
+        signer = GivenSigner(responder_key, certificate_in(responder_certificate).der, str(responder_certificate))
+    starts = no_crl or crl is not None
+    run(_add(loaded, NewIssuer(issuer, signer, ca_key, algorithm, before, start_crls=starts)))
     text = f"issuer {issuer.id} added: {issuer_subject(issuer)}"
     if crl is not None:
         text += f"\nCRL {before.crl_number} taken over, {len(before.entries)} entries"
-    if not result["crl"]:
+    if ca_key is None:
         text += "\nwithout the CA's key no CRLs are built for it"
-    elif not result["crl_started"]:
+    elif not starts:
         text += "\nits first CRL is published after the first import (certstatus import)"
-    print_result(result, text, json=json)
-
-
-async def _add(
-    config: Config,
-    issuer: Issuer,
-    responder_key: Path | None,
-    responder_certificate: Path | None,
-    ca_key: Path | None,
-    *,
-    algorithm: str,
-    before: PublishedElsewhere,
-    start_crls: bool,
-) -> dict[str, object]:
-    """Check everything first; then keys into their folders, then the rows, so that no row is without its key."""
-    now = SystemClock().now()
-    require_ca(issuer, now)
-    if ca_key is not None:
-        require_key(ca_key, issuer.certificate, "the certificate given with --certificate")
-    if responder_key is not None and responder_certificate is not None:
-        delegate = certificate_in(responder_certificate).der
-        key = require_key(responder_key, delegate, str(responder_certificate))
-        signer = make_signer(issuer, delegate, key)
-        require_usable(delegate, issuer, now)
-    async with open_stores(config, name="cli") as stores:
-        await _refuse_duplicate(stores, issuer)
-        installed: list[Path] = []
-        try:
-            if ca_key is not None:
-                installed.append(install_key(ca_key, config.keys.ca_directory, f"{issuer.id}-ca.pem"))
-            if responder_key is not None:
-                installed.append(install_key(responder_key, config.keys.directory, f"{issuer.id}.pem"))
-            else:
-                path, spki = make_key_file(config.keys.directory, f"{issuer.id}.pem", algorithm)
-                installed.append(path)
-                issuing = ca_signer_of(KeyRing(config.keys.ca_directory), issuer.public_key)
-                assert issuing is not None  # installed above
-                delegate = issue_responder_certificate(issuer, issuing, spki, now=now)
-                signer = make_signer(issuer, delegate, require_key(path, delegate, str(path)))
-            await stores.issuer_store.add(
-                issuer,
-                responder_certificate=delegate,
-                profile=signer.profile,
-                issued=before.entries,
-                last_crl_number=before.crl_number,
-                start_crls=start_crls,
-                actor=actor(),
-            )
-        except StatusUnavailable:
-            raise  # the row may be there although its confirmation was lost: the keys stay
-        except BaseException:
-            for path in installed:
-                path.unlink(missing_ok=True)
-            raise
-    return {
+    result = {
         "id": issuer.id,
         "subject": issuer_subject(issuer),
         "crl": ca_key is not None,
-        "crl_started": start_crls,
+        "crl_started": starts,
         "last_crl_number": before.crl_number,
         "crl_entries": len(before.entries),
     }
+    print_result(result, text, json=json)
 
 
-async def _refuse_duplicate(stores: Stores, issuer: Issuer) -> None:
-    for known in await stores.issuer_store.load():
-        if known.id == issuer.id:
-            raise ConfigError(f"--id {issuer.id}: there is an issuer of this name; choose another")
-        if known == issuer:
-            raise ConfigError(f"--certificate: this CA (same name, same key) is known as {known.id} already")
-
-
-_ID = re.compile(r"[a-z0-9-]{1,64}")
-
-
-def require_id(issuer_id: str) -> None:
-    """Refuse what can't be an issuer's name, before it stands in a path."""
-    if not _ID.fullmatch(issuer_id):
-        raise ConfigError(f"--id {issuer_id!r}: an id has 1 to 64 lower-case letters, digits and hyphens")
+async def _add(config: Config, new: NewIssuer) -> None:
+    async with open_stores(config, name="cli") as stores:
+        await add_issuer(stores.issuer_store, new, folders=key_folders(config), now=SystemClock().now(), actor=actor())
 
 
 @app.command("start-crls")
@@ -218,23 +143,11 @@ def show(
     """Show one CA: its certificate, signers, CRL and settings."""
     loaded = load_config(config)
 
-    async def read() -> dict[str, Any]:
+    async def read() -> IssuerView:
         async with open_stores(loaded, name="cli") as stores:
-            issuer = await load_issuer(stores, issuer_id)
-            signers = [row for row in await stores.issuer_store.responder_certificates() if row.issuer_id == issuer.id]
-            crls = [head for head in await stores.crls.heads() if head.issuer_id == issuer.id]
-            return {
-                "id": issuer.id,
-                "subject": issuer_subject(issuer),
-                "not_before": issuer.not_before,
-                "not_after": issuer.not_after,
-                "certificate_sha256": hashlib.sha256(issuer.certificate).digest(),
-                "signers": [hex(read_certificate(row.certificate).serial_number) for row in signers],
-                "crl_number": max((head.crl_number for head in crls), default=None),
-                "settings": {name: setting.of(issuer.policy) for name, setting in SETTINGS.items()},
-            }
+            return await view_issuer(stores.issuer_store, stores.crls, await load_issuer(stores, issuer_id))
 
-    shown = run(read())
+    shown = asdict(run(read()))
     if json:
         print_json(shown)
         return

@@ -15,6 +15,7 @@ from responder.cli import output
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
+from responder.operations.signers import KeyFolders
 from responder.pki import Issuer, Issuers
 from responder.roles.stores import Stores
 
@@ -65,6 +66,11 @@ def actor() -> str:
 def latest_revocation() -> datetime:
     """No revocation of another CA's list may be later: now, with a minute's grace for the clock of that CA's host."""
     return SystemClock().now() + timedelta(minutes=1)
+
+
+def key_folders(loaded: Config) -> KeyFolders:
+    """Where this host keeps its keys."""
+    return KeyFolders(loaded.keys.directory, loaded.keys.ca_directory)
 
 
 async def load_issuer(stores: Stores, issuer_id: str) -> Issuer:

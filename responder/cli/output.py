@@ -20,7 +20,7 @@ from rich.progress import TimeRemainingColumn as EtaColumn
 from rich.table import Table
 from rich.text import Text
 
-from responder.errors import CertstatusError, ConfigError, ImportRejected, StatusUnavailable, StoreUnavailable
+from responder.errors import CertstatusError, ConfigError, ImportRejected, Remedy, StatusUnavailable, StoreUnavailable
 
 __all__ = [
     "ExitCode",
@@ -41,6 +41,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SECONDS_BETWEEN_LINES = 5.0
 
 _LINES_TOLD = 5
+
+_REMEDIES = {
+    Remedy.TAKE_ALL_THE_SAME: "give --force if it is the right list all the same",
+    Remedy.RETIRE_THE_LAST: "or give --even-if-last",
+    Remedy.REFUSE_ANSWERS: "--now refuses its answers too",
+    Remedy.GIVE_CRL_NUMBER: "or give its number alone with --crl-number, and import the certificates",
+    Remedy.CHOOSE_STATE_FOLDER: "give another --state-dir",
+}
 
 
 class ExitCode(IntEnum):
@@ -130,15 +138,16 @@ def exit_code_of(error: CertstatusError) -> ExitCode:
 
 def _tell(error: CertstatusError) -> None:
     lines = error.faults if isinstance(error, ImportRejected) else []
+    text = str(error) if error.remedy is None else f"{error}; {_REMEDIES[error.remedy]}"
     if "--json" in sys.argv[1:]:
-        document: dict[str, object] = {"error": str(error), "exit_code": int(exit_code_of(error))}
+        document: dict[str, object] = {"error": text, "exit_code": int(exit_code_of(error))}
         if lines:
             document["lines"] = [{"line": line, "error": sentence} for line, sentence in lines]
         print(json.dumps(document, indent=2, ensure_ascii=False), file=sys.stderr)
         return
-    complain(str(error))
-    for text in _by_sentence(lines):
-        complain(text)
+    complain(text)
+    for sentence in _by_sentence(lines):
+        complain(sentence)
 
 
 def _by_sentence(faults: Sequence[tuple[int, str]]) -> list[str]:

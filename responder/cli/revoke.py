@@ -12,14 +12,13 @@ from responder.cli.config import ConfigOption
 from responder.cli.files import certificate_in
 from responder.cli.options import actor, known_issuer, load_config, print_result, run
 from responder.cli.output import ExitCode, JsonOption
-from responder.cli.serials import read_serial
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome, RevocationRequest
+from responder.operations.spelling import InvalidField, outcome_document, parse_time, read_serial
 from responder.pki import Certificate, CRLReason, Issuers, names
 from responder.roles.admin import revoker
 from responder.roles.stores import open_stores
-from responder.web.admin import InvalidField, outcome_document, parse_time
 
 
 def revoke(

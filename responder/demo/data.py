@@ -15,12 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from responder.interfaces import IssuedCertificate
+from responder.operations.issuers import NewIssuer, add_issuer
+from responder.operations.signers import KeyFolders
 from responder.pki import CRLReason, Issuer, IssuerPolicy, RevokedInfo, make_issuer
 from responder.roles.stores import Stores
-from responder.signing.crls import ca_signer_of
-from responder.signing.delegates import issue_responder_certificate
-from responder.signing.keys import KeyRing
-from responder.signing.signers import make_profile
 
 Progress = Callable[[int], None]
 CAKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -89,17 +87,14 @@ async def _make_issuer(
     write_private(layout.keys / "ca" / f"{issuer_id}.pem", _pem(ca_key))
     policy = IssuerPolicy(crl_delay=timedelta(seconds=1))
     issuer = make_issuer(issuer_id, ca.public_bytes(serialization.Encoding.DER), policy)
-    await stores.issuer_store.add(issuer)
-
-    responder_key = _new_key(issuer_id)
-    write_private(layout.keys / f"{issuer_id}.pem", _pem(responder_key))
-    spki = responder_key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    kind = "rsa-2048" if isinstance(ca_key, rsa.RSAPrivateKey) else "ecdsa-p256"
+    await add_issuer(
+        stores.issuer_store,
+        NewIssuer(issuer, signer=None, ca_key=None, algorithm=kind, start_crls=True),
+        folders=KeyFolders(layout.keys, layout.keys / "ca"),
+        now=now,
+        actor="demo",
     )
-    ca_signer = ca_signer_of(KeyRing(layout.keys / "ca"), issuer.public_key)
-    assert ca_signer is not None  # written above
-    delegate = issue_responder_certificate(issuer, ca_signer, spki, now=now)
-    await stores.issuer_store.add_responder_certificate(issuer_id, delegate, profile=make_profile(issuer, delegate))
 
     # One subscriber key for all: what is asked about is the serial number.
     public_key = ec.generate_private_key(ec.SECP256R1()).public_key()

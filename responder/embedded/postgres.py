@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from responder.embedded.server import Server, package_folders
-from responder.errors import ConfigError, StoreUnavailable
+from responder.errors import ConfigError, Remedy, StoreUnavailable
 
 _NOBODY = "nobody"
 _CLONE_NEWUSER = 0x10000000
@@ -127,9 +127,8 @@ def find_postgres(data: Path, configured: Path | None) -> Path:
             return folder
     found = ", ".join(sorted({_major_version(folder) for folder in candidates}))
     raise ConfigError(
-        f"{data} was made by PostgreSQL {made_with}, and only {found} is installed; install that version, "
-        "or give another --state-dir"
-    )
+        f"{data} was made by PostgreSQL {made_with}, and only {found} is installed; install that version"
+    ).offering(Remedy.CHOOSE_STATE_FOLDER)
 
 
 def _postgres_folders() -> list[Path]:
@@ -182,6 +181,6 @@ def _as_nobody(directory: Path, binaries: Path) -> tuple[Callable[[], None], tup
         if reachable.returncode:
             raise ConfigError(
                 f"PostgreSQL refuses to run as root and would run as {_NOBODY}, who can't reach {folder}; run as "
-                f"another user, or give a --state-dir that {_NOBODY} can reach"
-            )
+                "another user, or keep the state where it can"
+            ).offering(Remedy.CHOOSE_STATE_FOLDER)
     return become, (nobody.pw_uid, nobody.pw_gid)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from responder.errors import ConfigError, StoreUnavailable
+from responder.errors import ConfigError, Remedy, StoreUnavailable
 from responder.host.kernel import set_death_signal
 
 START_SECONDS = 60.0
@@ -57,8 +57,8 @@ class Server:
         except BlockingIOError as error:
             self._lock.close()
             self._lock = None
-            raise ConfigError(
-                f"{self._directory} is in use by another {self.name}; stop that one, or give another --state-dir"
+            raise ConfigError(f"{self._directory} is in use by another {self.name}; stop that one").offering(
+                Remedy.CHOOSE_STATE_FOLDER
             ) from error
 
     def _make_socket_folder(self) -> Path:

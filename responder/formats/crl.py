@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from responder import der, pem
-from responder.errors import ConfigError
+from responder.errors import ConfigError, Remedy
 from responder.interfaces import IssuedCertificate
 from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial, names
 from responder.pki.certificates import verifies
@@ -86,15 +86,14 @@ def _number(path: Path, crl: x509.CertificateRevocationList) -> int:
         elif extension.critical:
             raise ConfigError(
                 f"{path}: it has the critical extension {extension.oid.dotted_string}, so it isn't a full CRL; "
-                "give the full one, or its number with --crl-number"
-            )
+                "give the full one"
+            ).offering(Remedy.GIVE_CRL_NUMBER)
     if found is None:
-        raise ConfigError(f"{path}: it has no CRLNumber; give the number to go on after with --crl-number")
+        raise ConfigError(f"{path}: it has no CRLNumber").offering(Remedy.GIVE_CRL_NUMBER)
     if found >= MAX_CRL_NUMBER:
         raise ConfigError(
-            f"{path}: after its CRLNumber {found} none follows that has at most 20 octets (RFC 5280 §5.2.3); "
-            "give the number to go on after with --crl-number"
-        )
+            f"{path}: after its CRLNumber {found} none follows that has at most 20 octets (RFC 5280 §5.2.3)"
+        ).offering(Remedy.GIVE_CRL_NUMBER)
     return found
 
 
@@ -103,20 +102,17 @@ def _entries(path: Path, crl: x509.CertificateRevocationList, now: datetime) -> 
     for each in crl:
         entry = _entry(path, each, now)
         if found.setdefault(entry.serial_number, entry) != entry:
-            raise ConfigError(
-                f"{path}: serial {entry.serial_number:#x} is on it twice, with different dates or reasons; " + _REMEDY
-            )
+            raise _refused(f"{path}: serial {entry.serial_number:#x} is on it twice, with different dates or reasons")
     return tuple(found.values())
 
 
-_REMEDY = "give the number alone with --crl-number, and import the certificates"
+def _refused(sentence: str) -> ConfigError:
+    return ConfigError(sentence).offering(Remedy.GIVE_CRL_NUMBER)
 
 
 def _entry(path: Path, entry: x509.RevokedCertificate, now: datetime) -> IssuedCertificate:
     if len(encode_serial(entry.serial_number)) > MAX_SERIAL_OCTETS:
-        raise ConfigError(
-            f"{path}: a serial on it has more than {MAX_SERIAL_OCTETS} octets, which no database takes; {_REMEDY}"
-        )
+        raise _refused(f"{path}: a serial on it has more than {MAX_SERIAL_OCTETS} octets, which no database takes")
     reason: CRLReason | None = None
     invalidity_date = None
     for extension in entry.extensions:
@@ -125,20 +121,20 @@ def _entry(path: Path, entry: x509.RevokedCertificate, now: datetime) -> IssuedC
         elif isinstance(extension.value, x509.InvalidityDate):
             invalidity_date = extension.value.invalidity_date_utc
         elif extension.critical:
-            raise ConfigError(
+            raise _refused(
                 f"{path}: the entry of serial {entry.serial_number:#x} has the critical extension "
-                f"{extension.oid.dotted_string}, which isn't understood; {_REMEDY}"
+                f"{extension.oid.dotted_string}, which isn't understood"
             )
     for name, moment in (("revocationDate", entry.revocation_date_utc), ("invalidityDate", invalidity_date)):
         if moment is not None and moment.year < 1970:
-            raise ConfigError(
+            raise _refused(
                 f"{path}: serial {entry.serial_number:#x} has the {name} {moment.isoformat()}, before 1970, which no "
-                f"record can hold; {_REMEDY}"
+                f"record can hold"
             )
     if entry.revocation_date_utc > now:
-        raise ConfigError(
+        raise _refused(
             f"{path}: serial {entry.serial_number:#x} is revoked at {entry.revocation_date_utc.isoformat()}, in the "
-            f"future (now is {now.isoformat(timespec='seconds')}); look at both clocks, or {_REMEDY}"
+            f"future (now is {now.isoformat(timespec='seconds')}); look at both clocks"
         )
     if reason in {CRLReason.unspecified, CRLReason.removeFromCRL}:
         reason = None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from responder.errors import ConfigError
+from responder.errors import ConfigError, StatusUnavailable
 from responder.pki.certificates import read_certificate
 from responder.signing.keys import KeyRing, PrivateKey, load_key
 
@@ -77,6 +78,21 @@ def install_key(source: Path, directory: Path, name: str) -> Path:
     except OSError as error:
         raise ConfigError(f"{source}: the key can't be read: {error.strerror}") from error
     return _place(directory, name, content)
+
+
+@contextmanager
+def removed_on_failure(*paths: Path) -> Iterator[list[Path]]:
+    """Remove key files, these and those added to the list, when what they were placed for fails. They stay where the
+    database was lost on the way: the row may be there although its confirmation isn't."""
+    installed = list(paths)
+    try:
+        yield installed
+    except StatusUnavailable:
+        raise
+    except BaseException:
+        for path in installed:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def require_key(path: Path, certificate: bytes, named: str) -> PrivateKey:

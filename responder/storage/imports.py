@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from responder.errors import ImportRefused
+from responder.errors import ImportRefused, Remedy
 from responder.interfaces import ImportedStatus
 from responder.pki import CRLReason, Issuer, decode_serial, encode_serial
 from responder.storage.audit import audit
@@ -285,7 +285,7 @@ class PostgresImports:
         counts = await connection.fetchrow(_COUNT, issuer.id, timeout=LONG_SECONDS)
         assert counts is not None  # it counts
         if not force and doubt is not None and not counts["known"]:
-            raise ImportRefused(f"{doubt}; give --force if it is the list of {issuer.id} all the same")
+            raise ImportRefused(doubt).offering(Remedy.TAKE_ALL_THE_SAME)
         if not force:
             await _require_own(connection, issuer, listed=counts["listed"], known=counts["known"], both=counts["both"])
         report = _report(counts)
@@ -375,15 +375,14 @@ async def _require_own(connection: Connection, issuer: Issuer, *, listed: int, k
     if known and not both:
         raise ImportRefused(
             f"none of the {known:,} certificates known of {issuer.id} is among the {listed:,} of the list, so it looks "
-            f"like another CA's; give --force if it is the list of {issuer.id} all the same"
-        )
+            "like another CA's"
+        ).offering(Remedy.TAKE_ALL_THE_SAME)
     foreign = await connection.fetchrow(_FOREIGN, issuer.id, timeout=LONG_SECONDS)
     if foreign is not None:
         raise ImportRefused(
             f"{foreign['count']:,} of the {listed:,} serial numbers in the list are known of {foreign['issuer_id']}, "
-            f"and not of {issuer.id}, so it looks like the other's; give --force if it is the list of {issuer.id} "
-            "all the same"
-        )
+            f"and not of {issuer.id}, so it looks like the other's"
+        ).offering(Remedy.TAKE_ALL_THE_SAME)
 
 
 def _report(counts: asyncpg.Record) -> ImportReport:

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from responder import log
-from responder.errors import ConfigError
+from responder.errors import ConfigError, Remedy
 from responder.interfaces import IssuedCertificate
 from responder.pki import (
     Issuer,
@@ -127,17 +127,17 @@ class PostgresIssuers:
                     await audit(connection, actor, "add-issuer", detail, issuer_id=issuer.id)
             except asyncpg.UniqueViolationError as error:
                 raise ConfigError(
-                    f"--id {issuer.id}: there is an issuer of this name, or this CA (same name, same key) is known "
+                    f"issuer {issuer.id}: there is one of this name, or this CA (same name, same key) is known "
                     "under another; certstatus issuer list shows them"
                 ) from error
             except asyncpg.CheckViolationError as error:
                 if error.constraint_name != "issuers_id_check":
                     raise ConfigError(
-                        f"--id {issuer.id}: {error.table_name} can't hold what was given: it breaks "
+                        f"issuer {issuer.id}: {error.table_name} can't hold what was given: it breaks "
                         f"{error.constraint_name}"
                     ) from error
                 raise ConfigError(
-                    f"--id {issuer.id}: an id has 1 to 64 lower-case letters, digits and hyphens "
+                    f"issuer {issuer.id}: an id has 1 to 64 lower-case letters, digits and hyphens "
                     f"({error.constraint_name})"
                 ) from error
 
@@ -269,15 +269,15 @@ class PostgresIssuers:
             newly = sum(row["is_new"] for row in certificates)
             if newly and not others and not even_if_last:
                 raise ConfigError(
-                    f"it is the only valid signer of issuer {issuer.id}; add another first (certstatus signer add), "
-                    "or give --even-if-last"
-                )
+                    f"it is the only valid signer of issuer {issuer.id}; add another first (certstatus signer add)"
+                ).offering(Remedy.RETIRE_THE_LAST)
             profiles = await _retire_profiles(connection, issuer, certificates) if now else 0
             if not newly and not profiles:
-                raise ConfigError(
-                    f"issuer {issuer.id}: this signer is retired already"
-                    + (" and nothing that it has signed is in use" if now else "; --now refuses its answers too")
-                )
+                if now:
+                    raise ConfigError(
+                        f"issuer {issuer.id}: this signer is retired already and nothing that it has signed is in use"
+                    )
+                raise ConfigError(f"issuer {issuer.id}: this signer is retired already").offering(Remedy.REFUSE_ANSWERS)
             detail = {
                 "public_key_sha256": hashlib.sha256(public_key).hexdigest(),
                 "certificates": newly,

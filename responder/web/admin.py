@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -15,7 +13,8 @@ from starlette.routing import BaseRoute, Route
 
 from responder import log, metrics
 from responder.errors import RevocationRefused, StatusUnavailable
-from responder.ocsp.revoke import Outcome, RevocationRequest, Revoker
+from responder.ocsp.revoke import RevocationRequest, Revoker
+from responder.operations.spelling import InvalidField, outcome_document, parse_serial, parse_time
 from responder.pki import Certificate, CRLReason, Issuer, Issuers
 from responder.web.problems import problem
 
@@ -23,11 +22,6 @@ _log = log.get("web.admin")
 
 MAX_BODY_BYTES = 16_384
 _FIELDS = {"serial", "reason", "revoked_at", "invalidity_date"}
-_SERIAL = re.compile(r"0x[0-9a-fA-F]{1,512}")
-
-
-class InvalidField(ValueError):
-    """One field of a request body that can't be used."""
 
 
 class AdminAPI:
@@ -135,59 +129,3 @@ def _read(issuer: Issuer, document: dict[str, Any]) -> tuple[Certificate, Revoca
         parse_time("invalidity_date", document.get("invalidity_date")),
     )
     return Certificate.numbered(issuer, serial), change
-
-
-def parse_serial(value: object) -> int:
-    """A serial number spelled as hexadecimal with 0x. Decimal and hexadecimal are never guessed between: 10 is both.
-
-    Raises:
-        InvalidField: not that.
-    """
-    if not isinstance(value, str) or not _SERIAL.fullmatch(value):
-        raise InvalidField(f'serial is {value!r}; give the hexadecimal number as a string, as in "0x1a2b"')
-    return int(value, 16)
-
-
-def outcome_document(outcome: Outcome) -> dict[str, Any]:
-    """What the API and the command line say of a changed status."""
-    status, info = outcome.status, outcome.status.revoked_info
-    return {
-        "issuer": status.certificate.issuer.id,
-        "serial": hex(status.certificate.serial_number),
-        "status": status.cert_status.name.lower(),
-        "reason": None if info is None or info.revocation_reason is None else info.revocation_reason.name,
-        "revoked_at": None if info is None else _rfc3339(info.revocation_time),
-        "invalidity_date": _rfc3339(info.invalidity_date) if info and info.invalidity_date else None,
-        "version": {"epoch": status.version.epoch, "number": status.version.number},
-        "certain": outcome.certain,
-    }
-
-
-def parse_time(field: str, value: object) -> datetime | None:
-    """An RFC 3339 time with an offset, in UTC; None stays None.
-
-    Raises:
-        InvalidField: not such a time.
-    """
-    if value is None:
-        return None
-    example = 'give an RFC 3339 time with an offset, as in "2026-01-31T12:00:00Z"'
-    if not isinstance(value, str):
-        raise InvalidField(f"{field} is {value!r}; {example}")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise InvalidField(f"{field} is {value!r}; {example}") from error
-    if moment.tzinfo is None:
-        raise InvalidField(f"{field} is {value!r}, without an offset; {example}")
-    try:
-        moment = moment.astimezone(UTC).replace(microsecond=0)
-    except OverflowError as error:
-        raise InvalidField(f"{field} is {value!r}, beyond the years that a calendar has in UTC; {example}") from error
-    if moment.year < 1970:
-        raise InvalidField(f"{field} is {value!r}, before 1970 in UTC, which no record can hold")
-    return moment
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

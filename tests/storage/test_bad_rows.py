@@ -17,10 +17,10 @@ from responder.embedded import EmbeddedValkey
 from responder.errors import ConfigError, ImportRejected, NotAuthoritative, RevocationRefused, SigningFailed
 from responder.formats.openssl_index import parse
 from responder.ocsp.revoke import RevocationRequest
+from responder.operations.spelling import InvalidField, parse_time
 from responder.pki import Certificate, CertStatus, CRLReason, decode_serial, encode_serial
 from responder.storage.checks import PostgresChecks
 from responder.storage.policies import read_changes
-from responder.web.admin import InvalidField, parse_time
 from tests.storage.site import Site, open_site
 
 OLD_SCHEMA = """

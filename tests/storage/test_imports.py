@@ -249,10 +249,10 @@ async def test_another_cas_list_is_noticed(world: World, rsa_issuer: Issuer) -> 
     theirs = [ImportedStatus(long + number, None) for number in range(5)]
     await world.issuers.add(rsa_issuer)
     await world.imports.run(rsa_issuer, theirs, dry_run=False, actor="x")
-    with pytest.raises(ImportRefused, match=f"known of {rsa_issuer.id}.*--force"):
+    with pytest.raises(ImportRefused, match=f"known of {rsa_issuer.id}"):
         await world.take(*LIST, *theirs[:1])
     await world.take(*LIST)
-    with pytest.raises(ImportRefused, match=r"none of the 3 certificates known of .*--force"):
+    with pytest.raises(ImportRefused, match=r"none of the 3 certificates known of"):
         await world.take(ImportedStatus(long * 7, None))
     with pytest.raises(ImportRefused, match="none of the 3"):
         await world.take()

@@ -267,7 +267,7 @@ async def test_the_last_signer_is_retired_only_when_that_is_meant(
     issuers = PostgresIssuers(pool)
     await issuers.add(issuer, responder_certificate=signer.profile.certificates[0])
     await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
-    with pytest.raises(ConfigError, match="--even-if-last"):
+    with pytest.raises(ConfigError, match="it is the only valid signer"):
         await issuers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=False, actor="test")
     assert len(await issuers.responder_certificates()) == 1, "nothing half-applied"
     assert await issuers.profiles() == [signer.profile]

@@ -1,0 +1,101 @@
+"""Taking over the list of statuses that another CA keeps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from responder.errors import ConfigError, ImportRefused, Remedy
+from responder.formats import openssl_index
+from responder.formats.sample import find_stranger
+from responder.interfaces import ImportedStatus
+from responder.pki import Issuer, names
+from responder.storage.imports import Import, PostgresImports
+
+
+@dataclass(frozen=True, slots=True)
+class StatusList:
+    """A file with the statuses of one CA's certificates.
+
+    Attributes:
+        sha256: of its octets, for the audit log.
+        organizations: see `openssl_index.organizations`.
+    """
+
+    path: Path
+    rows: list[ImportedStatus]
+    sha256: bytes
+    organizations: frozenset[str] = frozenset()
+
+
+def read_openssl_index(path: Path, *, now: datetime) -> StatusList:
+    """Read the `index.txt` of `openssl ca`.
+
+    Raises:
+        ConfigError: the file can't be read.
+        ImportRejected: see `openssl_index.parse`.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: it can't be read: {error.strerror}") from error
+    return StatusList(
+        path,
+        openssl_index.parse(content, now=now),
+        hashlib.sha256(content).digest(),
+        frozenset(openssl_index.organizations(content)),
+    )
+
+
+async def import_list(
+    store: PostgresImports,
+    issuer: Issuer,
+    statuses: StatusList,
+    *,
+    dry_run: bool,
+    force: bool,
+    actor: str,
+    progress: Callable[[int], None] | None = None,
+) -> Import:
+    """Take over a list, by the rules of a revocation; see `PostgresImports.run`.
+
+    Raises:
+        ImportRefused: it looks like another CA's and `force` is false; nothing was changed.
+    """
+    if not force:
+        _require_own_certificates(issuer, statuses)
+    return await store.run(
+        issuer,
+        statuses.rows,
+        dry_run=dry_run,
+        force=force,
+        doubt=_doubt(issuer, statuses.organizations),
+        actor=actor,
+        source=str(statuses.path),
+        source_sha256=statuses.sha256,
+        progress=progress,
+    )
+
+
+def _require_own_certificates(issuer: Issuer, statuses: StatusList) -> None:
+    """Those that lie beside the list and are in it."""
+    stranger = find_stranger(statuses.path, [row.serial_number for row in statuses.rows], issuer)
+    if stranger is not None:
+        path, certificate = stranger
+        raise ImportRefused(
+            f"{path} is in the list and was issued by {certificate.issuer}, and not with the key of {issuer.id}"
+        ).offering(Remedy.TAKE_ALL_THE_SAME)
+
+
+def _doubt(issuer: Issuer, listed: frozenset[str]) -> str | None:
+    """Why the organizations of a list don't look like the issuer's."""
+    own = names.organizations(issuer.name)
+    if not own or not listed or own & listed:
+        return None
+    return (
+        f"none of the subjects in the list has the organization of {issuer.id} ({', '.join(sorted(own))}), but "
+        f"{', '.join(sorted(listed)[:3])}{' and others' if len(listed) > 3 else ''}, so it may be another CA's"
+    )

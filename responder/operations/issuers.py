@@ -1,0 +1,125 @@
+"""Issuers: added with their keys, and shown."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from responder.errors import ConfigError
+from responder.formats.crl import PublishedElsewhere
+from responder.operations.signers import GivenSigner, KeyFolders, check_signer, place_signer
+from responder.pki import Issuer, names
+from responder.pki.certificates import read_certificate
+from responder.signing.key_files import install_key, removed_on_failure, require_key
+from responder.signing.signers import require_ca
+from responder.storage.crls import PostgresCRLs
+from responder.storage.issuers import PostgresIssuers
+from responder.storage.policies import SETTINGS
+
+_ID = re.compile(r"[a-z0-9-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewIssuer:
+    """A CA to answer for.
+
+    Attributes:
+        signer: a delegated responder of its; None: one is made, with a key of `algorithm`, which needs `ca_key`.
+        ca_key: the file of its private key, for CRLs.
+        before: what it has published itself; ours go on after that.
+        start_crls: whether CRLs may be published before anything was imported.
+    """
+
+    issuer: Issuer
+    signer: GivenSigner | None
+    ca_key: Path | None
+    algorithm: str
+    before: PublishedElsewhere = field(default_factory=PublishedElsewhere)
+    start_crls: bool = False
+
+
+def require_id(issuer_id: str) -> None:
+    """Refuse what can't be an issuer's name, before it stands in a path.
+
+    Raises:
+        ConfigError: it can't be.
+    """
+    if not _ID.fullmatch(issuer_id):
+        raise ConfigError(f"the id {issuer_id!r}: an id has 1 to 64 lower-case letters, digits and hyphens")
+
+
+async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFolders, now: datetime, actor: str) -> None:
+    """Answer for a CA from now on. Everything is checked first; then keys go into their folders, then the rows are
+    written, so that no row is without its key.
+
+    Raises:
+        ConfigError: it can't be; nothing is left behind.
+    """
+    issuer = new.issuer
+    _check(new, now)
+    await _refuse_duplicate(store, issuer)
+    with removed_on_failure() as installed:
+        if new.ca_key is not None:
+            installed.append(install_key(new.ca_key, folders.cas, f"{issuer.id}-ca.pem"))
+        path, certificate, signer = place_signer(
+            issuer, new.signer, f"{issuer.id}.pem", algorithm=new.algorithm, folders=folders, now=now
+        )
+        installed.append(path)
+        await store.add(
+            issuer,
+            responder_certificate=certificate,
+            profile=signer.profile,
+            issued=new.before.entries,
+            last_crl_number=new.before.crl_number,
+            start_crls=new.start_crls,
+            actor=actor,
+        )
+
+
+def _check(new: NewIssuer, now: datetime) -> None:
+    require_ca(new.issuer, now)
+    if new.ca_key is not None:
+        require_key(new.ca_key, new.issuer.certificate, "the CA's certificate that was given")
+    if new.signer is not None:
+        check_signer(new.issuer, new.signer, now)
+
+
+async def _refuse_duplicate(store: PostgresIssuers, issuer: Issuer) -> None:
+    for known in await store.load():
+        if known.id == issuer.id:
+            raise ConfigError(f"the id {issuer.id}: there is an issuer of this name; choose another")
+        if known == issuer:
+            raise ConfigError(f"this CA (same name, same key) is known as {known.id} already")
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerView:
+    """What is known of an issuer, for people and machines. `settings` are those of `storage.policies`."""
+
+    id: str
+    subject: str
+    not_before: datetime
+    not_after: datetime
+    certificate_sha256: bytes
+    signers: list[str]
+    crl_number: int | None
+    settings: dict[str, object]
+
+
+async def view_issuer(store: PostgresIssuers, crls: PostgresCRLs, issuer: Issuer) -> IssuerView:
+    """One issuer: its certificate, signers, CRL and settings."""
+    rows = [row for row in await store.responder_certificates() if row.issuer_id == issuer.id]
+    heads = [head for head in await crls.heads() if head.issuer_id == issuer.id]
+    return IssuerView(
+        id=issuer.id,
+        subject=names.describe(issuer.name),
+        not_before=issuer.not_before,
+        not_after=issuer.not_after,
+        certificate_sha256=hashlib.sha256(issuer.certificate).digest(),
+        signers=[hex(read_certificate(row.certificate).serial_number) for row in rows],
+        crl_number=max((head.crl_number for head in heads), default=None),
+        settings={name: setting.of(issuer.policy) for name, setting in SETTINGS.items()},
+    )
