@@ -32,6 +32,7 @@ from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.migrations import migrate
 from responder.storage.postgres import connect
+from responder.storage.revoked import PostgresRevoked
 from responder.storage.statuses import PostgresStatuses
 
 _FILL = """
@@ -56,7 +57,7 @@ async def measure(url: str, folder: Path, *, entries: int, rounds: int) -> dict[
     await pool.execute("VACUUM ANALYZE certificates", timeout=600)
     statuses, crls = PostgresStatuses(pool, Issuers([issuer])), PostgresCRLs(pool)
     signer = NativeCRLSigner(KeyRing(folder))
-    builder = CRLIssuer(revoked=statuses, statuses=statuses, signer=signer, store=crls)
+    builder = CRLIssuer(revoked=PostgresRevoked(pool), statuses=statuses, signer=signer, store=crls)
     seconds: list[float] = []
     again: list[float] = []
     cpu: list[float] = []

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from responder.pki import (
     CRL,
     Answer,
     Certificate,
     CertificateStatus,
-    CertStatus,
     CRLBuilder,
+    CRLHead,
     Issuer,
+    Kept,
     OCSPRequest,
+    Pending,
     Question,
     Records,
     ResponderCertificate,
-    RevokedInfo,
+    RevokedSnapshot,
     SigningProfile,
+    StatusChange,
     StatusVersion,
+    StoreRun,
 )
 
 
@@ -53,16 +56,6 @@ class AnswerSource(Protocol):
         Raises:
             ResponderError: the answer is an OCSP error; the class says which.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a store holds for a certificate after a put: the highest `(version, as_of)`, and its status; and the name of
-    the store's run that said so, for stores that have runs."""
-
-    version: StatusVersion
-    cert_status: CertStatus
-    run: str = ""
 
 
 class RecordStore(Protocol):
@@ -97,31 +90,6 @@ class RecordStore(Protocol):
         Raises:
             StoreUnavailable: no confirmation in time; some of the batch may be kept, and doing it again is safe.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRun:
-    """The run of the record store that is in use: one server process's time as a primary.
-
-    Attributes:
-        complete: readers may trust what they find in it.
-        replayed: how many changes had to be put again, since `since`; done at `completed_at`.
-        ahead: an (epoch, number) above all that the database has given, when the store has seen one.
-    """
-
-    run: str | None
-    complete: bool
-    replayed: int
-    since: datetime
-    completed_at: datetime | None
-    ahead: tuple[int, int] | None = None
-
-    @property
-    def changes_per_second(self) -> float | None:
-        """How fast the changes were put again, where there were any."""
-        if self.completed_at is None or not self.replayed:
-            return None
-        return self.replayed / max((self.completed_at - self.since).total_seconds(), 0.001)
 
 
 class StoreRuns(Protocol):
@@ -175,23 +143,7 @@ class StatusSource(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class StatusChange:
-    """The new status of a certificate: `revoked_info`, or None for good (released from hold)."""
-
-    revoked_info: RevokedInfo | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A change in the outbox whose records aren't signed yet; `version` is the change's, `as_of` when it was listed."""
-
-    outbox_id: int
-    certificate: Certificate
-    version: StatusVersion
-
-
-class RevocationStore(Protocol):
+class RevocationStore(StatusSource, Protocol):
     """Where statuses change, and where the changes wait for their records."""
 
     async def change(
@@ -214,9 +166,6 @@ class RevocationStore(Protocol):
             RevocationRefused: 404, no such certificate; or whatever `decide` raised.
             StatusUnavailable: the primary can't be reached; nothing is known of the change, asking again is safe.
         """
-
-    async def status_of(self, certificates: Sequence[Certificate]) -> list[CertificateStatus | None]:
-        """As `StatusSource.status_of`."""
 
     async def pending(self, limit: int) -> list[Pending]:
         """The oldest open changes that are to be tried now, at most `limit`, each certificate once."""
@@ -305,18 +254,12 @@ class ResponseSigner(Protocol):
         """
 
 
-class SignatureAlgorithms(Protocol):
-    """What can be signed with."""
+SignatureAlgorithms = Callable[[Issuer, datetime], list[bytes]]
+"""The DER AlgorithmIdentifiers of an issuer's signers that are valid then; the first signs unless told otherwise."""
 
-    def algorithms(self, issuer: Issuer, now: datetime) -> list[bytes]:
-        """DER AlgorithmIdentifiers of the signers that are valid now; the first signs unless told otherwise."""
-
-
-class SignatureVerifier(Protocol):
-    """Verifies signatures that aren't ours."""
-
-    def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether the key of this certificate (DER) made the signature, with an algorithm that we know."""
+SignatureVerifier = Callable[[bytes, bytes, bytes, bytes], bool]
+"""Whether the key of a certificate (DER) made a signature that isn't ours, with an algorithm that we know; called with
+certificate, signature algorithm, message and signature."""
 
 
 class RecordVerifier(Protocol):
@@ -361,20 +304,6 @@ class CRLSigner(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class RevokedSnapshot:
-    """What is revoked at one moment: `entries` sorted by serial octets, some at a time, to be read once, within the
-    `async with`. Each is `(serial, revocation_time, reason, invalidity_date)` as `CRLBuilder.extend` takes it.
-
-    `as_of` is not later than the snapshot. `snapshot` names it, so that changes it hasn't seen can be told from those
-    it has: changes commit out of the order of their numbers and times.
-    """
-
-    as_of: datetime
-    snapshot: str
-    entries: AsyncIterator[Sequence[Sequence[Any]]]
-
-
 class RevokedSource(Protocol):
     """What a CRL is made of."""
 
@@ -411,20 +340,8 @@ class ResponderCertificateStore(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class CRLHead:
-    """A published CRL without its bytes; `changed_at` is when the oldest change was made that it hasn't seen."""
-
-    issuer_id: str
-    scope: str
-    crl_number: int
-    this_update: datetime
-    next_update: datetime
-    changed_at: datetime | None = None
-
-
 class CRLStore(Protocol):
-    """Published CRLs, and their numbers."""
+    """Published CRLs, their numbers, and who builds."""
 
     async def heads(self, issuer: Issuer | None = None) -> list[CRLHead]:
         """The CRL with the highest number of each scope, of one issuer or of each."""
@@ -445,26 +362,11 @@ class CRLStore(Protocol):
             CRLError: its number isn't higher than the last one's.
         """
 
-
-class CRLLeases(Protocol):
-    """Who builds."""
-
     async def lease(self, issuer: Issuer, scope: str, *, owner: str, seconds: int) -> bool:
         """Take or prolong the right to build; False when another holds it."""
 
     async def release(self, issuer: Issuer, scope: str, *, owner: str) -> None:
         """Give it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedTrouble:
-    """A task that fails for an issuer on a host, since when, and a sentence that says why."""
-
-    issuer_id: str
-    task: str
-    host: str
-    since: datetime
-    error: str
 
 
 class TroubleStore(Protocol):
@@ -475,25 +377,3 @@ class TroubleStore(Protocol):
 
     async def clear(self, task: str, issuer_id: str) -> None:
         """It does no longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedStatus:
-    """One certificate as another CA's list has it, and in which line (0: the list has none)."""
-
-    serial_number: int
-    revoked_info: RevokedInfo | None
-    not_before: datetime | None = None
-    not_after: datetime | None = None
-    line: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedCertificate:
-    """A certificate to register: what was issued, and what is known of it."""
-
-    serial_number: int
-    revoked_info: RevokedInfo | None = None
-    not_before: datetime | None = None
-    not_after: datetime | None = None
-    certificate_sha256: bytes | None = None

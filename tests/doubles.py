@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
-from responder.interfaces import Clock, Kept, Pending, StatusChange
+from responder.interfaces import Clock
 from responder.pki import (
     Certificate,
     CertificateStatus,
     CertStatus,
+    Kept,
+    Pending,
     Records,
+    StatusChange,
     StatusVersion,
 )
 

@@ -16,10 +16,9 @@ from starlette.applications import Starlette
 from responder.deadlines import within
 from responder.errors import Overloaded, StatusUnavailable
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, Segment
-from responder.interfaces import CRLHead, ReportedTrouble, StoreRun
 from responder.ocsp import live
 from responder.ocsp.live import Budget
-from responder.pki import Certificate, Issuer, Issuers, ResponderCertificate
+from responder.pki import Certificate, CRLHead, Issuer, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
 from responder.storage import statuses as storage_statuses
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import COMMAND_SECONDS, connect

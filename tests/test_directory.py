@@ -210,7 +210,7 @@ async def test_a_renewal_makes_a_new_key_where_the_old_one_is(world: World) -> N
         return {path.name for path in world.keys.iterdir() if path.is_file()}
 
     async def rows() -> list[ResponderCertificate]:
-        found = await world.stores.issuer_store.responder_certificates()
+        found = await world.stores.signer_store.responder_certificates()
         return [row for row in found if row.issuer_id == issuer.id]
 
     (old,) = await rows()
@@ -219,7 +219,7 @@ async def test_a_renewal_makes_a_new_key_where_the_old_one_is(world: World) -> N
 
     async def renew(profile_of: Callable[[Issuer, bytes], SigningProfile] = make_profile) -> int:
         return await renew_responder_certificates(
-            world.stores.issuer_store,
+            world.stores.signer_store,
             issuers=type(world.stores.issuers)([issuer]),
             ca_key=lambda public_key: ca_signer(ca_of(issuer).key),
             clock=clock,
@@ -243,7 +243,7 @@ async def test_a_renewal_makes_a_new_key_where_the_old_one_is(world: World) -> N
     # Where the key is elsewhere, it is certified again.
     elsewhere = new_key("ec")
     delegate = make_responder(ca_of(issuer), elsewhere)
-    await world.stores.issuer_store.add_responder_certificate(issuer.id, delegate)
+    await world.stores.signer_store.add_responder_certificate(issuer.id, delegate)
     assert await renew() == 1
     assert files() == before | {made}
     assert len([row for row in await rows() if row.public_key == spki(elsewhere)]) == 2

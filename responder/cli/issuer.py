@@ -145,7 +145,7 @@ def show(
 
     async def read() -> IssuerView:
         async with open_stores(loaded, name="cli") as stores:
-            return await view_issuer(stores.issuer_store, stores.crls, await load_issuer(stores, issuer_id))
+            return await view_issuer(stores.signer_store, stores.crls, await load_issuer(stores, issuer_id))
 
     shown = asdict(run(read()))
     if json:

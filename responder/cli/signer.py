@@ -49,7 +49,7 @@ def list_signers(
 
     async def load() -> list[ResponderCertificate]:
         async with open_stores(loaded, name="cli") as stores:
-            return await stores.issuer_store.responder_certificates(retired=retired)
+            return await stores.signer_store.responder_certificates(retired=retired)
 
     keys, now = KeyRing(loaded.keys.directory), SystemClock().now()
     rows: list[dict[str, object]] = [
@@ -94,7 +94,7 @@ def add(
     async def add_it() -> int:
         async with open_stores(loaded, name="cli") as stores:
             return await add_signer(
-                stores.issuer_store,
+                stores.signer_store,
                 await load_issuer(stores, issuer_id),
                 given,
                 algorithm=algorithm,
@@ -168,7 +168,7 @@ async def _retire(
         issuer = await load_issuer(stores, issuer_id)
         try:
             retirement = await retire_signer(
-                stores.issuer_store, issuer, serial, now=now, even_if_last=even_if_last, actor=actor()
+                stores.signer_store, issuer, serial, now=now, even_if_last=even_if_last, actor=actor()
             )
         except ConfigError as error:
             named = ConfigError(f"--serial {serial:#x}: {error}")

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from responder import log, metrics
 from responder.crl.issuer import FULL, CRLIssuer
 from responder.errors import CertstatusError
-from responder.interfaces import Clock, CRLHead, CRLLeases, CRLStore
-from responder.pki import Issuer, Issuers
+from responder.interfaces import Clock, CRLStore
+from responder.pki import CRLHead, Issuer, Issuers
 from responder.troubles import Troubles
 
 _log = log.get("crl.schedule")
@@ -32,7 +32,6 @@ class CRLSchedule:
         builder: CRLIssuer,
         *,
         store: CRLStore,
-        leases: CRLLeases,
         issuers: Issuers,
         clock: Clock,
         owner: str,
@@ -40,7 +39,6 @@ class CRLSchedule:
     ) -> None:
         self._builder = builder
         self._store = store
-        self._leases = leases
         self._issuers = issuers
         self._clock = clock
         self._owner = owner
@@ -96,7 +94,7 @@ class CRLSchedule:
         return published
 
     async def _publish_if_due(self, issuer: Issuer) -> bool:
-        if not await self._leases.lease(issuer, FULL, owner=self._owner, seconds=_LEASE_SECONDS):
+        if not await self._store.lease(issuer, FULL, owner=self._owner, seconds=_LEASE_SECONDS):
             return False
         try:
             # Another host may have built it between the look and the lease.
@@ -108,7 +106,7 @@ class CRLSchedule:
             return True
         finally:
             with contextlib.suppress(CertstatusError):  # it ends by itself
-                await asyncio.shield(self._leases.release(issuer, FULL, owner=self._owner))
+                await asyncio.shield(self._store.release(issuer, FULL, owner=self._owner))
 
     @asynccontextmanager
     async def _prolonged(self, issuer: Issuer) -> AsyncIterator[None]:
@@ -118,7 +116,7 @@ class CRLSchedule:
             while True:
                 await asyncio.sleep(_PROLONG_SECONDS)
                 with contextlib.suppress(CertstatusError):
-                    await self._leases.lease(issuer, FULL, owner=self._owner, seconds=_LEASE_SECONDS)
+                    await self._store.lease(issuer, FULL, owner=self._owner, seconds=_LEASE_SECONDS)
 
         task = asyncio.create_task(prolong())
         try:

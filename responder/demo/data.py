@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-from responder.interfaces import IssuedCertificate
 from responder.operations.issuers import NewIssuer, add_issuer
 from responder.operations.signers import KeyFolders
-from responder.pki import CRLReason, Issuer, IssuerPolicy, RevokedInfo, make_issuer
+from responder.pki import CRLReason, IssuedCertificate, Issuer, IssuerPolicy, RevokedInfo, make_issuer
 from responder.roles.stores import Stores
 
 Progress = Callable[[int], None]

@@ -10,8 +10,16 @@ from cryptography import x509
 
 from responder import der, pem
 from responder.errors import ConfigError, Remedy
-from responder.interfaces import IssuedCertificate
-from responder.pki import MAX_CRL_NUMBER, MAX_SERIAL_OCTETS, CRLReason, Issuer, RevokedInfo, encode_serial, names
+from responder.pki import (
+    MAX_CRL_NUMBER,
+    MAX_SERIAL_OCTETS,
+    CRLReason,
+    IssuedCertificate,
+    Issuer,
+    RevokedInfo,
+    encode_serial,
+    names,
+)
 from responder.pki.certificates import verifies
 
 

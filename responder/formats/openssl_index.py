@@ -20,8 +20,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from responder.errors import ImportRejected
-from responder.interfaces import ImportedStatus
-from responder.pki import MAX_SERIAL_OCTETS, CRLReason, RevokedInfo, encode_serial
+from responder.pki import MAX_SERIAL_OCTETS, CRLReason, ImportedStatus, RevokedInfo, encode_serial
 from responder.pki.names import fold
 
 __all__ = ["organizations", "parse"]

@@ -54,6 +54,6 @@ class FilterSource:
         """
         if not issuer.policy.honour_preferred:
             return None
-        own = self._algorithms.algorithms(issuer, self._clock.now())
+        own = self._algorithms(issuer, self._clock.now())
         choice = next((algorithm for algorithm in preferred if algorithm in own), None)
         return None if choice is None or choice == own[0] else choice

@@ -8,15 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from responder import log, metrics
 from responder.errors import IssuerUnavailable, StoreUnavailable
-from responder.interfaces import (
-    Clock,
-    Kept,
-    PartitionStore,
-    Pending,
-    RecordSigner,
-    RecordStore,
-    RevocationStore,
-)
+from responder.interfaces import Clock, PartitionStore, RecordSigner, RecordStore, RevocationStore
 from responder.pki import (
     Certificate,
     CertificateStatus,
@@ -24,6 +16,8 @@ from responder.pki import (
     Issuer,
     IssuerPolicy,
     Issuers,
+    Kept,
+    Pending,
     Records,
     StatusVersion,
     refresh_due,

@@ -19,12 +19,12 @@ class RequestorSource:
         inner: AnswerSource,
         *,
         statuses: StatusSource,
-        verifier: SignatureVerifier,
+        verifies: SignatureVerifier,
         clock: Clock,
     ) -> None:
         self._inner = inner
         self._statuses = statuses
-        self._verifier = verifier
+        self._verifies = verifies
         self._clock = clock
 
     async def answer(self, question: Question) -> Answer:
@@ -62,6 +62,6 @@ class RequestorSource:
             raise NotAuthoritative(f"the requestor's certificate isn't one of {issuer.id}")
         if not is_valid:
             raise NotAuthoritative("the requestor's certificate isn't valid now")
-        if not self._verifier.verifies(der, signature.signature_algorithm, signature.tbs_request, signature.signature):
+        if not self._verifies(der, signature.signature_algorithm, signature.tbs_request, signature.signature):
             raise NotAuthoritative("the request's signature doesn't verify")
         return certificate.serial_number

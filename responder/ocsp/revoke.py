@@ -9,12 +9,13 @@ from datetime import datetime
 
 from responder import log, metrics
 from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
-from responder.interfaces import RecordStore, RevocationStore, StatusChange
+from responder.interfaces import RecordStore, RevocationStore
 from responder.pki import (
     Certificate,
     CertificateStatus,
     CRLReason,
     RevokedInfo,
+    StatusChange,
     StatusVersion,
     tombstone_for,
 )

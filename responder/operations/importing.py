@@ -11,8 +11,7 @@ from pathlib import Path
 from responder.errors import ConfigError, ImportRefused, Remedy
 from responder.formats import openssl_index
 from responder.formats.sample import find_stranger
-from responder.interfaces import ImportedStatus
-from responder.pki import Issuer, names
+from responder.pki import ImportedStatus, Issuer, names
 from responder.storage.imports import Import, PostgresImports
 
 

@@ -18,6 +18,7 @@ from responder.signing.signers import require_ca
 from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.policies import SETTINGS
+from responder.storage.signers import PostgresSigners
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -109,9 +110,9 @@ class IssuerView:
     settings: dict[str, object]
 
 
-async def view_issuer(store: PostgresIssuers, crls: PostgresCRLs, issuer: Issuer) -> IssuerView:
+async def view_issuer(signers: PostgresSigners, crls: PostgresCRLs, issuer: Issuer) -> IssuerView:
     """One issuer: its certificate, signers, CRL and settings."""
-    rows = [row for row in await store.responder_certificates() if row.issuer_id == issuer.id]
+    rows = [row for row in await signers.responder_certificates() if row.issuer_id == issuer.id]
     heads = [head for head in await crls.heads() if head.issuer_id == issuer.id]
     return IssuerView(
         id=issuer.id,

@@ -17,8 +17,8 @@ from responder.signing.delegates import issue_responder_certificate
 from responder.signing.key_files import install_key, make_key_file, removed_on_failure, require_key
 from responder.signing.keys import KeyRing
 from responder.signing.signers import Signer, make_signer, require_usable
-from responder.storage.issuers import PostgresIssuers, RetiredSigner
 from responder.storage.partitions import PostgresPartitions
+from responder.storage.signers import PostgresSigners, RetiredSigner
 
 PATIENCE_SECONDS = 30.0
 """How long nobody may be at it before `until_signed_again` says so and waits no longer."""
@@ -79,7 +79,7 @@ def place_signer(
 
 
 async def add_signer(
-    store: PostgresIssuers,
+    store: PostgresSigners,
     issuer: Issuer,
     given: GivenSigner | None,
     *,
@@ -147,9 +147,9 @@ class Retirement:
 
 
 async def retire_signer(
-    store: PostgresIssuers, issuer: Issuer, serial_number: int, *, now: bool, even_if_last: bool, actor: str
+    store: PostgresSigners, issuer: Issuer, serial_number: int, *, now: bool, even_if_last: bool, actor: str
 ) -> Retirement:
-    """Let the key of the responder certificate of this serial number sign no more. See `PostgresIssuers.retire_signer`.
+    """Let the key of the responder certificate of this serial number sign no more. See `PostgresSigners.retire_signer`.
 
     Raises:
         ConfigError: there is none, or more than one; or see there.

@@ -12,7 +12,8 @@ from responder._native import (
     load_profile,
     load_public_key,
 )
-from responder.pki.answer import CRL, Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
+from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
+from responder.pki.crl import CRL, CRLHead
 from responder.pki.issuer import Issuer, IssuerPolicy, Issuers, make_issuer
 from responder.pki.numbers import (
     MAX_CRL_NUMBER,
@@ -25,9 +26,28 @@ from responder.pki.numbers import (
 from responder.pki.question import Question
 from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_ocsp_request
 from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
+from responder.pki.stored import (
+    ImportedStatus,
+    IssuedCertificate,
+    Kept,
+    Pending,
+    ReportedTrouble,
+    RevokedSnapshot,
+    StatusChange,
+    StoreRun,
+)
 from responder.pki.terms import HASH_NAMES, CertIDVariant, CertStatus, CRLReason, NoncePolicy, UnknownSerial
 
 __all__ = [
+    "Kept",
+    "StoreRun",
+    "StatusChange",
+    "Pending",
+    "RevokedSnapshot",
+    "ReportedTrouble",
+    "ImportedStatus",
+    "IssuedCertificate",
+    "CRLHead",
     "Answer",
     "CRL",
     "CRLBuilder",

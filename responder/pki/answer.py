@@ -1,4 +1,4 @@
-"""What is answered: times, answers, CRLs and the certificates that sign them."""
+"""What is answered: times, answers, and the certificates that sign them."""
 
 from __future__ import annotations
 
@@ -67,21 +67,6 @@ class ResponderCertificate:
     not_after: datetime
     retired_at: datetime | None = None
     is_followed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CRL:
-    """A published CRL: DER, and what a server says of it. `scope` is `full` until shards and deltas come; `snapshot`
-    names what the database had seen when it was made."""
-
-    issuer_id: str
-    scope: str
-    crl_number: int
-    der: bytes
-    this_update: datetime
-    next_update: datetime
-    sha256: bytes
-    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

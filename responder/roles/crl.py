@@ -53,7 +53,7 @@ async def build_crls(config: Config, process: Process, stop: asyncio.Event) -> N
 
         async def renew_once() -> bool:
             await renew_responder_certificates(
-                stores.issuer_store,
+                stores.signer_store,
                 issuers=stores.issuers,
                 ca_key=lambda public_key: ca_signer_of(keys, public_key),
                 clock=SystemClock(),
@@ -80,9 +80,8 @@ async def publish_crls(config: Config, stores: Stores) -> None:
 
 def _crl_schedule(stores: Stores, signer: NativeCRLSigner, troubles: Troubles | None = None) -> CRLSchedule:
     return CRLSchedule(
-        CRLIssuer(revoked=stores.statuses, statuses=stores.statuses, signer=signer, store=stores.crls),
+        CRLIssuer(revoked=stores.revoked, statuses=stores.statuses, signer=signer, store=stores.crls),
         store=stores.crls,
-        leases=stores.crls,
         issuers=stores.issuers,
         clock=SystemClock(),
         owner=process_identity(),

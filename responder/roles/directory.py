@@ -148,7 +148,7 @@ class Directory:
     async def announce_profiles(self) -> None:
         """Make profiles known that nobody has made known yet: those of a new version of this software."""
         for signer in self.unknown_profiles:
-            await self._stores.issuer_store.add_profile(signer.issuer.id, signer.profile, signer.key.public_key)
+            await self._stores.signer_store.add_profile(signer.issuer.id, signer.profile, signer.key.public_key)
 
     def report(self, *faults: str) -> None:
         """Log what keeps a key from being used, each once."""

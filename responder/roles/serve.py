@@ -22,7 +22,7 @@ from responder.roles.current import kept_current
 from responder.roles.directory import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
-from responder.signing.verifiers import NativeRecordVerifier, NativeVerifier
+from responder.signing.verifiers import NativeRecordVerifier, verifies
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.exchange import Exchange
@@ -96,5 +96,5 @@ def answering_chain(config: Config, stores: Stores, directory: Directory) -> tup
         name="redis",
         verifier=NativeRecordVerifier(),
     )
-    requestor = RequestorSource(cached, statuses=stores.statuses, verifier=NativeVerifier(), clock=clock)
-    return FilterSource(requestor, stores.issuers, algorithms=directory.signers, clock=clock), cached
+    requestor = RequestorSource(cached, statuses=stores.statuses, verifies=verifies, clock=clock)
+    return FilterSource(requestor, stores.issuers, algorithms=directory.signers.algorithms, clock=clock), cached

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from responder.config import Config
 from responder.host.process import host_identity
-from responder.interfaces import CRLHead, ReportedTrouble, StoreRun
-from responder.pki import Issuers, ResponderCertificate
+from responder.pki import CRLHead, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.crls import PostgresCRLs
@@ -20,7 +19,9 @@ from responder.storage.migrations import require_schema
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords, Trust
+from responder.storage.revoked import PostgresRevoked
 from responder.storage.runs import PostgresRuns
+from responder.storage.signers import PostgresSigners
 from responder.storage.statuses import PostgresStatuses
 from responder.storage.troubles import PostgresTroubles
 
@@ -31,8 +32,10 @@ class Stores:
 
     issuers: Issuers
     issuer_store: PostgresIssuers
+    signer_store: PostgresSigners
     configuration: PostgresConfiguration
     statuses: PostgresStatuses
+    revoked: PostgresRevoked
     partitions: PostgresPartitions
     crls: PostgresCRLs
     imports: PostgresImports
@@ -55,7 +58,7 @@ class Stores:
 
     async def responder_certificates(self) -> list[ResponderCertificate]:
         """Those in use."""
-        return await self.issuer_store.responder_certificates()
+        return await self.signer_store.responder_certificates()
 
     async def presign_lag(self) -> timedelta:
         """How late the latest slice is."""
@@ -124,8 +127,10 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         yield Stores(
             issuers=issuers,
             issuer_store=PostgresIssuers(pool),
+            signer_store=PostgresSigners(pool),
             configuration=PostgresConfiguration(pool),
             statuses=PostgresStatuses(pool, issuers),
+            revoked=PostgresRevoked(pool),
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
             imports=PostgresImports(pool),

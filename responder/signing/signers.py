@@ -218,7 +218,7 @@ class Signers:
         raise IssuerUnavailable(f"no valid responder key and certificate for issuer {issuer.id} on this host")
 
     def algorithms(self, issuer: Issuer, now: datetime) -> list[bytes]:
-        """See `SignatureAlgorithms.algorithms`."""
+        """See `SignatureAlgorithms`."""
         return [
             signer.profile.signature_algorithm
             for signer in self._by_issuer.get(issuer.id, ())

@@ -19,16 +19,13 @@ from responder.pki.certificates import read_certificate
 from responder.signing.answers import MAX_CLOCK_DIFFERENCE
 
 
-class NativeVerifier:
-    """Verifies with the native core; implements `SignatureVerifier`."""
-
-    def verifies(self, certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
-        """See `SignatureVerifier.verifies`."""
-        try:
-            verify(read_certificate(certificate).parts.spki, signature_algorithm, message, signature)
-        except ValueError:
-            return False
-        return True
+def verifies(certificate: bytes, signature_algorithm: bytes, message: bytes, signature: bytes) -> bool:
+    """See `SignatureVerifier`."""
+    try:
+        verify(read_certificate(certificate).parts.spki, signature_algorithm, message, signature)
+    except ValueError:
+        return False
+    return True
 
 
 class NativeRecordVerifier:

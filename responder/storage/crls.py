@@ -9,8 +9,7 @@ from datetime import timedelta
 import asyncpg
 
 from responder.errors import CRLError
-from responder.interfaces import CRLHead
-from responder.pki import CRL, Issuer
+from responder.pki import CRL, CRLHead, Issuer
 from responder.storage.postgres import Connection, Row, acquired
 
 _KEPT = 10
@@ -47,7 +46,7 @@ FROM latest l
 
 
 class PostgresCRLs:
-    """Implements `CRLStore` and `CRLLeases`."""
+    """Implements `CRLStore`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -148,7 +147,7 @@ class PostgresCRLs:
             )
 
     async def lease(self, issuer: Issuer, scope: str, *, owner: str, seconds: int) -> bool:
-        """See `CRLLeases.lease`."""
+        """See `CRLStore.lease`."""
         async with acquired(self._pool) as connection:
             holder = await connection.fetchval(
                 """
@@ -167,7 +166,7 @@ class PostgresCRLs:
         return holder is not None
 
     async def release(self, issuer: Issuer, scope: str, *, owner: str) -> None:
-        """See `CRLLeases.release`."""
+        """See `CRLStore.release`."""
         async with acquired(self._pool) as connection:
             await connection.execute(
                 "DELETE FROM crl_leases WHERE issuer_id = $1 AND scope = $2 AND leased_by = $3",

@@ -9,7 +9,7 @@ import asyncpg
 
 from responder.pki import Certificate, CertificateStatus, Issuer, IssuerPolicy, decode_serial
 from responder.storage.postgres import Connection, acquired
-from responder.storage.statuses import _COLUMNS, status_from
+from responder.storage.rows import COLUMNS, status_from
 
 
 class PostgresPartitions:
@@ -56,7 +56,7 @@ class PostgresPartitions:
             async with acquired(self._pool) as connection:
                 rows = await connection.fetch(
                     f"""
-                    SELECT partition, serial, {_COLUMNS}, now() AS as_of FROM certificates c
+                    SELECT partition, serial, {COLUMNS}, now() AS as_of FROM certificates c
                     WHERE issuer_id = $1 AND partition = ANY($2::smallint[]) AND (partition, serial) > ($3, $4)
                         AND is_minimal_integer(serial)
                         AND (not_before IS NULL OR not_before <= now())

@@ -19,8 +19,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from responder import metrics
 from responder.errors import StoreUnavailable
-from responder.interfaces import Kept
-from responder.pki import Certificate, CertStatus, Records, StatusVersion, decode_records
+from responder.pki import Certificate, CertStatus, Kept, Records, StatusVersion, decode_records
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import asyncpg
 
-from responder.interfaces import StoreRun
+from responder.pki import StoreRun
 from responder.storage.audit import audit
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, row_count
 

@@ -4,50 +4,36 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 
 from responder import log
 from responder.deadlines import within
 from responder.errors import RevocationRefused, StoreUnavailable
-from responder.interfaces import Pending, RevokedSnapshot, StatusChange
 from responder.pki import (
     Certificate,
     CertificateStatus,
-    CertStatus,
-    CRLReason,
     Issuer,
     IssuerPolicy,
     Issuers,
+    Pending,
     RevokedInfo,
+    StatusChange,
     StatusVersion,
     decode_serial,
 )
 from responder.storage.audit import audit
 from responder.storage.postgres import Connection, Row, acquired, row_count, translating
+from responder.storage.rows import COLUMNS, status_from
 from responder.storage.runs import holds_trusted_run
 
 _log = log.get("storage.statuses")
 
 
-def _bounded(column: str) -> str:
-    """A time that Python can hold, whatever an older schema let in: no infinity, no year 10000."""
-    return (
-        f"CASE WHEN c.{column} >= '10000-01-01Z' THEN '9999-12-31 23:59:59Z' "
-        f"WHEN c.{column} < '0001-01-01Z' THEN '0001-01-01Z' ELSE c.{column} END AS {column}"
-    )
-
-
-# The epoch is the installation's: raising it raises the version of every row (`recover`).
-_COLUMNS = (
-    f"c.revoked, {_bounded('revoked_at')}, c.reason, {_bounded('invalidity_date')}, {_bounded('not_before')}, "
-    f"{_bounded('not_after')}, c.certificate_sha256, (SELECT epoch FROM installation) AS epoch, c.number"
-)
-
 # now() is the start of the transaction, here of the statement: never later than the snapshot that the row is read in.
 _STATUS_OF = f"""
-SELECT {_COLUMNS}, now() AS as_of
+SELECT {COLUMNS}, now() AS as_of
 FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS asked (issuer_id, serial, position)
 LEFT JOIN certificates c ON c.issuer_id = asked.issuer_id AND c.serial = asked.serial
 ORDER BY asked.position
@@ -93,12 +79,14 @@ CHANGE_SECONDS = 5.0
 _KNOWN_AFTER = timedelta(seconds=2)
 """An issuer that isn't known here by then can't be read."""
 
+_SWEPT_AT_ONCE = 10_000
+
 LONGEST_VALIDITY = timedelta(days=7)
 """No answer lives longer; closed changes are kept for it, since floors are rebuilt from them."""
 
 
 class PostgresStatuses:
-    """Implements `StatusSource`, `RevocationStore` and `RevokedSource`."""
+    """Implements `StatusSource` and `RevocationStore`."""
 
     def __init__(self, pool: asyncpg.Pool, issuers: Issuers) -> None:
         self._pool = pool
@@ -136,7 +124,7 @@ class PostgresStatuses:
         async with acquired(self._pool) as connection:
             async with _refusing_unsayable(certificate), connection.transaction():
                 row = await connection.fetchrow(
-                    f"SELECT {_COLUMNS}, now() AS as_of FROM certificates c "
+                    f"SELECT {COLUMNS}, now() AS as_of FROM certificates c "
                     "WHERE issuer_id = $1 AND serial = $2 FOR UPDATE",
                     issuer_id,
                     serial,
@@ -285,45 +273,6 @@ class PostgresStatuses:
                 if row_count(swept) < _SWEPT_AT_ONCE:
                     return
 
-    @asynccontextmanager
-    async def revoked_snapshot(
-        self, issuer: Issuer, *, not_expired_at: datetime | None, unseen_by: str | None = None
-    ) -> AsyncIterator[RevokedSnapshot]:
-        """See `RevokedSource.revoked_snapshot`; streamed from a cursor in one transaction."""
-        async with (
-            acquired(self._pool) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            # The first statement takes the snapshot; now() is before it.
-            row = await connection.fetchrow("SELECT now() AS as_of, pg_current_snapshot()::text AS snapshot")
-            assert row is not None  # it selects no table
-            yield RevokedSnapshot(
-                row["as_of"], row["snapshot"], _entries(connection, issuer, not_expired_at, unseen_by)
-            )
-
-
-# Times as the native core takes them; what no CRL can say is said as nearly as it can be, since being left out would be
-# worse.
-_REVOKED = """
-SELECT serial,
-    floor(greatest(0, least(date_part('epoch', revoked_at), 253402300799)))::bigint,
-    coalesce(nullif(reason, 0), -1)::integer,
-    CASE WHEN invalidity_date IS NULL THEN -1
-        ELSE floor(greatest(0, least(date_part('epoch', invalidity_date), 253402300799))) END::bigint
-FROM certificates
-WHERE issuer_id = $1 AND revoked AND is_minimal_integer(serial) AND (
-    $2::timestamptz IS NULL OR not_after IS NULL OR not_after >= $2 OR serial IN (
-        SELECT serial FROM outbox
-        WHERE issuer_id = $1 AND kind <> 'issued' AND transaction_id >= pg_snapshot_xmin($3::text::pg_snapshot)
-            AND NOT pg_visible_in_snapshot(transaction_id, $3::text::pg_snapshot)
-    )
-)
-ORDER BY serial
-"""
-
-_FETCHED_AT_ONCE = 5000
-_SWEPT_AT_ONCE = 10_000
-
 
 @asynccontextmanager
 async def _refusing_unsayable(certificate: Certificate) -> AsyncIterator[None]:
@@ -337,14 +286,6 @@ async def _refusing_unsayable(certificate: Certificate) -> AsyncIterator[None]:
             f"the row of {certificate.serial_number:#x} breaks {error.constraint_name}; certstatus db check says what "
             "to do about it",
         ) from error
-
-
-async def _entries(
-    connection: Connection, issuer: Issuer, not_expired_at: datetime | None, unseen_by: str | None
-) -> AsyncIterator[Sequence[Row]]:
-    cursor = await connection.cursor(_REVOKED, issuer.id, not_expired_at, unseen_by)
-    while rows := await cursor.fetch(_FETCHED_AT_ONCE):
-        yield rows
 
 
 def _unreadable(row: Row) -> Issuer:
@@ -386,25 +327,6 @@ async def _write(connection: Connection, certificate: Certificate, info: Revoked
         None if info is None or info.revocation_reason is None else int(info.revocation_reason),
         None if info is None else info.invalidity_date,
     )
-
-
-def status_from(certificate: Certificate, row: Row) -> CertificateStatus:
-    """The status that a row with `_COLUMNS` and `as_of` says."""
-    info = _revoked_info(row) if row["revoked"] else None
-    return CertificateStatus(
-        certificate,
-        CertStatus.GOOD if info is None else CertStatus.REVOKED,
-        StatusVersion(row["epoch"], row["number"], row["as_of"]),
-        info,
-        row["not_before"],
-        row["not_after"],
-        row["certificate_sha256"],
-    )
-
-
-def _revoked_info(row: Row) -> RevokedInfo:
-    reason = None if row["reason"] is None else CRLReason(row["reason"])
-    return RevokedInfo(row["revoked_at"], reason, row["invalidity_date"])
 
 
 def _describe(info: RevokedInfo | None) -> dict[str, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from responder.interfaces import ReportedTrouble
+from responder.pki import ReportedTrouble
 from responder.storage.postgres import acquired
 
 FORGOTTEN = "10 minutes"

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from responder.deadlines import within
 from responder.errors import CertstatusError
-from responder.interfaces import ReportedTrouble
+from responder.pki import ReportedTrouble
 
 CHECK_SECONDS = 0.9
 """All checks run beside each other, so that a probe that waits a second has its answer."""

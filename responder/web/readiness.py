@@ -11,9 +11,9 @@ from responder import metrics
 from responder.deadlines import within
 from responder.errors import CertstatusError, StatusUnavailable
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Segment
-from responder.interfaces import Clock, CRLHead, ReportedTrouble, StoreRun
+from responder.interfaces import Clock
 from responder.metrics import Gauge
-from responder.pki import Issuers, ResponderCertificate
+from responder.pki import CRLHead, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
 from responder.signing.answers import MAX_CLOCK_DIFFERENCE
 from responder.web.health import Check, Finding
 

@@ -23,14 +23,25 @@ from responder.crl.issuer import FULL, CRLIssuer
 from responder.crl.schedule import CRLSchedule, is_due
 from responder.errors import CRLError
 from responder.host.process import has_ended, process_identity
-from responder.interfaces import CRLHead, ImportedStatus, IssuedCertificate
-from responder.pki import CRL, CRLBuilder, Issuer, Issuers, RevokedInfo, encode_serial, epoch_seconds
+from responder.pki import (
+    CRL,
+    CRLBuilder,
+    CRLHead,
+    ImportedStatus,
+    IssuedCertificate,
+    Issuer,
+    Issuers,
+    RevokedInfo,
+    encode_serial,
+    epoch_seconds,
+)
 from responder.signing.crls import NativeCRLSigner
 from responder.signing.keys import KeyRing
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import connect
+from responder.storage.revoked import PostgresRevoked
 from responder.storage.statuses import PostgresStatuses
 from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
@@ -71,7 +82,6 @@ class World:
         return CRLSchedule(
             self.builder,
             store=self.crls,
-            leases=self.crls,
             issuers=Issuers([self.issuer]),
             clock=SystemClock(),
             owner=owner,
@@ -89,7 +99,7 @@ async def world(
     statuses = PostgresStatuses(pool, Issuers([chosen]))
     await issuers.add(chosen)
     signer = NativeCRLSigner(ring_with(tmp_path, chosen))
-    builder = CRLIssuer(revoked=statuses, statuses=statuses, signer=signer, store=crls)
+    builder = CRLIssuer(revoked=PostgresRevoked(pool), statuses=statuses, signer=signer, store=crls)
     yield World(pool, chosen, issuers, crls, signer, builder)
     await pool.close()
 
@@ -275,7 +285,6 @@ async def test_one_issuers_trouble_delays_no_others_crl(
     schedule = CRLSchedule(
         builder,
         store=world.crls,
-        leases=world.crls,
         issuers=Issuers([world.issuer, other]),
         clock=SystemClock(),
         owner="me",

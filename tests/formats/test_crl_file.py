@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from responder.errors import ConfigError
 from responder.formats.crl import PublishedElsewhere, read_crl
-from responder.interfaces import IssuedCertificate
-from responder.pki import MAX_CRL_NUMBER, CRLReason, Issuer, RevokedInfo
+from responder.pki import MAX_CRL_NUMBER, CRLReason, IssuedCertificate, Issuer, RevokedInfo
 from tests import der
 from tests.makers import ca_of
 

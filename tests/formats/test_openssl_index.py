@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from responder.errors import ImportRejected
 from responder.formats.openssl_index import MAX_FAULTS, parse
-from responder.interfaces import ImportedStatus
-from responder.pki import CRLReason, RevokedInfo
+from responder.pki import CRLReason, ImportedStatus, RevokedInfo
 
 
 def utc(*parts: int) -> datetime:

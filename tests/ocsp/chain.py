@@ -24,7 +24,7 @@ from responder.pki import (
 )
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Profiles, Signer, Signers, make_signer
-from responder.signing.verifiers import NativeVerifier
+from responder.signing.verifiers import verifies
 from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
 
 SERIAL = 0x1A2B
@@ -82,8 +82,8 @@ def make_chain(clock: FakeClock, issuer: Issuer, signer: Signer, **budget: int) 
         budget=Budget(max_in_flight=budget.get("max_in_flight", 8), max_waiting=budget.get("max_waiting", 100)),
     )
     cached = CachedSource(records, live, profiles=profiles, clock=clock, name="redis")
-    requestor = RequestorSource(cached, statuses=statuses, verifier=NativeVerifier(), clock=clock)
-    source = FilterSource(requestor, issuers, algorithms=signers, clock=clock)
+    requestor = RequestorSource(cached, statuses=statuses, verifies=verifies, clock=clock)
+    source = FilterSource(requestor, issuers, algorithms=signers.algorithms, clock=clock)
     return Chain(clock, issuer, statuses, records, issuers, profiles, signers, live, source)
 
 

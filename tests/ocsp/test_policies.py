@@ -21,7 +21,6 @@ from responder.errors import (
     SignatureRequired,
     StatusUnavailable,
 )
-from responder.interfaces import StatusChange
 from responder.ocsp.live import Budget
 from responder.pki import (
     Answer,
@@ -33,6 +32,7 @@ from responder.pki import (
     OCSPRequest,
     RequestSignature,
     RevokedInfo,
+    StatusChange,
     UnknownSerial,
 )
 from responder.signing.signers import Signer, make_signer

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from responder.errors import RevocationRefused
-from responder.interfaces import StatusChange
 from responder.ocsp.revoke import RevocationRequest, Revoker, decide
 from responder.pki import (
     Certificate,
@@ -17,6 +16,7 @@ from responder.pki import (
     CRLReason,
     Issuer,
     RevokedInfo,
+    StatusChange,
     StatusVersion,
     tombstone_for,
 )

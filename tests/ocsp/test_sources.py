@@ -10,7 +10,6 @@ import pytest
 from cryptography.x509 import ocsp
 
 from responder.errors import NotAuthoritative, Overloaded, StatusUnavailable
-from responder.interfaces import StatusChange
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.pki import (
@@ -26,6 +25,7 @@ from responder.pki import (
     OCSPRequest,
     Question,
     RevokedInfo,
+    StatusChange,
     UnknownSerial,
     encode_serial,
     parse_ocsp_request,

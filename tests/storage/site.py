@@ -27,6 +27,8 @@ from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords
+from responder.storage.revoked import PostgresRevoked
+from responder.storage.signers import PostgresSigners
 from responder.storage.statuses import PostgresStatuses
 from responder.troubles import Troubles
 from tests.makers import ca_of, make_ca, make_test_issuer, make_test_signer, pem
@@ -43,6 +45,7 @@ class Site:
     signers: Signers
     profiles: Profiles
     issuer_store: PostgresIssuers
+    signer_store: PostgresSigners
     statuses: PostgresStatuses
     partitions: PostgresPartitions
     crls: PostgresCRLs
@@ -64,7 +67,9 @@ class Site:
 
     @property
     def builder(self) -> CRLIssuer:
-        return CRLIssuer(revoked=self.statuses, statuses=self.statuses, signer=self.crl_signer, store=self.crls)
+        return CRLIssuer(
+            revoked=PostgresRevoked(self.pool), statuses=self.statuses, signer=self.crl_signer, store=self.crls
+        )
 
     def revoker(self, *, wait_seconds: float = 1) -> Revoker:
         return Revoker(self.statuses, self.records, wait_seconds=wait_seconds)
@@ -150,6 +155,7 @@ async def open_site(database: str, redis_url: str, folder: Path, kind: str = "ec
         signers=signers,
         profiles=profiles,
         issuer_store=PostgresIssuers(pool),
+        signer_store=PostgresSigners(pool),
         statuses=PostgresStatuses(pool, issuers),
         partitions=PostgresPartitions(pool),
         crls=PostgresCRLs(pool),

@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from responder.errors import ImportRefused, RevocationRefused
-from responder.interfaces import ImportedStatus, IssuedCertificate
 from responder.ocsp.revoke import RevocationRequest, decide
-from responder.pki import Certificate, CRLReason, Issuer, Issuers, RevokedInfo
+from responder.pki import Certificate, CRLReason, ImportedStatus, IssuedCertificate, Issuer, Issuers, RevokedInfo
 from responder.storage.imports import Import, ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import connect

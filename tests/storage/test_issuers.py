@@ -11,11 +11,11 @@ import pytest
 
 from responder.embedded import EmbeddedPostgres
 from responder.errors import ConfigError
-from responder.interfaces import IssuedCertificate
 from responder.pki import (
     CertIDVariant,
     Certificate,
     CertStatus,
+    IssuedCertificate,
     Issuer,
     Issuers,
     NoncePolicy,
@@ -28,6 +28,7 @@ from responder.storage.issuers import PostgresIssuers, issuer_from
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.policies import SETTINGS
 from responder.storage.postgres import connect
+from responder.storage.signers import PostgresSigners
 from responder.storage.statuses import PostgresStatuses
 from tests.conftest import execute
 from tests.doubles import FakeClock
@@ -163,27 +164,27 @@ async def test_the_baseline_requirements_forbid_other_words_for_serials_never_se
 async def test_a_compromise_retires_every_answer_and_has_everything_signed_again(
     pool: asyncpg.Pool, issuer: Issuer, signer: Signer
 ) -> None:
-    issuers, partitions = PostgresIssuers(pool), PostgresPartitions(pool)
+    issuers, signers, partitions = PostgresIssuers(pool), PostgresSigners(pool), PostgresPartitions(pool)
     await issuers.add(issuer)
-    await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
+    await signers.add_profile(issuer.id, signer.profile, signer.key.public_key)
     await pool.execute("UPDATE partitions SET due_at = now() + interval '1 day'")
     await issuers.set_policy(issuer.id, {"max_age_seconds": "5"})
-    assert await issuers.profiles() == [signer.profile]
+    assert await signers.profiles() == [signer.profile]
     assert await partitions.overdue(issuer.id) == 0
     await issuers.set_policy(issuer.id, {"compromised_at": "2026-05-01T00:00:00Z"})
     assert (await issuers.load())[0].policy.generation == 2
-    assert await issuers.profiles() == []
+    assert await signers.profiles() == []
     assert await partitions.overdue(issuer.id) == 1024
     # A process that hasn't heard of it yet can't bring the old profile back.
-    await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
-    assert await issuers.profiles() == []
+    await signers.add_profile(issuer.id, signer.profile, signer.key.public_key)
+    assert await signers.profiles() == []
 
 
 @pytest.mark.parametrize("now", [False, True])
 async def test_a_retired_signer_signs_no_more_and_with_now_its_answers_are_refused(
     pool: asyncpg.Pool, issuer: Issuer, signer: Signer, now: bool
 ) -> None:
-    issuers = PostgresIssuers(pool)
+    issuers, signers = PostgresIssuers(pool), PostgresSigners(pool)
     ca, key = ca_of(issuer), signer.key.public_key
     (delegate,) = signer.profile.certificates
     await issuers.add(issuer, responder_certificate=delegate)
@@ -191,26 +192,26 @@ async def test_a_retired_signer_signs_no_more_and_with_now_its_answers_are_refus
     renewed = issue_responder_certificate(issuer, ca_signer(ca.key), key, now=datetime.now(UTC))
     other = make_signer(issuer, ca.der, native(ca.key))
     for certificate in (renewed, ca.der):
-        await issuers.add_responder_certificate(issuer.id, certificate)
+        await signers.add_responder_certificate(issuer.id, certificate)
     mine = {signer.profile.id, make_signer(issuer, renewed, signer.key).profile.id}
     for each in (signer, make_signer(issuer, renewed, signer.key), other):
-        await issuers.add_profile(issuer.id, each.profile, each.key.public_key)
+        await signers.add_profile(issuer.id, each.profile, each.key.public_key)
     await pool.execute("UPDATE partitions SET due_at = now() + interval '1 day'")
 
-    done = await issuers.retire_signer(issuer, key, now=now, even_if_last=False, actor="test")
+    done = await signers.retire_signer(issuer, key, now=now, even_if_last=False, actor="test")
     assert (done.certificates, done.profiles, done.others) == (2, 2 if now else 0, 1)
-    assert [row.certificate for row in await issuers.responder_certificates()] == [ca.der]
-    assert len(await issuers.responder_certificates(retired=True)) == 3
-    assert {profile.id for profile in await issuers.profiles()} == {other.profile.id} | (set() if now else mine)
+    assert [row.certificate for row in await signers.responder_certificates()] == [ca.der]
+    assert len(await signers.responder_certificates(retired=True)) == 3
+    assert {profile.id for profile in await signers.profiles()} == {other.profile.id} | (set() if now else mine)
     assert await PostgresPartitions(pool).overdue(issuer.id) == (1024 if now else 0)
     assert await last_action(pool) == "retire-signer"
     with pytest.raises(ConfigError, match="retired already"):
-        await issuers.retire_signer(issuer, key, now=now, even_if_last=False, actor="test")
+        await signers.retire_signer(issuer, key, now=now, even_if_last=False, actor="test")
     if not now:
         # The key turns out to be lost, later.
-        done = await issuers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
+        done = await signers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
         assert (done.certificates, done.profiles) == (0, 2)
-        assert [profile.id for profile in await issuers.profiles()] == [other.profile.id]
+        assert [profile.id for profile in await signers.profiles()] == [other.profile.id]
 
 
 async def last_action(pool: asyncpg.Pool) -> str:
@@ -218,9 +219,9 @@ async def last_action(pool: asyncpg.Pool) -> str:
 
 
 async def test_what_an_operator_does_is_in_the_audit_log(pool: asyncpg.Pool, issuer: Issuer, signer: Signer) -> None:
-    issuers = PostgresIssuers(pool)
+    issuers, signers = PostgresIssuers(pool), PostgresSigners(pool)
     await issuers.add(issuer, actor="cli:me")
-    await issuers.add_responder_certificate(issuer.id, signer.profile.certificates[0], actor="cli:me")
+    await signers.add_responder_certificate(issuer.id, signer.profile.certificates[0], actor="cli:me")
     await issuers.set_policy(issuer.id, {"nonce": "ignore"}, actor="cli:me")
     await issuers.remove(issuer.id, actor="cli:me")
     rows = await pool.fetch("SELECT action, actor, issuer_id FROM audit_log ORDER BY id")
@@ -229,20 +230,20 @@ async def test_what_an_operator_does_is_in_the_audit_log(pool: asyncpg.Pool, iss
 
 
 async def test_a_retired_key_never_signs_again(pool: asyncpg.Pool, issuer: Issuer, signer: Signer) -> None:
-    issuers = PostgresIssuers(pool)
+    issuers, signers = PostgresIssuers(pool), PostgresSigners(pool)
     ca, key = ca_of(issuer), signer.key.public_key
     (delegate,) = signer.profile.certificates
     await issuers.add(issuer, responder_certificate=delegate)
-    await issuers.add_responder_certificate(issuer.id, ca.der)
-    before = await issuers.responder_certificates()
-    await issuers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
+    await signers.add_responder_certificate(issuer.id, ca.der)
+    before = await signers.responder_certificates()
+    await signers.retire_signer(issuer, key, now=True, even_if_last=False, actor="test")
 
     # By hand, by a renewal that read the list before, and by a process that hasn't heard of it yet.
     for certificate in (delegate, issue_responder_certificate(issuer, ca_signer(ca.key), key, now=datetime.now(UTC))):
         with pytest.raises(ConfigError, match="never signs again"):
-            await issuers.add_responder_certificate(issuer.id, certificate)
+            await signers.add_responder_certificate(issuer.id, certificate)
 
-    class ReadBefore(PostgresIssuers):
+    class ReadBefore(PostgresSigners):
         async def responder_certificates(self, *, retired: bool = False) -> list[ResponderCertificate]:
             return before
 
@@ -256,24 +257,24 @@ async def test_a_retired_key_never_signs_again(pool: asyncpg.Pool, issuer: Issue
         )
         == 0
     )
-    await issuers.add_profile(issuer.id, signer.profile, key)
-    assert await issuers.profiles() == []
-    assert [row.certificate for row in await issuers.responder_certificates()] == [ca.der]
+    await signers.add_profile(issuer.id, signer.profile, key)
+    assert await signers.profiles() == []
+    assert [row.certificate for row in await signers.responder_certificates()] == [ca.der]
 
 
 async def test_the_last_signer_is_retired_only_when_that_is_meant(
     pool: asyncpg.Pool, issuer: Issuer, signer: Signer
 ) -> None:
-    issuers = PostgresIssuers(pool)
+    issuers, signers = PostgresIssuers(pool), PostgresSigners(pool)
     await issuers.add(issuer, responder_certificate=signer.profile.certificates[0])
-    await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
+    await signers.add_profile(issuer.id, signer.profile, signer.key.public_key)
     with pytest.raises(ConfigError, match="it is the only valid signer"):
-        await issuers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=False, actor="test")
-    assert len(await issuers.responder_certificates()) == 1, "nothing half-applied"
-    assert await issuers.profiles() == [signer.profile]
+        await signers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=False, actor="test")
+    assert len(await signers.responder_certificates()) == 1, "nothing half-applied"
+    assert await signers.profiles() == [signer.profile]
     with pytest.raises(ConfigError, match="no responder certificate of this key"):
-        await issuers.retire_signer(issuer, b"another", now=True, even_if_last=True, actor="test")
-    done = await issuers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=True, actor="test")
+        await signers.retire_signer(issuer, b"another", now=True, even_if_last=True, actor="test")
+    done = await signers.retire_signer(issuer, signer.key.public_key, now=True, even_if_last=True, actor="test")
     assert (done.certificates, done.profiles, done.others) == (1, 1, 0)
 
 
@@ -435,20 +436,20 @@ async def test_a_bad_setting_names_the_value_and_what_is_possible(
 async def test_responder_certificates_and_profiles_are_kept_once(
     pool: asyncpg.Pool, issuer: Issuer, signer: Signer
 ) -> None:
-    issuers = PostgresIssuers(pool)
+    issuers, signers = PostgresIssuers(pool), PostgresSigners(pool)
     delegate = make_responder(ca_of(issuer), new_key("ec"))
     await issuers.add(issuer, responder_certificate=delegate)
-    await issuers.add_responder_certificate(issuer.id, delegate)
-    assert [row.certificate for row in await issuers.responder_certificates()] == [delegate]
+    await signers.add_responder_certificate(issuer.id, delegate)
+    assert [row.certificate for row in await signers.responder_certificates()] == [delegate]
     for _ in range(2):
-        await issuers.add_profile(issuer.id, signer.profile, signer.key.public_key)
-    assert await issuers.profiles() == [signer.profile]
+        await signers.add_profile(issuer.id, signer.profile, signer.key.public_key)
+    assert await signers.profiles() == [signer.profile]
     await pool.execute(
         "INSERT INTO signing_profiles (id, issuer_id, body) VALUES ($1, $2, 'of a later version')", bytes(16), issuer.id
     )
-    assert await issuers.profiles() == [signer.profile]
+    assert await signers.profiles() == [signer.profile]
     await pool.execute("UPDATE signing_profiles SET retired_at = now()")
-    assert await issuers.profiles() == []
+    assert await signers.profiles() == []
 
 
 async def test_registering_again_changes_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from responder.interfaces import ImportedStatus, IssuedCertificate
-from responder.pki import Issuer, RevokedInfo
+from responder.pki import ImportedStatus, IssuedCertificate, Issuer, RevokedInfo
 from responder.storage import postgres
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers

@@ -11,9 +11,8 @@ import pytest
 
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedValkey
-from responder.interfaces import IssuedCertificate
 from responder.ocsp.presign import Presigner, Relay, next_turn, turn_period
-from responder.pki import Certificate, CertStatus, Issuer, IssuerPolicy, Issuers
+from responder.pki import Certificate, CertStatus, IssuedCertificate, Issuer, IssuerPolicy, Issuers
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Profiles, Signer, Signers
 from responder.storage.issuers import PostgresIssuers

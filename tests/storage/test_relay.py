@@ -372,8 +372,8 @@ async def test_a_profile_of_an_earlier_generation_does_not_come_back(site: Site)
     """A process read the issuer before its CA was compromised, and tells its profile after it."""
     await site.sql("UPDATE issuers SET compromised_at = now() WHERE id = 'site-ec'")
     signer = next(iter(site.signers))
-    await site.issuer_store.add_profile("site-ec", signer.profile, signer.key.public_key)
-    assert await site.issuer_store.profiles() == []
+    await site.signer_store.add_profile("site-ec", signer.profile, signer.key.public_key)
+    assert await site.signer_store.profiles() == []
 
 
 async def test_clocks_that_step_back_leave_no_certificate_without_an_answer(site: Site) -> None:

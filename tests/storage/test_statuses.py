@@ -11,10 +11,20 @@ import asyncpg
 import pytest
 
 from responder.errors import ConfigError, RevocationRefused, StatusUnavailable
-from responder.interfaces import IssuedCertificate, StatusChange
-from responder.pki import Certificate, CertStatus, CRLReason, Issuer, Issuers, RevokedInfo, encode_serial
+from responder.pki import (
+    Certificate,
+    CertStatus,
+    CRLReason,
+    IssuedCertificate,
+    Issuer,
+    Issuers,
+    RevokedInfo,
+    StatusChange,
+    encode_serial,
+)
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import Listener, connect
+from responder.storage.revoked import PostgresRevoked
 from responder.storage.statuses import PostgresStatuses
 from tests.makers import make_ca, make_test_issuer
 from tests.proxy import Proxy
@@ -266,12 +276,12 @@ async def test_a_snapshot_for_a_crl_is_sorted_stable_and_drops_what_has_expired(
             IssuedCertificate(4),
         ],
     )
-    async with world.statuses.revoked_snapshot(world.issuer, not_expired_at=now) as snapshot:
+    async with PostgresRevoked(world.pool).revoked_snapshot(world.issuer, not_expired_at=now) as snapshot:
         # A change after the snapshot isn't in it.
         await world.statuses.change(world.certificate(4), lambda _: REVOKED, actor="x")
         serials = [row[0] async for rows in snapshot.entries for row in rows]
     assert serials == [encode_serial(300), encode_serial(2)] == sorted(serials)
-    async with world.statuses.revoked_snapshot(world.issuer, not_expired_at=None) as snapshot:
+    async with PostgresRevoked(world.pool).revoked_snapshot(world.issuer, not_expired_at=None) as snapshot:
         assert len([row async for rows in snapshot.entries for row in rows]) == 4
 
 

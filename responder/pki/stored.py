@@ -1,0 +1,109 @@
+"""What stores keep, give and are given, beside statuses and records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from responder.pki.status import Certificate, RevokedInfo, StatusVersion
+from responder.pki.terms import CertStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a store holds for a certificate after a put: the highest `(version, as_of)`, and its status; and the name of
+    the store's run that said so, for stores that have runs."""
+
+    version: StatusVersion
+    cert_status: CertStatus
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRun:
+    """The run of the record store that is in use: one server process's time as a primary.
+
+    Attributes:
+        complete: readers may trust what they find in it.
+        replayed: how many changes had to be put again, since `since`; done at `completed_at`.
+        ahead: an (epoch, number) above all that the database has given, when the store has seen one.
+    """
+
+    run: str | None
+    complete: bool
+    replayed: int
+    since: datetime
+    completed_at: datetime | None
+    ahead: tuple[int, int] | None = None
+
+    @property
+    def changes_per_second(self) -> float | None:
+        """How fast the changes were put again, where there were any."""
+        if self.completed_at is None or not self.replayed:
+            return None
+        return self.replayed / max((self.completed_at - self.since).total_seconds(), 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """The new status of a certificate: `revoked_info`, or None for good (released from hold)."""
+
+    revoked_info: RevokedInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change in the outbox whose records aren't signed yet; `version` is the change's, `as_of` when it was listed."""
+
+    outbox_id: int
+    certificate: Certificate
+    version: StatusVersion
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedSnapshot:
+    """What is revoked at one moment: `entries` sorted by serial octets, some at a time, to be read once, within the
+    `async with`. Each is `(serial, revocation_time, reason, invalidity_date)` as `CRLBuilder.extend` takes it.
+
+    `as_of` is not later than the snapshot. `snapshot` names it, so that changes it hasn't seen can be told from those
+    it has: changes commit out of the order of their numbers and times.
+    """
+
+    as_of: datetime
+    snapshot: str
+    entries: AsyncIterator[Sequence[Sequence[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedTrouble:
+    """A task that fails for an issuer on a host, since when, and a sentence that says why."""
+
+    issuer_id: str
+    task: str
+    host: str
+    since: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedStatus:
+    """One certificate as another CA's list has it, and in which line (0: the list has none)."""
+
+    serial_number: int
+    revoked_info: RevokedInfo | None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate to register: what was issued, and what is known of it."""
+
+    serial_number: int
+    revoked_info: RevokedInfo | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    certificate_sha256: bytes | None = None
