@@ -6,7 +6,7 @@ encoded `critical FALSE`. What is only copied from one is copied, whatever it is
 
 from libc.stdint cimport int64_t
 
-from responder._native cimport der
+from responder._native cimport der, times
 from responder._native.der cimport In, TLV
 
 from responder._native.rows import CertificateParts, ExtensionParts
@@ -48,9 +48,9 @@ def parse_certificate(bytes octets not None, /):
         raise ValueError("issuer isn't a Name")
     if not der.enter(&tbs, der.SEQUENCE, &inside):
         raise ValueError("validity isn't a SEQUENCE")
-    if not der.read_any(&inside, &value) or not der.read_moment(&value, &not_before):
+    if not der.read_any(&inside, &value) or not times.read_moment(&value, &not_before):
         raise ValueError("notBefore isn't a time as in RFC 5280 §4.1.2.5")
-    if not der.read_any(&inside, &value) or not der.read_moment(&value, &not_after) or not der.at_end(&inside):
+    if not der.read_any(&inside, &value) or not times.read_moment(&value, &not_after) or not der.at_end(&inside):
         raise ValueError("notAfter isn't a time as in RFC 5280 §4.1.2.5")
     if not der.read(&tbs, der.SEQUENCE, &subject):
         raise ValueError("subject isn't a Name")

@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from responder._native cimport der
+from responder._native cimport der, times
 from responder._native.algorithms cimport MAX_SIGNATURE, Algorithm
 from responder._native.buffer cimport Buffer, append
 from responder._native.crl_reader cimport MAX_SERIAL, CRLView, EntryView, Row, missing, read_entry, take_apart
@@ -60,8 +60,8 @@ cdef class CRLBuilder:
         cdef Out out = der.writer(buffer, sizeof(buffer))
         cdef Row row
         cdef size_t size
-        row.revocation_time = der.moment("revocation_time", revocation_time)
-        row.invalidity_date = -1 if invalidity_date == -1 else der.moment("invalidity_date", invalidity_date)
+        row.revocation_time = times.moment("revocation_time", revocation_time)
+        row.invalidity_date = -1 if invalidity_date == -1 else times.moment("invalidity_date", invalidity_date)
         der.whole("reason", reason)
         if len(serial) > MAX_SERIAL or not der.is_minimal_integer(serial, len(serial)):
             raise ValueError(f"a serial is the content of a minimal INTEGER, 1 to {MAX_SERIAL} octets")
@@ -168,7 +168,7 @@ cdef class CRLBuilder:
         der.whole("crl_number", crl_number)
         if not 0 < crl_number < 1 << 159:
             raise ValueError(f"CRL number {crl_number} isn't between 1 and 2^159 - 1")
-        if der.moment("next_update", next_update) < der.moment("this_update", this_update):
+        if times.moment("next_update", next_update) < times.moment("this_update", this_update):
             raise ValueError(f"next_update {next_update} is before this_update {this_update}")
         if not der.is_one(issuer_name, len(issuer_name), der.SEQUENCE) or len(issuer_name) == 2:
             raise ValueError("the issuer's name isn't a DER Name, or is an empty one")
@@ -224,8 +224,8 @@ cdef class CRLBuilder:
             inner = out.position
             der.put(out, self._entries.data, self._entries.size)
             der.wrap(out, der.SEQUENCE, inner)
-        der.put_time(out, next_update)
-        der.put_time(out, this_update)
+        times.put_time(out, next_update)
+        times.put_time(out, this_update)
         der.put(out, issuer_name, len(issuer_name))
         der.put(out, algorithm, len(algorithm))
         der.put_octet(out, 1)  # v2
@@ -264,7 +264,7 @@ cdef void put_entry(
     if reason > 0 or invalidity_date >= 0:
         if invalidity_date >= 0:
             inner = out.position
-            der.put_generalized_time(out, invalidity_date)
+            times.put_generalized_time(out, invalidity_date)
             der.wrap(out, der.OCTET_STRING, inner)
             der.put(out, INVALIDITY_DATE, OID_SIZE)
             der.wrap(out, der.SEQUENCE, inner)
@@ -276,7 +276,7 @@ cdef void put_entry(
             der.put(out, CRL_REASON, OID_SIZE)
             der.wrap(out, der.SEQUENCE, inner)
         der.wrap(out, der.SEQUENCE, end)
-    der.put_time(out, revocation_time)
+    times.put_time(out, revocation_time)
     der.put_value(out, der.INTEGER, serial, size)
     der.wrap(out, der.SEQUENCE, end)
 

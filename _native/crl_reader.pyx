@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, qsort
 from libc.string cimport memcmp
 
-from responder._native cimport der
+from responder._native cimport der, times
 from responder._native.buffer cimport Buffer, append
 from responder._native.der cimport In, Span, TLV, span
 
@@ -87,7 +87,7 @@ cdef inline void set_span(Span* target, const TLV* value) noexcept nogil:
 
 cdef inline bint read_time(In* source, TLV* value) noexcept nogil:
     cdef int64_t seconds
-    return der.read_any(source, value) and der.read_moment(value, &seconds)
+    return der.read_any(source, value) and times.read_moment(value, &seconds)
 
 
 cdef bint read_entry(In* entries, EntryView* entry) noexcept nogil:
@@ -106,7 +106,7 @@ cdef bint read_entry(In* entries, EntryView* entry) noexcept nogil:
     entry.row.serial_size = <unsigned short> value.length
     entry.row.reason = -1
     entry.row.invalidity_date = -1
-    if not der.read_any(&inside, &value) or not der.read_moment(&value, &entry.row.revocation_time):
+    if not der.read_any(&inside, &value) or not times.read_moment(&value, &entry.row.revocation_time):
         return False
     if der.at_end(&inside):
         return True
@@ -130,8 +130,8 @@ cdef bint read_entry(In* entries, EntryView* entry) noexcept nogil:
         elif memcmp(oid.start, INVALIDITY_DATE, OID_SIZE) == 0:
             if (
                 entry.row.invalidity_date != -1
-                or value.tag != der.GENERALIZED_TIME
-                or not der.read_moment(&value, &entry.row.invalidity_date)
+                or value.tag != times.GENERALIZED_TIME
+                or not times.read_moment(&value, &entry.row.invalidity_date)
             ):
                 return False
         else:

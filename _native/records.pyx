@@ -23,7 +23,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from responder._native cimport der
+from responder._native cimport der, times
 from responder._native.algorithms cimport MAX_SIGNATURE
 
 import hashlib
@@ -317,8 +317,8 @@ def tombstone(
     set_version(&view, epoch, number, as_of_microseconds)
     view.cert_status = cert_status
     view.reason = -1
-    view.this_update = der.moment("as_of", as_of_microseconds // 1_000_000)
-    view.next_update = der.moment("next_update", next_update)
+    view.this_update = times.moment("as_of", as_of_microseconds // 1_000_000)
+    view.next_update = times.moment("next_update", next_update)
     view.produced_at = view.this_update
     view.revocation_time = view.this_update
     if not 0 <= view.next_update - view.this_update < <int64_t> 1 << 32:

@@ -8,7 +8,7 @@ from libc.string cimport memcmp
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from responder._native cimport der, ecdsa, libcrypto
+from responder._native cimport der, ecdsa, libcrypto, times
 from responder._native.algorithms cimport sha256_of_two
 from responder._native.der cimport Out, Span
 from responder._native.records cimport (
@@ -38,9 +38,9 @@ cdef void put_single(Out* out, const Constants* profile, const Single* single) n
         der.put_value(out, der.SEQUENCE, single.extensions.data, single.extensions.size)
         der.wrap(out, 0xA1, end)
     inner = out.position
-    der.put_generalized_time(out, single.next_update)
+    times.put_generalized_time(out, single.next_update)
     der.wrap(out, 0xA0, inner)
-    der.put_generalized_time(out, single.this_update)
+    times.put_generalized_time(out, single.this_update)
     inner = out.position
     if single.cert_status == REVOKED:
         # unspecified is left out, as on CRLs (RFC 5280 §5.3.1).
@@ -48,7 +48,7 @@ cdef void put_single(Out* out, const Constants* profile, const Single* single) n
             der.put_octet(out, <unsigned char> single.reason)
             der.put_header(out, der.ENUMERATED, 1)
             der.put_header(out, 0xA0, 3)
-        der.put_generalized_time(out, single.revocation_time)
+        times.put_generalized_time(out, single.revocation_time)
         der.wrap(out, 0xA1, inner)
     else:
         der.put_header(out, 0x80 if single.cert_status == GOOD else 0x82, 0)
@@ -77,7 +77,7 @@ cdef void put_response_data(
     for index in range(count - 1, -1, -1):
         put_single(out, profile, &singles[index])
     der.wrap(out, der.SEQUENCE, inner)
-    der.put_generalized_time(out, produced_at)
+    times.put_generalized_time(out, produced_at)
     der.put_span(out, &profile.responder_id)
     der.wrap(out, der.SEQUENCE, end)
 

@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from responder._native cimport der, ecdsa
+from responder._native cimport der, ecdsa, times
 from responder._native.algorithms cimport MAX_SIGNATURE, Algorithm, SigningContext, sha256_of_two, sign_octets
 from responder._native.der cimport Out, Span, span
 from responder._native.errors cimport drain_errors
@@ -83,7 +83,7 @@ cdef bytes sign_response(const Constants* profile, PrivateKey key, object single
         profile,
         items,
         count,
-        der.moment("produced_at", produced_at),
+        times.moment("produced_at", produced_at),
         NULL if nonce is None else &nonce_content,
         room,
     )
@@ -97,7 +97,7 @@ cdef list sign_records(const Constants* profile, PrivateKey key, object statuses
     # Tuples of our own: they keep the octets alive that the batch points into.
     cdef list held = [tuple(status) for status in statuses]
     cdef list encoded = []
-    batch = _Batch(key, variants, len(held), der.moment("produced_at", produced_at))
+    batch = _Batch(key, variants, len(held), times.moment("produced_at", produced_at))
     batch.use(profile)
     for status in held:
         encoded.append(batch.add(status))
@@ -133,13 +133,13 @@ cdef _fill(
     der.whole("reason", reason)
     if not GOOD <= cert_status <= UNKNOWN:
         raise ValueError(f"cert_status {cert_status} is none of good, revoked and unknown")
-    single.this_update = der.moment("this_update", this_update)
-    single.next_update = der.moment("next_update", next_update)
+    single.this_update = times.moment("this_update", this_update)
+    single.next_update = times.moment("next_update", next_update)
     if not 0 <= single.next_update - single.this_update < <int64_t> 1 << 32:
         raise ValueError("next_update is before this_update, or too far from it")
     single.revocation_time = -1
     if cert_status == REVOKED:
-        single.revocation_time = der.moment("revocation_time", revocation_time)
+        single.revocation_time = times.moment("revocation_time", revocation_time)
         if not -1 <= reason <= 10 or reason in (7, 8):
             raise ValueError(f"reason {reason} isn't a CRLReason of a status")
     elif revocation_time != -1 or reason != -1:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 
 from responder import log, metrics
 from responder.errors import ConfigError
+from responder.host.child import Child, ChildContext
 from responder.host.segment import Segment
 from responder.host.sockets import open_socket
-from responder.host.supervisor import Child, ChildContext, Supervisor
+from responder.host.supervisor import Supervisor
 
 SEGMENT = Segment.create(3)
 SCENARIOS: dict[str, Callable[[], int]] = {}

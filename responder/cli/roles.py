@@ -10,7 +10,7 @@ from responder.cli.config import ConfigOption
 from responder.cli.options import configure_log, load_config
 from responder.cli.options import run as run_to_its_end
 from responder.config import Config
-from responder.host.supervisor import Child
+from responder.host.child import Child
 from responder.roles.host import ROLES, Sockets, children, create_segment, supervise
 from responder.roles.stores import open_stores
 

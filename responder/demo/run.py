@@ -24,7 +24,7 @@ from responder.demo.checks import require_openssl, run_checks
 from responder.demo.data import ISSUERS, MIN_CERTIFICATES, Layout, make_data, write_private
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.errors import ConfigError
-from responder.host.supervisor import Child, ChildContext
+from responder.host.child import Child, ChildContext
 from responder.pki import Certificate, CertStatus, CRLReason
 from responder.roles.crl import publish_crls
 from responder.roles.host import ROLES, Sockets, children, create_segment, supervise

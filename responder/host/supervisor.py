@@ -10,7 +10,6 @@ import contextlib
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 
 from responder import log
 from responder.errors import ConfigError
+from responder.host.child import Child, ChildContext
 from responder.host.kernel import name_process, notify, raise_descriptor_limit, set_death_signal
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Lane, Segment
 
@@ -36,38 +36,6 @@ _HEALTHY_SECONDS = 30.0
 _TICK_SECONDS = 0.5
 _MINUTE_SECONDS = 60.0
 _NANOSECONDS = 1_000_000_000
-
-
-class ChildContext:
-    """What a child process has of its parent."""
-
-    def __init__(self, name: str, sockets: tuple[socket.socket, ...], lane: Lane, ready_fd: int) -> None:
-        self.name = name
-        self.sockets = sockets
-        self.lane = lane
-        self._ready_fd = ready_fd
-
-    def ready(self) -> None:
-        """Tell the supervisor that it answers from now on; again is harmless."""
-        self.beat()
-        if self._ready_fd >= 0:
-            os.write(self._ready_fd, b"r")
-            os.close(self._ready_fd)
-            self._ready_fd = -1
-
-    def beat(self) -> None:
-        """Tell the supervisor that it is alive; to be called at least once a second."""
-        self.lane[HEARTBEAT] = time.monotonic_ns()
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A process to keep: `run` is called in it and returns its exit code."""
-
-    name: str
-    run: Callable[[ChildContext], int]
-    sockets: tuple[socket.socket, ...] = ()
-    heartbeat: bool = True
 
 
 @dataclass

@@ -13,10 +13,11 @@ from typing import Any
 from responder import metrics
 from responder.config import Address, Config
 from responder.errors import ConfigError
+from responder.host.child import Child, ChildContext
 from responder.host.process import run_process
 from responder.host.segment import Segment
 from responder.host.sockets import open_socket, require_unused
-from responder.host.supervisor import Child, ChildContext, Supervisor
+from responder.host.supervisor import Supervisor
 from responder.roles.admin import administer
 from responder.roles.crl import build_crls
 from responder.roles.serve import serve
