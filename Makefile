@@ -15,7 +15,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,9 +30,12 @@ export PIP_ROOT_USER_ACTION := ignore
 
 # Stamps: what is installed in .venv, and with which kind of native core.
 KIND := $(if $(DEBUG),debug,release)
-EMBEDDED := $(VENV)/.embedded-$(KIND)
-DEV := $(VENV)/.dev-$(KIND)
-INPUTS := pyproject.toml $(wildcard setup.py) $(wildcard _native/*.pyx) $(wildcard _native/*.pxd)
+# Which versions of what we need: those of this file, or with CONSTRAINTS= the newest.
+CONSTRAINTS ?= constraints.txt
+VERSIONS := $(if $(CONSTRAINTS),,-newest)
+EMBEDDED := $(VENV)/.embedded$(VERSIONS)-$(KIND)
+DEV := $(VENV)/.dev$(VERSIONS)-$(KIND)
+INPUTS := pyproject.toml $(CONSTRAINTS) $(wildcard setup.py) $(wildcard _native/*.pyx) $(wildcard _native/*.pxd)
 
 build: $(EMBEDDED)
 dev: $(DEV)
@@ -45,6 +48,8 @@ check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	.ci/fragments
+	$(BIN)/python -m towncrier build --draft --version unreleased >/dev/null
 	$(BIN)/python -m mypy.stubtest responder._native $(if $(wildcard tests/stubtest_allowlist.txt),--allowlist tests/stubtest_allowlist.txt)
 
 test: $(DEV)
@@ -78,6 +83,15 @@ bench-crl: $(EMBEDDED)
 bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)
 
+# What is installed now, for everybody: after `make test CONSTRAINTS=` has passed.
+constraints: $(DEV)
+	@{ echo '# The versions that CI installs; `make constraints` writes them.'; \
+		$(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
+
+# CHANGELOG.md of the fragments in changes/, which go with that.
+changelog: $(DEV)
+	@$(BIN)/python -m towncrier build --yes --version '$(or $(VERSION),$(error give VERSION=1.2.0))'
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	rm -f responder/_native/*.so _native/*.c _native/*.html
@@ -91,10 +105,10 @@ $(BIN)/python:
 # $(1): what to install besides the package itself. A core of the other kind is thrown away first.
 define install
 	@.ci/prerequisites build
-	@if compgen -G '$(VENV)/.*-$(if $(DEBUG),release,debug)' >/dev/null; then \
-		rm -rf build responder/_native/*.so $(VENV)/.embedded-* $(VENV)/.dev-*; fi
+	@if compgen -G '$(VENV)/.*-$(if $(DEBUG),release,debug)' >/dev/null; then rm -rf build responder/_native/*.so; fi
+	@rm -f $(VENV)/.embedded* $(VENV)/.dev*
 	@echo "installing certstatus[$(1)] and building its native core ($(KIND))"
-	@DEBUG=$(DEBUG) $(BIN)/python -m pip install -q -e '.[$(1)]'
+	@DEBUG=$(DEBUG) $(BIN)/python -m pip install -q -e '.[$(1)]' $(if $(CONSTRAINTS),-c $(CONSTRAINTS),--upgrade --upgrade-strategy eager)
 endef
 
 $(EMBEDDED): $(INPUTS) | $(BIN)/python
