@@ -18,6 +18,7 @@ from responder._native.algorithms cimport (
     sign_octets,
     verify_octets,
 )
+from responder._native.decoder cimport Decoder
 from responder._native.der cimport Span, span
 from responder._native.errors cimport drain_errors
 
@@ -26,61 +27,25 @@ from responder.errors import SigningFailed
 cdef enum:
     MIN_RSA_BITS = 2048
     MAX_RSA_BITS = 16384
-    MAX_KEY_OCTETS = 65536
 
 cdef object _FACTORY = object()
-_SUPPORTED = (
+SUPPORTED = (
     "supported are ECDSA on P-256, P-384, P-521 and brainpool P256r1, P384r1 and P512r1, RSA and RSA-PSS of "
     f"{MIN_RSA_BITS} to {MAX_RSA_BITS} bits, "
     "Ed25519, Ed448, and ML-DSA where libcrypto has it (3.5 and later)"
 )
 
 
-@cython.final
-cdef class _Decoder:
-    """Reads keys of one DER structure, of any type that libcrypto knows.
-
-    Made once: libcrypto before 3.2 looks up all of its decoders for each context, which takes ten times as long as to
-    read a key. Needs the GIL, as a context reads one key at a time.
-    """
-
-    cdef libcrypto.OSSL_DECODER_CTX* _context
-    cdef libcrypto.EVP_PKEY* _found  # where the context puts what it reads
-
-    def __cinit__(self, const char* structure, int selection):
-        self._context = libcrypto.OSSL_DECODER_CTX_new_for_pkey(
-            &self._found, b"DER", structure, NULL, selection, NULL, NULL
-        )
-        if self._context == NULL:
-            raise MemoryError(f"libcrypto makes no decoder: {drain_errors()}")
-
-    def __dealloc__(self):
-        libcrypto.OSSL_DECODER_CTX_free(self._context)
-
-    cdef libcrypto.EVP_PKEY* read(self, const unsigned char* data, size_t* size) noexcept:
-        """The key, which is the caller's from then on, and how many octets follow it; NULL where there is none."""
-        cdef libcrypto.EVP_PKEY* found
-        libcrypto.ERR_clear_error()
-        self._found = NULL
-        if libcrypto.OSSL_DECODER_from_data(self._context, &data, size) != 1:
-            libcrypto.EVP_PKEY_free(self._found)
-            self._found = NULL
-        found = self._found
-        self._found = NULL
-        return found
-
-
-cdef _Decoder _private_keys = _Decoder(b"PrivateKeyInfo", libcrypto.EVP_PKEY_KEYPAIR)
-cdef _Decoder _public_keys = _Decoder(b"SubjectPublicKeyInfo", libcrypto.EVP_PKEY_PUBLIC_KEY)
+cdef Decoder _public_keys = Decoder(b"DER", b"SubjectPublicKeyInfo", libcrypto.EVP_PKEY_PUBLIC_KEY)
 
 
 @cython.final
 cdef class PrivateKey:
-    """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
+    """One private key, owned by libcrypto. Made by `key_files`; safe to use from many threads."""
 
     def __cinit__(self, factory=None):
         if factory is not _FACTORY:
-            raise TypeError("PrivateKey is made by load_private_key")
+            raise TypeError("PrivateKey is made by read_key, open_key or generate_key")
         memset(&self._spare, 0, sizeof(self._spare))
 
     def __dealloc__(self):
@@ -152,27 +117,15 @@ cdef class PrivateKey:
             close_signing(signing)
 
 
-def load_private_key(bytes pkcs8 not None, /):
-    """Take over a DER PrivateKeyInfo (unencrypted)."""
-    cdef const unsigned char* data = pkcs8
-    cdef const unsigned char* end = data + len(pkcs8)
-    cdef size_t size = len(pkcs8)
-    cdef libcrypto.PKCS8_PRIV_KEY_INFO* info = NULL
+cdef PrivateKey take_over(libcrypto.EVP_PKEY* pkey):
+    """The key is ours from here on, also when it is refused."""
     cdef PrivateKey key = PrivateKey.__new__(PrivateKey, _FACTORY)
-    if len(pkcs8) > MAX_KEY_OCTETS:
-        raise ValueError(f"not a private key: over {MAX_KEY_OCTETS} octets")
-    libcrypto.ERR_clear_error()
-    info = libcrypto.d2i_PKCS8_PRIV_KEY_INFO(NULL, &data, len(pkcs8))
-    libcrypto.PKCS8_PRIV_KEY_INFO_free(info)
-    if info == NULL:
-        raise ValueError(f"not a DER PrivateKeyInfo: {drain_errors()}")
-    if data != end:
-        raise ValueError("octets follow the PrivateKeyInfo")
-    key._key = _private_keys.read(pkcs8, &size)
-    if key._key == NULL:
-        raise ValueError(f"not a private key that libcrypto reads: {drain_errors()}; {_SUPPORTED}")
+    cdef const char* provider
+    key._key = pkey
     _classify(key)
     key.public_key = _public_half(key._key)
+    provider = libcrypto.OSSL_PROVIDER_get0_name(libcrypto.EVP_PKEY_get0_provider(key._key))
+    key.is_local = provider in (b"default", b"fips")
     if libcrypto.EVP_PKEY_is_a(key._key, b"EC") == 1:
         _check_halves(key._key)
     elif libcrypto.EVP_PKEY_is_a(key._key, b"RSA-PSS") == 1:
@@ -204,11 +157,11 @@ cdef _classify(PrivateKey key):
     cdef int bits = libcrypto.EVP_PKEY_get_bits(key._key)
     key.algorithm = algorithm_of_key(key._key, 0)
     if key.algorithm == NULL:
-        raise ValueError(f"{_described(key._key)}; {_SUPPORTED}")
+        raise ValueError(f"{_described(key._key)}; {SUPPORTED}")
     key.name = (<bytes> key.algorithm.name).decode()
     if key.name == "rsa":
         if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
-            raise ValueError(f"an RSA key of {bits} bits; {_SUPPORTED}")
+            raise ValueError(f"an RSA key of {bits} bits; {SUPPORTED}")
         key.name = f"rsa-{bits}" if bits in (2048, 3072, 4096) else "rsa-other"
     key.signature_algorithms = _algorithms_of(key._key)
     key.signature_algorithm = key.signature_algorithms[0]

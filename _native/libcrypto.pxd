@@ -33,6 +33,10 @@ cdef extern from "openssl/evp.h" nogil:
     EVP_PKEY_CTX* EVP_PKEY_CTX_new_from_pkey(OSSL_LIB_CTX* library, EVP_PKEY* key, const char* properties)
     void EVP_PKEY_CTX_free(EVP_PKEY_CTX* context)
     int EVP_PKEY_pairwise_check(EVP_PKEY_CTX* context)
+    EVP_PKEY_CTX* EVP_PKEY_CTX_new_from_name(OSSL_LIB_CTX* library, const char* name, const char* properties)
+    int EVP_PKEY_keygen_init(EVP_PKEY_CTX* context)
+    int EVP_PKEY_CTX_set_group_name(EVP_PKEY_CTX* context, const char* name)
+    int EVP_PKEY_generate(EVP_PKEY_CTX* context, EVP_PKEY** key)
     int EVP_PKEY_sign_init(EVP_PKEY_CTX* context)
     int EVP_PKEY_sign(EVP_PKEY_CTX* context, unsigned char* signature, size_t* size, const unsigned char* digest, size_t length)
     int EVP_PKEY_verify_init(EVP_PKEY_CTX* context)
@@ -58,21 +62,61 @@ cdef extern from "openssl/rsa.h" nogil:
     int RSA_PSS_SALTLEN_DIGEST
     int EVP_PKEY_CTX_set_rsa_mgf1_md(EVP_PKEY_CTX* context, const EVP_MD* digest)
     int EVP_PKEY_CTX_set_rsa_pss_saltlen(EVP_PKEY_CTX* context, int length)
+    int EVP_PKEY_CTX_set_rsa_keygen_bits(EVP_PKEY_CTX* context, int bits)
     int EVP_PKEY_CTX_set_rsa_padding(EVP_PKEY_CTX* context, int padding)
 
 cdef extern from "openssl/x509.h" nogil:
-    ctypedef struct PKCS8_PRIV_KEY_INFO:
-        pass
-    PKCS8_PRIV_KEY_INFO* d2i_PKCS8_PRIV_KEY_INFO(PKCS8_PRIV_KEY_INFO** out, const unsigned char** data, long size)
-    void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO* info)
     int i2d_PUBKEY(const EVP_PKEY* key, unsigned char** out)
+
+cdef extern from "openssl/bio.h" nogil:
+    ctypedef struct BIO:
+        pass
+    ctypedef struct BIO_METHOD:
+        pass
+    BIO* BIO_new_mem_buf(const void* data, int size)
+    BIO* BIO_new(const BIO_METHOD* method)
+    const BIO_METHOD* BIO_s_mem()
+    int BIO_pending(BIO* source)
+    long BIO_get_mem_data(BIO* target, char** data)
+    int BIO_free(BIO* source)
 
 cdef extern from "openssl/decoder.h" nogil:
     ctypedef struct OSSL_DECODER_CTX:
         pass
     OSSL_DECODER_CTX* OSSL_DECODER_CTX_new_for_pkey(EVP_PKEY** out, const char* input_type, const char* structure, const char* key_type, int selection, OSSL_LIB_CTX* library, const char* properties)
+    int OSSL_DECODER_from_bio(OSSL_DECODER_CTX* context, BIO* source)
     int OSSL_DECODER_from_data(OSSL_DECODER_CTX* context, const unsigned char** data, size_t* size)
     void OSSL_DECODER_CTX_free(OSSL_DECODER_CTX* context)
 
+cdef extern from "openssl/pem.h" nogil:
+    int PEM_write_bio_PKCS8PrivateKey(BIO* target, const EVP_PKEY* key, const void* cipher, const char* password, int size, void* callback, void* argument)
+
+cdef extern from "openssl/provider.h" nogil:
+    ctypedef struct OSSL_PROVIDER:
+        pass
+    const OSSL_PROVIDER* EVP_PKEY_get0_provider(const EVP_PKEY* key)
+    const char* OSSL_PROVIDER_get0_name(const OSSL_PROVIDER* provider)
+
+cdef extern from "openssl/ui.h" nogil:
+    ctypedef struct UI_METHOD:
+        pass
+    const UI_METHOD* UI_null()
+
+cdef extern from "openssl/store.h" nogil:
+    ctypedef struct OSSL_STORE_CTX:
+        pass
+    ctypedef struct OSSL_STORE_INFO:
+        pass
+    int OSSL_STORE_INFO_PKEY
+    OSSL_STORE_CTX* OSSL_STORE_open_ex(const char* uri, OSSL_LIB_CTX* library, const char* properties, const UI_METHOD* ask, void* argument, const OSSL_PARAM* parameters, void* after, void* after_argument)
+    int OSSL_STORE_expect(OSSL_STORE_CTX* store, int kind)
+    OSSL_STORE_INFO* OSSL_STORE_load(OSSL_STORE_CTX* store)
+    int OSSL_STORE_eof(OSSL_STORE_CTX* store)
+    int OSSL_STORE_close(OSSL_STORE_CTX* store)
+    int OSSL_STORE_INFO_get_type(const OSSL_STORE_INFO* info)
+    EVP_PKEY* OSSL_STORE_INFO_get1_PKEY(const OSSL_STORE_INFO* info)
+    void OSSL_STORE_INFO_free(OSSL_STORE_INFO* info)
+
 cdef extern from "openssl/crypto.h" nogil:
+    void OPENSSL_cleanse(void* data, size_t size)
     void OPENSSL_free(void* memory)

@@ -102,6 +102,10 @@ class ConfigError(CertstatusError):
         super().__init__("\n".join(faults))
 
 
+class KeyIsEncrypted(ValueError):
+    """A private key that needs a passphrase, which nobody is asked for."""
+
+
 class ImportRejected(CertstatusError):
     """A status list with bad lines; nothing of it was taken. `faults` holds `(line number, sentence)`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from responder._native import PrivateKey, load_private_key
+from responder._native import PrivateKey, read_key
 from responder.pki import Issuer, IssuerPolicy, make_issuer
 from responder.signing.crls import NativeCASigner
 from responder.signing.signers import Signer, make_signer
@@ -99,6 +100,17 @@ def pem(key: Key) -> bytes:
 
 def spki(key: Key) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def load_private_key(octets: bytes) -> PrivateKey:
+    """The key in a file with this content."""
+    descriptor = os.memfd_create("key")
+    try:
+        os.write(descriptor, octets)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return read_key(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def native(key: Key) -> PrivateKey:

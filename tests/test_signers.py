@@ -18,13 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from responder._native import load_private_key
 from responder.errors import ConfigError, StatusUnavailable
 from responder.pki import Issuer, IssuerPolicy, UnknownSerial, make_issuer
 from responder.pki.certificates import read_certificate
 from responder.signing.delegates import is_renewal_due, issue_responder_certificate
 from responder.signing.key_files import make_key_file
-from responder.signing.keys import KeyRing, read_private_key
+from responder.signing.keys import KeyRing, PrivateKey, load_key
 from responder.signing.signers import Signers, make_profile, make_signer, require_usable
 from tests.makers import (
     CA,
@@ -254,7 +253,7 @@ def test_a_key_for_pss_alone_signs(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     ring = KeyRing(tmp_path)
     assert ring.faults == []
-    read = load_private_key(read_private_key(path))
+    read = load_key(path)
     ca = make_ca("ec")
     issuer = make_test_issuer("own", ca)
     delegate = issue_responder_certificate(issuer, ca_signer(ca.key), read.public_key, now=NOW)
@@ -292,11 +291,11 @@ def test_key_files_that_have_not_changed_are_not_read_again(tmp_path: Path, monk
     first = KeyRing(tmp_path)
     reads: list[Path] = []
 
-    def reading(path: Path) -> bytes:
+    def reading(path: Path) -> PrivateKey:
         reads.append(path)
-        return read_private_key(path)
+        return load_key(path)
 
-    monkeypatch.setattr("responder.signing.keys.read_private_key", reading)
+    monkeypatch.setattr("responder.signing.keys.load_key", reading)
     assert len(KeyRing(tmp_path, before=first)) == 3
     assert reads == []
     (tmp_path / "0.pem").unlink()

@@ -3,7 +3,8 @@
 from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
-from responder._native.keys import PrivateKey, PublicKey, load_private_key, load_public_key, verify
+from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
+from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import (
@@ -14,6 +15,9 @@ from responder._native.request import (
 from responder._native.rows import CertificateParts, ExtensionParts, SingleRow, StatusRow
 
 __all__ = [
+    "GENERATED_KINDS",
+    "generate_key",
+    "write_key",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "CRLBuilder",
@@ -28,7 +32,8 @@ __all__ = [
     "crl_excerpt",
     "decode_records",
     "encode_profile",
-    "load_private_key",
+    "open_key",
+    "read_key",
     "load_profile",
     "load_public_key",
     "parse_certificate",

@@ -10,6 +10,9 @@ from typing import Any, Final, final
 from responder._native.rows import CertificateParts, ExtensionParts, SingleRow, StatusRow
 
 __all__ = [
+    "GENERATED_KINDS",
+    "generate_key",
+    "write_key",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "CRLBuilder",
@@ -24,7 +27,8 @@ __all__ = [
     "crl_excerpt",
     "decode_records",
     "encode_profile",
-    "load_private_key",
+    "open_key",
+    "read_key",
     "load_profile",
     "load_public_key",
     "parse_certificate",
@@ -75,7 +79,7 @@ def parse_certificate(octets: bytes, /) -> CertificateParts:
 
 @final
 class PrivateKey:
-    """One private key, owned by libcrypto. Made by `load_private_key`; safe to use from many threads."""
+    """One private key, owned by libcrypto. Made by `read_key`, `open_key` or `generate_key`; safe for many threads."""
 
     @property
     def public_key(self) -> bytes:
@@ -89,6 +93,9 @@ class PrivateKey:
     @property
     def name(self) -> str:
         """A bounded label for metrics and logs: `ecdsa-p256`, `rsa-2048`, `rsa-other`, `ed25519`, `ml-dsa-65`, …"""
+    @property
+    def is_local(self) -> bool:
+        """Whether signing is a computation of this process; else something else is asked, and that may take long."""
     def sign(self, message: bytes, signature_algorithm: bytes | None = None, /) -> bytes:
         """The signature as it stands in a BIT STRING (ECDSA as DER). Releases the GIL.
 
@@ -97,12 +104,40 @@ class PrivateKey:
             ValueError: not one of `signature_algorithms`.
         """
 
-def load_private_key(pkcs8: bytes, /) -> PrivateKey:
-    """Take over a DER PrivateKeyInfo (unencrypted).
+GENERATED_KINDS: tuple[str, ...]
+"""The kinds of key that can be made, under the names that `PrivateKey.name` has."""
+
+def read_key(descriptor: int, /) -> PrivateKey:
+    """The private key in an open file, PEM or DER, from where it stands to its end.
 
     Raises:
-        ValueError: not such a structure, a key type or a curve we don't sign with, RSA under 2048 bits, a PSS key that
-            forbids SHA-256 with 32 octets of salt, or an EC key with another's public half.
+        OSError: it can't be read.
+        KeyIsEncrypted: it needs a passphrase.
+        ValueError: not a key, a key type or a curve we don't sign with, RSA under 2048 bits, a PSS key that forbids
+            SHA-256 with 32 octets of salt, or an EC key with another's public half.
+    """
+
+def open_key(uri: str, /) -> PrivateKey:
+    """The private key that a URI names, by the loaders of libcrypto and its providers (OSSL_STORE): `file:` by the
+    default provider, others by whichever has them. No passphrase is asked for.
+
+    Raises:
+        ValueError: no loader, no key, or as `read_key`.
+    """
+
+def generate_key(kind: str, /) -> PrivateKey:
+    """A new key of one of `GENERATED_KINDS`. Releases the GIL.
+
+    Raises:
+        ValueError: another kind.
+    """
+
+def write_key(key: PrivateKey, descriptor: int, /) -> None:
+    """Write a key to an open file, as PEM PrivateKeyInfo without a passphrase.
+
+    Raises:
+        OSError: it can't be written.
+        ValueError: its provider doesn't give it away.
     """
 
 @final

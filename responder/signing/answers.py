@@ -91,7 +91,7 @@ class NativeSigner:
         signatures = len(rows) * len(variants)
         produced_at = epoch_seconds(now)
         started = time.perf_counter()
-        if signatures <= _INLINE_SIGNATURES.get(signer.key.name, 0):
+        if signer.key.is_local and signatures <= _INLINE_SIGNATURES.get(signer.key.name, 0):
             records = signer.profile.sign_records(signer.key, rows, variants, produced_at)
         else:
             records = await asyncio.to_thread(signer.profile.sign_records, signer.key, rows, variants, produced_at)
@@ -147,7 +147,7 @@ class NativeSigner:
             )
         started = time.perf_counter()
         arguments = (signer.key, singles, epoch_seconds(now), question.nonce)
-        if signer.key.name in _INLINE_SIGNATURES:
+        if signer.key.is_local and signer.key.name in _INLINE_SIGNATURES:
             der = signer.profile.sign_response(*arguments)
         else:
             der = await asyncio.to_thread(signer.profile.sign_response, *arguments)

@@ -8,28 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-
+from responder._native import GENERATED_KINDS, generate_key, write_key
 from responder.errors import ConfigError, StatusUnavailable
 from responder.pki.certificates import read_certificate
 from responder.signing.keys import KeyRing, PrivateKey, load_key
 
-_MAKERS: dict[str, Callable[[], PrivateKeyTypes]] = {
-    "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "ecdsa-brainpool256": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
-    "ecdsa-brainpool384": lambda: ec.generate_private_key(ec.BrainpoolP384R1()),
-    "ecdsa-brainpool512": lambda: ec.generate_private_key(ec.BrainpoolP512R1()),
-    "rsa-2048": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
-    "rsa-3072": lambda: rsa.generate_private_key(public_exponent=65537, key_size=3072),
-    "rsa-4096": lambda: rsa.generate_private_key(public_exponent=65537, key_size=4096),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "ed448": ed448.Ed448PrivateKey.generate,
-}
-KINDS = tuple(_MAKERS)
+KINDS = GENERATED_KINDS
 """The kinds of key that can be made here, under the names that `PrivateKey.name` has."""
 
 DEFAULT_KIND = "ecdsa-p256"
@@ -41,12 +25,10 @@ def make_key_file(directory: Path, name: str, kind: str = DEFAULT_KIND) -> tuple
     Raises:
         ConfigError: a file of this name is there, it can't be written, or another kind.
     """
-    if kind not in _MAKERS:
+    if kind not in KINDS:
         raise ConfigError(f"a key of kind {kind!r} can't be made here; it is one of {', '.join(KINDS)}")
-    key = _MAKERS[kind]()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return _place(directory, name, pem), spki
+    key = generate_key(kind)
+    return _place(directory, name, lambda target: write_key(key, target)), key.public_key
 
 
 def make_following_key(directory: Path, issuer_id: str, public_key: bytes) -> bytes | None:
@@ -74,10 +56,19 @@ def install_key(source: Path, directory: Path, name: str) -> Path:
         ConfigError: unreadable, or a file of this name is there.
     """
     try:
-        content = source.read_bytes()
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(f"{source}: the key can't be read: {error.strerror}") from error
-    return _place(directory, name, content)
+    try:
+        return _place(directory, name, lambda target: _copy(descriptor, target))
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: int, target: int) -> None:
+    """By the kernel: the key doesn't pass through this process."""
+    while os.sendfile(target, source, None, 1 << 16):
+        pass
 
 
 @contextmanager
@@ -110,8 +101,12 @@ def require_key(path: Path, certificate: bytes, named: str) -> PrivateKey:
     return key
 
 
-def _place(directory: Path, name: str, content: bytes) -> Path:
-    """Write a file of mode 0600 that is whole, or isn't there."""
+def _place(directory: Path, name: str, write: Callable[[int], None]) -> Path:
+    """Write a file of mode 0600 that is whole, or isn't there.
+
+    Args:
+        write: given the descriptor of the new file.
+    """
     target, unfinished = directory / name, directory / f"{name}.{os.getpid()}"
     try:
         if not directory.is_dir():
@@ -121,7 +116,7 @@ def _place(directory: Path, name: str, content: bytes) -> Path:
         unfinished.touch(mode=0o600, exist_ok=False)
         try:
             with unfinished.open("wb") as file:
-                file.write(content)
+                write(file.fileno())
                 os.fsync(file.fileno())
             _give(unfinished, directory)
             target.hardlink_to(unfinished)

@@ -6,17 +6,18 @@ import os
 import pwd
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from responder._native import PrivateKey, open_key, read_key
+from responder.errors import ConfigError, KeyIsEncrypted
 
-from responder import pem
-from responder._native import PrivateKey, load_private_key
-from responder.errors import ConfigError
+__all__ = ["KeyRing", "PrivateKey", "load_key", "opened_privately"]
 
-__all__ = ["KeyRing", "PrivateKey", "load_key", "read_private_key"]
+_SUFFIXES = (".pem", ".key", ".uri")
+_MAX_URI_OCTETS = 4096
 
 _Stamp = tuple[int, int, int, int, int]
 """What changes when a file is replaced, written to or opened to others: device, inode, mtime, ctime, mode."""
@@ -30,7 +31,8 @@ class _KeyFile:
 
 
 class KeyRing:
-    """The private keys in one folder, found by their public half; files end in .pem or .key.
+    """The private keys in one folder, found by their public half; files end in .pem or .key, and in .uri
+    where a URI in them names the key.
 
     A file that can't be used doesn't keep the others from it: `faults` has a sentence for each.
     """
@@ -97,7 +99,7 @@ def _key_files(directory: Path | None) -> list[os.DirEntry[str]]:
     if directory is None or not directory.is_dir():
         return []
     with os.scandir(directory) as entries:
-        return [entry for entry in entries if entry.name.endswith((".pem", ".key")) and entry.is_file()]
+        return [entry for entry in entries if entry.name.endswith(_SUFFIXES) and entry.is_file()]
 
 
 def _stamp_of_folder(directory: Path | None) -> int | None:
@@ -117,49 +119,52 @@ def _read_key_file(path: Path, stamp: _Stamp) -> _KeyFile:
 
 
 def load_key(path: Path) -> PrivateKey:
-    """The key in a PEM file.
+    """The key in a file, PEM or DER; or, where its name ends in .uri, the key that the URI in it names.
+
+    The key itself never becomes a Python object.
 
     Raises:
-        ConfigError: `read_private_key` refuses it, or it is of a kind that nothing here signs with.
+        ConfigError: unreadable, readable by others, encrypted, not a key, or of a kind that nothing here signs with.
     """
     try:
-        return load_private_key(read_private_key(path))
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def read_private_key(path: Path) -> bytes:
-    """The DER PrivateKeyInfo of a PEM file.
-
-    Raises:
-        ConfigError: unreadable, readable by others, encrypted, or not a key.
-    """
-    try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
-        content = path.read_bytes()
+        with opened_privately(path) as descriptor:
+            return open_key(_uri_in(descriptor)) if path.suffix == ".uri" else read_key(descriptor)
     except PermissionError as error:
         user = _user(os.geteuid())
         raise ConfigError(f"{path}: the key can't be read by {user}, who must own it: chown {user} {path}") from error
     except OSError as error:
-        raise ConfigError(f"{path}: the key can't be read: {error.strerror}") from error
-    if pem.BEGIN not in content:
-        raise ConfigError(
-            f"{path}: not a PEM private key; where it is DER: openssl pkey -inform DER -in {path} -out NEW"
-        )
-    try:
-        # As it is: a key for RSASSA-PSS alone (RFC 4055 §1.2) would lose that on the way through another library.
-        found = pem.find(content, "PRIVATE KEY")
-        if found is not None:
-            return found
-        key = serialization.load_pem_private_key(content, password=None)
-    except TypeError as error:
+        raise ConfigError(f"{path}: the key can't be read: {(error.strerror or 'error').lower()}") from error
+    except KeyIsEncrypted as error:
         raise ConfigError(
             f"{path}: the key is encrypted; write it without a passphrase into a file of mode 0600 "
             f"(openssl pkey -in {path} -out NEW)"
         ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path}: not a PEM private key: {error}") from error
-    return key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+@contextmanager
+def opened_privately(path: Path) -> Iterator[int]:
+    """A descriptor of a file that nobody but its owner may read.
+
+    Raises:
+        OSError: it can't be opened.
+        ConfigError: others may read it, or it isn't a file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # not to wait for a writer of a pipe
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"{path}: it isn't a regular file")
+        if stat.S_IMODE(mode) & 0o077:
+            raise ConfigError(f"{path}: the key can be read by others than its owner; chmod 600 {path}")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _uri_in(descriptor: int) -> str:
+    text = os.read(descriptor, _MAX_URI_OCTETS).decode().strip()
+    if not text.isprintable() or ":" not in text:
+        raise ValueError("it must hold one URI, such as file:/path/to/key.pem")
+    return text

@@ -5,25 +5,31 @@ Prints a JSON object: how many blocks more there were after `ROUNDS` further rou
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import gc
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from responder._native import (
     CRLBuilder,
+    PrivateKey,
     decode_records,
     encode_profile,
-    load_private_key,
+    generate_key,
     load_profile,
+    open_key,
     parse_certificate,
     parse_ocsp_request,
+    read_key,
     tombstone,
     verify,
+    write_key,
 )
 from responder.errors import MalformedRequest
 
@@ -36,6 +42,21 @@ live.restype = ctypes.c_long
 leak = ctypes.CDLL(None).malloc
 
 folder = Path(sys.argv[1])
+
+
+def load_private_key(octets: bytes) -> PrivateKey:
+    os.ftruncate(scratch, 0)
+    os.pwrite(scratch, octets, 0)
+    os.lseek(scratch, 0, os.SEEK_SET)
+    return read_key(scratch)
+
+
+def pem_of(label: str, octets: bytes) -> bytes:
+    return f"-----BEGIN {label}-----\n{base64.encodebytes(octets).decode()}-----END {label}-----\n".encode()
+
+
+scratch = os.memfd_create("key")
+spare = os.dup(scratch)
 operations: dict[str, Callable[[], object]] = {}
 
 
@@ -50,6 +71,10 @@ def add_for(kind: str) -> None:
     certificate = (folder / f"{kind}.crt").read_bytes()
     request = (folder / "request.der").read_bytes()
     key = load_private_key(pkcs8)
+    in_pem = pem_of("PRIVATE KEY", pkcs8)
+    after_another, no_key = pem_of("CERTIFICATE", b"x" * 100) + in_pem, pem_of("CERTIFICATE", b"x" * 100)
+    key_file = folder / f"{kind}.pem"
+    key_file.write_bytes(in_pem)
     name = parse_certificate(certificate).subject
     body = encode_profile(
         issuer_tag=bytes(8),
@@ -75,6 +100,13 @@ def add_for(kind: str) -> None:
     operations.update(
         {
             f"{kind}: load a key": lambda: load_private_key(pkcs8),
+            f"{kind}: load a PEM key": lambda: load_private_key(in_pem),
+            f"{kind}: load a PEM key after another block": lambda: load_private_key(after_another),
+            f"{kind}: load what has no key in it": lambda: refused(lambda: load_private_key(no_key), ValueError),
+            f"{kind}: open a key by URI": lambda: open_key(f"file:{key_file}"),
+            f"{kind}: open no key by URI": lambda: refused(lambda: open_key("file:/nowhere"), ValueError),
+            f"{kind}: write a key": lambda: write_key(key, os.dup2(scratch, spare)),
+            f"{kind}: make a key": lambda: generate_key("ed25519"),
             f"{kind}: load a damaged key": lambda: refused(lambda: load_private_key(pkcs8[:-1]), ValueError),
             f"{kind}: load a key and more": lambda: refused(lambda: load_private_key(pkcs8 + b"\x00"), ValueError),
             f"{kind}: sign": lambda: key.sign(b"text"),

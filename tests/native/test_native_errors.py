@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from responder._native import load_private_key, load_public_key, verify
-from tests.makers import native, new_key, pkcs8, spki
+from responder._native import load_public_key, verify
+from tests.makers import load_private_key, native, new_key, pkcs8, spki
 
 
 @pytest.fixture(scope="module")

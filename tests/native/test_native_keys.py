@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
 
-from responder._native import CRLBuilder, PrivateKey, load_private_key, load_public_key, verify
-from tests.makers import RSA_PSS, Key, check_signature, digest_of, native, new_key, pkcs8, spki
+from responder._native import CRLBuilder, PrivateKey, load_public_key, verify
+from tests.makers import RSA_PSS, Key, check_signature, digest_of, load_private_key, native, new_key, pkcs8, spki
 
 ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 RSA_SHA256 = bytes.fromhex("300d06092a864886f70d01010b0500")
@@ -160,7 +160,7 @@ def test_what_is_not_a_key_is_refused(key: Key) -> None:
 
 def test_a_failure_leaves_nothing_that_another_would_report(key: Key) -> None:
     signer = native(key)
-    with pytest.raises(ValueError, match="not a DER PrivateKeyInfo"):
+    with pytest.raises(ValueError, match="not a private key"):
         load_private_key(b"\x30\x00")
     signature = signer.sign(MESSAGE)
     with pytest.raises(ValueError, match="not a SubjectPublicKeyInfo"):
@@ -184,7 +184,7 @@ def test_a_private_key_is_never_copied_or_made_by_hand(key: Key) -> None:
     for attempt in (lambda: copy.copy(signer), lambda: copy.deepcopy(signer), lambda: pickle.dumps(signer)):
         with pytest.raises(TypeError, match="never copied"):
             attempt()
-    with pytest.raises(TypeError, match="load_private_key"):
+    with pytest.raises(TypeError, match="read_key"):
         PrivateKey()
     with pytest.raises(TypeError, match="never copied"):
         pickle.dumps(CRLBuilder())
