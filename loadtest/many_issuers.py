@@ -25,7 +25,7 @@ from loadtest.common import ca_certificate, new_ca_key, silence
 from responder import config
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.pki import make_issuer
-from responder.roles.directory import Directory
+from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.crls import ca_signer_of
 from responder.signing.delegates import issue_responder_certificate

@@ -14,7 +14,8 @@ from responder._native import (
 )
 from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
 from responder.pki.crl import CRL, CRLHead
-from responder.pki.issuer import Issuer, IssuerPolicy, Issuers, make_issuer
+from responder.pki.issuer import Issuer, IssuerPolicy, make_issuer
+from responder.pki.issuers import Issuers
 from responder.pki.numbers import (
     MAX_CRL_NUMBER,
     MAX_SERIAL_OCTETS,
@@ -25,6 +26,7 @@ from responder.pki.numbers import (
 )
 from responder.pki.question import Question
 from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_ocsp_request
+from responder.pki.snapshot import Current, Snapshot
 from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
 from responder.pki.stored import (
     ImportedStatus,
@@ -39,6 +41,8 @@ from responder.pki.stored import (
 from responder.pki.terms import HASH_NAMES, CertIDVariant, CertStatus, CRLReason, NoncePolicy, UnknownSerial
 
 __all__ = [
+    "Current",
+    "Snapshot",
     "Kept",
     "StoreRun",
     "StatusChange",

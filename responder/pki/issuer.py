@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from responder.errors import ConfigError
 from responder.pki.certificates import read_certificate
-from responder.pki.request import CertID
 from responder.pki.terms import HASH_NAMES, CertIDVariant, NoncePolicy, UnknownSerial
 
 _EMPTY_NAME = b"\x30\x00"
@@ -130,45 +128,3 @@ def make_issuer(issuer_id: str, certificate: bytes, policy: IssuerPolicy | None 
         not_after=not_after,
         policy=policy or IssuerPolicy(),
     )
-
-
-def _lookup_keys(issuer: Issuer) -> list[tuple[int, bytes, bytes]]:
-    """What CertIDs name an issuer by: hash algorithm, name hash, key hash."""
-    return [(algorithm, *hashes) for algorithm, hashes in enumerate(issuer.cert_id_hashes, 1)]
-
-
-class Issuers:
-    """The issuers this installation answers for; replaced as a whole when the operator changes them."""
-
-    def __init__(self, issuers: Iterable[Issuer] = ()) -> None:
-        self._by_id: dict[str, Issuer] = {}
-        self._by_hashes: dict[tuple[int, bytes, bytes], Issuer] = {}
-        self.replace(issuers)
-
-    def replace(self, issuers: Iterable[Issuer]) -> None:
-        """Take exactly these from now on."""
-        by_id = {issuer.id: issuer for issuer in issuers}
-        # Of ten thousand one has changed, as a rule.
-        new = [issuer for issuer_id, issuer in by_id.items() if self._by_id.get(issuer_id) is not issuer]
-        old = [issuer for issuer_id, issuer in self._by_id.items() if by_id.get(issuer_id) is not issuer]
-        for issuer in old:
-            for key in _lookup_keys(issuer):
-                if self._by_hashes.get(key) is issuer:
-                    del self._by_hashes[key]
-        for issuer in new:
-            self._by_hashes.update(dict.fromkeys(_lookup_keys(issuer), issuer))
-        self._by_id = by_id
-
-    def find(self, cert_id: CertID) -> Issuer | None:
-        """The issuer that a CertID names, by hash algorithm, name hash and key hash together."""
-        return self._by_hashes.get((cert_id.variant & 0x0F, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
-
-    def get(self, issuer_id: str) -> Issuer | None:
-        """The issuer of this id."""
-        return self._by_id.get(issuer_id)
-
-    def __iter__(self) -> Iterator[Issuer]:
-        return iter(self._by_id.values())
-
-    def __len__(self) -> int:
-        return len(self._by_id)

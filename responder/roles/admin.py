@@ -16,7 +16,7 @@ from responder.host.process import Process, host_identity
 from responder.host.segment import Segment
 from responder.ocsp.revoke import Revoker
 from responder.roles.current import kept_current
-from responder.roles.directory import Directory
+from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.web.admin import AdminAPI
 from responder.web.health import Health

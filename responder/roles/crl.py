@@ -12,7 +12,7 @@ from responder.crl.schedule import CRLSchedule
 from responder.host.process import Process, background, has_ended, process_identity, repeatedly
 from responder.pki import Issuer
 from responder.roles.current import kept_current
-from responder.roles.directory import Directory
+from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.crls import NativeCRLSigner, ca_signer_of
 from responder.signing.delegates import renew_responder_certificates

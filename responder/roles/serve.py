@@ -19,7 +19,7 @@ from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.roles.current import kept_current
-from responder.roles.directory import Directory
+from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
 from responder.signing.verifiers import NativeRecordVerifier, verifies

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from responder.config import Config
 from responder.host.process import host_identity
-from responder.pki import CRLHead, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
+from responder.pki import CRLHead, Current, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.crls import PostgresCRLs
@@ -30,6 +30,7 @@ from responder.storage.troubles import PostgresTroubles
 class Stores:
     """The stores of one process, and what it knows of issuers."""
 
+    current: Current
     issuers: Issuers
     issuer_store: PostgresIssuers
     signer_store: PostgresSigners
@@ -123,8 +124,10 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             trust=trust,
         )
         stack.push_async_callback(records.close)
-        issuers = Issuers()
+        current = Current()
+        issuers = Issuers(current=current)
         yield Stores(
+            current=current,
             issuers=issuers,
             issuer_store=PostgresIssuers(pool),
             signer_store=PostgresSigners(pool),

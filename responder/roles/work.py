@@ -13,7 +13,7 @@ from responder.host.process import Process, background, has_ended, process_ident
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.roles.current import kept_current
-from responder.roles.directory import Directory
+from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
 from responder.storage.postgres import Listener

@@ -11,7 +11,7 @@ from responder import log
 from responder._native import PrivateKey, encode_profile
 from responder.der import der_value
 from responder.errors import ConfigError, IssuerUnavailable
-from responder.pki import Issuer, SigningProfile, load_profile, load_public_key
+from responder.pki import Current, Issuer, SigningProfile, load_profile, load_public_key
 from responder.pki.certificates import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
@@ -187,21 +187,20 @@ def signature_algorithm_of(issuer: Issuer, algorithms: Sequence[bytes]) -> bytes
 
 
 class Signers:
-    """The signers of this process, at most one in use for each issuer; replaced as a whole."""
+    """A view of the snapshot's signers: those of this process, at most one in use for each issuer."""
 
-    def __init__(self, signers: Iterable[Signer] = ()) -> None:
-        self._by_issuer: dict[str, list[Signer]] = {}
-        self.replace(signers)
+    def __init__(self, signers: Iterable[Signer] = (), *, current: Current | None = None) -> None:
+        """Without `current`, a snapshot of its own."""
+        self._current = current or Current()
+        if signers:
+            self.replace(signers)
 
     def replace(self, signers: Iterable[Signer]) -> None:
-        """Take exactly these from now on; of one issuer the one that lives longest signs."""
-        by_issuer: dict[str, list[Signer]] = {}
-        for signer in signers:
-            by_issuer.setdefault(signer.issuer.id, []).append(signer)
-        for of_one in by_issuer.values():
-            if len(of_one) > 1:
-                of_one.sort(key=lambda signer: signer.not_after, reverse=True)
-        self._by_issuer = by_issuer
+        """Take exactly these from now on; the rest of the snapshot stays."""
+        self._current.snapshot = self._current.snapshot.with_signers(signers)
+
+    def _of(self, issuer: Issuer) -> tuple[Signer, ...]:
+        return self._current.snapshot.signers.get(issuer.id, ())
 
     def for_issuer(self, issuer: Issuer, now: datetime, signature_algorithm: bytes | None = None) -> Signer:
         """The signer to use at this moment, or the one for an algorithm that `algorithms` has.
@@ -209,7 +208,7 @@ class Signers:
         Raises:
             IssuerUnavailable: none here, or none valid now.
         """
-        for signer in self._by_issuer.get(issuer.id, ()):
+        for signer in self._of(issuer):
             if signer.not_before <= now < signer.not_after and signature_algorithm in {
                 None,
                 signer.profile.signature_algorithm,
@@ -221,25 +220,27 @@ class Signers:
         """See `SignatureAlgorithms`."""
         return [
             signer.profile.signature_algorithm
-            for signer in self._by_issuer.get(issuer.id, ())
+            for signer in self._of(issuer)
             if signer.not_before <= now < signer.not_after
         ]
 
     def __iter__(self) -> Iterator[Signer]:
-        return (signer for signers in self._by_issuer.values() for signer in signers)
+        return (signer for signers in self._current.snapshot.signers.values() for signer in signers)
 
 
 class Profiles:
-    """The signing profiles known to this process; replaced as a whole."""
+    """A view of the snapshot's signing profiles."""
 
-    def __init__(self, profiles: Iterable[SigningProfile] = ()) -> None:
-        self._by_id: dict[bytes, SigningProfile] = {}
-        self.replace(profiles)
+    def __init__(self, profiles: Iterable[SigningProfile] = (), *, current: Current | None = None) -> None:
+        """Without `current`, a snapshot of its own."""
+        self._current = current or Current()
+        if profiles:
+            self.replace(profiles)
 
     def replace(self, profiles: Iterable[SigningProfile]) -> None:
-        """Take exactly these from now on."""
-        self._by_id = {profile.id: profile for profile in profiles}
+        """Take exactly these from now on; the rest of the snapshot stays."""
+        self._current.snapshot = self._current.snapshot.with_profiles(profiles)
 
     def get(self, profile_id: bytes) -> SigningProfile | None:
         """The profile, or None: unknown here, or retired."""
-        return self._by_id.get(profile_id)
+        return self._current.snapshot.profiles.get(profile_id)

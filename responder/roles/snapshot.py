@@ -42,8 +42,8 @@ class Directory:
 
     def __init__(self, stores: Stores, *, keys: Path | None) -> None:
         """`keys` is the folder of responder keys; None for a role that signs nothing."""
-        self.signers = Signers()
-        self.profiles = Profiles()
+        self.signers = Signers(current=stores.current)
+        self.profiles = Profiles(current=stores.current)
         self.unknown_profiles: list[Signer] = []
         self.troubles = Troubles("signer", stores.troubles)
         self._stores = stores
@@ -62,16 +62,17 @@ class Directory:
         # Much at once, as at the start, takes seconds: the loop goes on meanwhile.
         made = await asyncio.to_thread(self._make, rows)
         before, self._made = self._made, made
-        # From here on without a pause, so that nobody sees the one without the other.
+        snapshot = self._stores.current.snapshot
         if made.issuers is not before.issuers:
-            self._stores.issuers.replace(issuer for _, issuer in made.issuers.values())
+            snapshot = snapshot.with_issuers(issuer for _, issuer in made.issuers.values())
         if made.profiles is not before.profiles:
-            self.profiles.replace(profile for _, profile in made.profiles.values())
+            snapshot = snapshot.with_profiles(profile for _, profile in made.profiles.values())
         if made.signers is not before.signers or made.profiles is not before.profiles:
             # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
             signers = [signer for *_, signer in made.signers.values()]
-            self.signers.replace(signer for signer in signers if self.profiles.get(signer.profile.id) is not None)
-            self.unknown_profiles = [signer for signer in signers if self.profiles.get(signer.profile.id) is None]
+            snapshot = snapshot.with_signers(signer for signer in signers if signer.profile.id in snapshot.profiles)
+            self.unknown_profiles = [signer for signer in signers if signer.profile.id not in snapshot.profiles]
+        self._stores.current.snapshot = snapshot
 
     def _make(self, rows: ConfigurationRows) -> _Made:
         """What `rows` and the key files say; a part that neither has changed is the same object as before."""

@@ -14,8 +14,8 @@ from responder import config
 from responder.embedded import EmbeddedValkey
 from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.pki import Issuer, ResponderCertificate, SigningProfile, UnknownSerial
-from responder.roles import directory as directory_module
-from responder.roles.directory import Directory
+from responder.roles import snapshot as directory_module
+from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.delegates import renew_responder_certificates
 from responder.signing.key_files import make_following_key
