@@ -10,6 +10,7 @@ from responder._native cimport der
 from responder._native.der cimport In, Span, TLV
 
 from responder.errors import MalformedRequest
+from responder._native.rows import CertIDRow, RequestRow, SignatureRow
 
 MAX_REQUEST_BYTES = MAX_OCTETS
 MAX_CERT_IDS = MAX_IDS
@@ -317,7 +318,7 @@ def parse_ocsp_request(bytes octets not None, /):
     for index in range(request.count):
         view = &request.ids[index]
         cert_ids.append(
-            (
+            CertIDRow(
                 view.variant,
                 <bytes> view.issuer_name_hash[:view.name_size],
                 <bytes> view.issuer_key_hash[:view.key_size],
@@ -327,14 +328,14 @@ def parse_ocsp_request(bytes octets not None, /):
     nonce = None if request.nonce == NULL else <bytes> request.nonce[:request.nonce_size]
     preferences = tuple([der.octets_of(&request.preferences[index]) for index in range(request.preference_count)])
     if request.signature_algorithm.size == 0:
-        return cert_ids, nonce, preferences, None
-    signature = (
+        return RequestRow(cert_ids, nonce, preferences, None)
+    signature = SignatureRow(
         der.octets_of(&request.tbs),
         der.octets_of(&request.signature_algorithm),
         der.octets_of(&request.signature),
         values_of(&request.certs),
     )
-    return cert_ids, nonce, preferences, signature
+    return RequestRow(cert_ids, nonce, preferences, signature)
 
 
 cdef tuple values_of(const Span* what):

@@ -51,11 +51,7 @@ class AnswerSource(Protocol):
     """Whatever answers questions about one issuer of ours. Behaviour is added by wrapping one source in another."""
 
     async def answer(self, question: Question) -> Answer:
-        """Answer exactly this question.
-
-        Raises:
-            ResponderError: the answer is an OCSP error; the class says which.
-        """
+        """Answer exactly this question; raises as `ResponseSource.respond`."""
 
 
 class RecordStore(Protocol):
@@ -70,14 +66,10 @@ class RecordStore(Protocol):
         """
 
     async def put(self, certificate: Certificate, records: Records) -> Kept:
-        """Keep `records` unless some of a later status are already kept.
+        """Keep `records` unless some of a later status are already kept; what is kept then is returned.
 
         Later means a higher `(version, as_of)`, never a later signing time; of one version, records are later than a
-        tombstone. Safe to call from many tasks and
-        processes at once. What is kept expires with `next_update`.
-
-        Returns:
-            What is kept now; not ours when something later was there.
+        tombstone. Safe to call from many tasks and processes at once. What is kept expires with `next_update`.
 
         Raises:
             StoreUnavailable: no confirmation in time, or the records took over 120 s from their read to this put.
@@ -117,11 +109,7 @@ class RunningStore(Protocol):
     """A record store that has runs."""
 
     async def ping(self) -> str:
-        """The name of the run that answers now.
-
-        Raises:
-            StoreUnavailable: none does, in time.
-        """
+        """The name of the run that answers now; raises as `newest`."""
 
     async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
         """Tell the highest (epoch, number) that the database has given; returns the highest that was ever told, as far
@@ -147,11 +135,7 @@ class RevocationStore(StatusSource, Protocol):
     """Where statuses change, and where the changes wait for their records."""
 
     async def change(
-        self,
-        certificate: Certificate,
-        decide: Callable[[CertificateStatus], StatusChange | None],
-        *,
-        actor: str,
+        self, certificate: Certificate, decide: Callable[[CertificateStatus], StatusChange | None], *, actor: str
     ) -> CertificateStatus:
         """Change one status in one transaction with its outbox and audit rows; durable on return.
 
@@ -242,11 +226,7 @@ class RecordSigner(Protocol):
 class ResponseSigner(Protocol):
     """Signs complete answers: for a nonce, several CertIDs, or a variant that isn't pre-signed."""
 
-    async def sign_response(
-        self,
-        question: Question,
-        statuses: Sequence[CertificateStatus | None],
-    ) -> Answer:
+    async def sign_response(self, question: Question, statuses: Sequence[CertificateStatus | None]) -> Answer:
         """One SingleResponse for each certificate of the question, in order; a status None stands for never seen.
 
         Raises:
@@ -288,13 +268,7 @@ class CRLSigner(Protocol):
     """Signs CRLs with the CA's key. Absent from the serving role."""
 
     async def sign_crl(
-        self,
-        issuer: Issuer,
-        *,
-        crl_number: int,
-        this_update: datetime,
-        next_update: datetime,
-        entries: CRLBuilder,
+        self, issuer: Issuer, *, crl_number: int, this_update: datetime, next_update: datetime, entries: CRLBuilder
     ) -> bytes:
         """The DER CertificateList, its entries in the order they were added.
 
@@ -325,12 +299,7 @@ class ResponderCertificateStore(Protocol):
         """All of them that weren't retired."""
 
     async def add_responder_certificate(
-        self,
-        issuer_id: str,
-        certificate: bytes,
-        *,
-        profile: SigningProfile | None = None,
-        follows: bytes | None = None,
+        self, issuer_id: str, certificate: bytes, *, profile: SigningProfile | None = None, follows: bytes | None = None
     ) -> None:
         """Let one more sign (DER); with the profile that it signs with, which then is known before its first answer;
         and the key (DER SubjectPublicKeyInfo) that its key follows, which isn't certified again.

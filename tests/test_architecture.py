@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,15 @@ def test_every_package_is_in_the_distribution() -> None:
     assert found == {"include": ["responder*"]}
     for folder in {path.parent for path in MODULES}:
         assert (folder / "__init__.py").exists(), folder
+
+
+def test_no_file_is_long() -> None:
+    """Stubs apart. A file that grows has more than one job."""
+    sources = [*MODULES, *sorted((ROOT / "_native").glob("*.p[yx]*"))]
+    assert len(sources) > 120
+    lengths = {path.relative_to(ROOT): path.read_text().count("\n") for path in sources}
+    assert [path for path, lines in lengths.items() if lines > 350] == []
+    assert statistics.median(lengths.values()) <= 130
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -12,9 +12,20 @@ from responder._native.request import (
     MAX_REQUEST_BYTES,
     parse_ocsp_request,
 )
-from responder._native.rows import CertificateParts, ExtensionParts, SingleRow, StatusRow
+from responder._native.rows import (
+    CertIDRow,
+    CertificateParts,
+    ExtensionParts,
+    RequestRow,
+    SignatureRow,
+    SingleRow,
+    StatusRow,
+)
 
 __all__ = [
+    "CertIDRow",
+    "RequestRow",
+    "SignatureRow",
     "GENERATED_KINDS",
     "generate_key",
     "write_key",

@@ -7,9 +7,20 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, final
 
-from responder._native.rows import CertificateParts, ExtensionParts, SingleRow, StatusRow
+from responder._native.rows import (
+    CertIDRow,
+    CertificateParts,
+    ExtensionParts,
+    RequestRow,
+    SignatureRow,
+    SingleRow,
+    StatusRow,
+)
 
 __all__ = [
+    "CertIDRow",
+    "RequestRow",
+    "SignatureRow",
     "GENERATED_KINDS",
     "generate_key",
     "write_key",
@@ -46,20 +57,8 @@ MAX_CERT_IDS: Final[int]
 # CertID variants: 1 SHA-1, 2 SHA-256, 3 SHA-384, 4 SHA-512 with NULL parameters; + 16 with absent parameters;
 # 0 a hash we don't know.
 
-def parse_ocsp_request(
-    octets: bytes, /
-) -> tuple[
-    list[tuple[int, bytes, bytes, bytes]],
-    bytes | None,
-    tuple[bytes, ...],
-    tuple[bytes, bytes, bytes, tuple[bytes, ...]] | None,
-]:
+def parse_ocsp_request(octets: bytes, /) -> RequestRow:
     """Read an OCSPRequest strictly; all input must be consumed.
-
-    Returns:
-        The CertIDs as `(variant, issuer_name_hash, issuer_key_hash, serial)`; the nonce's extnValue content or
-        None; the preferred signature algorithms (DER AlgorithmIdentifiers, the first eight); and the optionalSignature
-        as `(tbsRequest, signatureAlgorithm, signature, certs)` or None, unverified.
 
     Raises:
         MalformedRequest: with a sentence that says what and at which offset.

@@ -1,4 +1,4 @@
-"""What the core is given to sign, and what it finds in a certificate, a row at a time."""
+"""What the core is given to sign, and what it finds in requests and certificates, a row at a time."""
 
 from typing import NamedTuple
 
@@ -33,6 +33,35 @@ class SingleRow(NamedTuple):
     this_update: int
     next_update: int
     single_extensions: bytes
+
+
+class CertIDRow(NamedTuple):
+    """A CertID of a request: `variant` as in `CertIDVariant`, 0 for a hash that isn't ours; `serial` the contents of
+    the INTEGER."""
+
+    variant: int
+    issuer_name_hash: bytes
+    issuer_key_hash: bytes
+    serial: bytes
+
+
+class SignatureRow(NamedTuple):
+    """The optionalSignature of a request, unverified, and what it is of: DER, but for the BIT STRING's contents."""
+
+    tbs_request: bytes
+    signature_algorithm: bytes
+    signature: bytes
+    certificates: tuple[bytes, ...]
+
+
+class RequestRow(NamedTuple):
+    """What stands in an OCSPRequest: the nonce's extnValue content or None; `preferred` the first eight DER
+    AlgorithmIdentifiers."""
+
+    cert_ids: list[CertIDRow]
+    nonce: bytes | None
+    preferred: tuple[bytes, ...]
+    signature: SignatureRow | None
 
 
 class ExtensionParts(NamedTuple):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from responder.errors import ConfigError
 from responder.pki.certificates import read_certificate
+from responder.pki.request import CertID
 from responder.pki.terms import HASH_NAMES, CertIDVariant, NoncePolicy, UnknownSerial
 
 _EMPTY_NAME = b"\x30\x00"
@@ -86,6 +87,11 @@ class Issuer:
     not_before: datetime
     not_after: datetime
     policy: IssuerPolicy = field(default_factory=IssuerPolicy)
+
+    def cert_id(self, variant: CertIDVariant, serial: bytes) -> CertID:
+        """How a request names a certificate of this issuer, with this hash."""
+        issuer_name_hash, issuer_key_hash = self.cert_id_hashes[variant.hash_number - 1]
+        return CertID(variant, issuer_name_hash, issuer_key_hash, serial)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Issuer) and other.tag == self.tag

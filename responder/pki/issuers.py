@@ -24,7 +24,7 @@ class Issuers:
 
     def find(self, cert_id: CertID) -> Issuer | None:
         """The issuer that a CertID names, by hash algorithm, name hash and key hash together."""
-        key = (cert_id.variant & 0x0F, cert_id.issuer_name_hash, cert_id.issuer_key_hash)
+        key = (cert_id.variant.hash_number, cert_id.issuer_name_hash, cert_id.issuer_key_hash)
         return self._current.snapshot.by_hashes.get(key)
 
     def get(self, issuer_id: str) -> Issuer | None:

@@ -46,8 +46,7 @@ class Question:
         """The nearest question about its one certificate that records can answer: no nonce, the issuer's own algorithm,
         and NULL parameters of the hash where absent ones were asked for. It may not be `is_plain` even so."""
         (variant,) = self.variants
-        with_null = variant - 16
         own = self.issuer.policy.variants
-        if variant not in own and with_null in own:
-            variant = CertIDVariant(with_null)
+        if variant not in own and variant.with_null in own:
+            variant = variant.with_null
         return replace(self, variants=(variant,), nonce=None, signature_algorithm=None)

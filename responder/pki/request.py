@@ -53,13 +53,13 @@ def parse_ocsp_request(der: bytes) -> OCSPRequest:
     Raises:
         MalformedRequest: with the reason and its offset.
     """
-    cert_ids, nonce, preferred, signature = _parse_ocsp_request(der)
+    row = _parse_ocsp_request(der)
     return OCSPRequest(
         tuple(
             CertID(CertIDVariant(variant), name_hash, key_hash, serial)
-            for variant, name_hash, key_hash, serial in cert_ids
+            for variant, name_hash, key_hash, serial in row.cert_ids
         ),
-        nonce,
-        preferred,
-        None if signature is None else RequestSignature(*signature),
+        row.nonce,
+        row.preferred,
+        None if row.signature is None else RequestSignature(*row.signature),
     )

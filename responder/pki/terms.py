@@ -47,7 +47,17 @@ class CertIDVariant(IntEnum):
     @property
     def hash_name(self) -> str:
         """`sha1`, `sha256`, `sha384`, `sha512` or `unknown`, whatever the parameters."""
-        return HASH_NAMES[self & 0x0F]
+        return HASH_NAMES[self.hash_number]
+
+    @property
+    def hash_number(self) -> int:
+        """1 to 4 for SHA-1, -256, -384 and -512, whatever the parameters; 0 for unknown."""
+        return self & 0x0F
+
+    @property
+    def with_null(self) -> CertIDVariant:
+        """The same hash with NULL parameters."""
+        return CertIDVariant(self.hash_number)
 
 
 HASH_NAMES = ("unknown", "sha1", "sha256", "sha384", "sha512")

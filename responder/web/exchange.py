@@ -13,8 +13,6 @@ from responder.errors import MalformedRequest, ResponderError
 from responder.pki import (
     CRL,
     Answer,
-    CertID,
-    CertIDVariant,
     Issuer,
     Issuers,
     OCSPRequest,
@@ -105,9 +103,7 @@ class Exchange:
         issuer = self._issuers.get(issuer_id)
         if issuer is None:
             return _text(404, "No such issuer.\n")
-        variant = issuer.policy.variants[0]
-        name_hash, key_hash = issuer.cert_id_hashes[variant - 1]
-        return OCSPRequest((CertID(CertIDVariant(variant), name_hash, key_hash, encode_serial(serial_number)),))
+        return OCSPRequest((issuer.cert_id(issuer.policy.variants[0], encode_serial(serial_number)),))
 
     def _is_meant(self, method: str, path: bytes, headers: Headers) -> bool:
         """Whether what isn't a request was meant to be one."""

@@ -13,7 +13,6 @@ from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.pki import (
     Answer,
-    CertID,
     CertIDVariant,
     Issuer,
     IssuerPolicy,
@@ -47,9 +46,7 @@ class Chain:
     def request(
         self, *serials: int, variant: CertIDVariant = CertIDVariant.SHA1, nonce: bytes | None = None
     ) -> OCSPRequest:
-        name_hash, key_hash = self.issuer.cert_id_hashes[(variant & 0x0F) - 1]
-        cert_ids = tuple(CertID(variant, name_hash, key_hash, encode_serial(serial)) for serial in serials)
-        return OCSPRequest(cert_ids, nonce)
+        return OCSPRequest(tuple(self.issuer.cert_id(variant, encode_serial(serial)) for serial in serials), nonce)
 
     def question(self, *serials: int) -> Question:
         return self.source.question(self.request(*serials))
