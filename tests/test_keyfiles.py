@@ -127,8 +127,11 @@ def test_a_uri_in_the_folder_names_a_key(tmp_path: Path) -> None:
     assert found is not None
     assert found.is_local
     verify(spki(key), found.signature_algorithm, b"text", found.sign(b"text"))
+    target.chmod(0o644)
+    (fault,) = KeyRing(keys).faults
+    assert f"chmod 600 {target}" in fault
     for name, content, said in (
-        ("nowhere", "file:/nowhere/at/all.pem", "no key can be read from there|there is no private key"),
+        ("nowhere", "file:/nowhere/at/all.pem", "no such file"),
         ("unknown", "nosuch:scheme", "no key can be read from there"),
         ("none", "nothing", "must hold one URI"),
         ("empty", "", "must hold one URI"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ __all__ = ["KeyRing", "PrivateKey", "load_key", "opened_privately"]
 
 _SUFFIXES = (".pem", ".key", ".uri")
 _MAX_URI_OCTETS = 4096
+_FILE_URI = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE)
 
 _Stamp = tuple[int, int, int, int, int]
 """What changes when a file is replaced, written to or opened to others: device, inode, mtime, ctime, mode."""
@@ -128,7 +130,13 @@ def load_key(path: Path) -> PrivateKey:
     """
     try:
         with opened_privately(path) as descriptor:
-            return open_key(_uri_in(descriptor)) if path.suffix == ".uri" else read_key(descriptor)
+            if path.suffix != ".uri":
+                return read_key(descriptor)
+            uri = _uri_in(descriptor)
+        if found := _FILE_URI.fullmatch(uri):
+            with opened_privately(Path(found[1])):
+                pass  # where the key is, it must be as private as here
+        return open_key(uri)
     except PermissionError as error:
         user = _user(os.geteuid())
         raise ConfigError(f"{path}: the key can't be read by {user}, who must own it: chown {user} {path}") from error
