@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -104,6 +105,14 @@ Profiles = Callable[[Issuer, bytes], SigningProfile]
 """The profile of a responder certificate (DER)."""
 
 
+def _follow(
+    issuer: Issuer, ca_key: CASigner, public_key: bytes, new_key: NewKeys, now: datetime
+) -> tuple[bytes | None, bytes]:
+    """A new key, where one can be made, and the next certificate. Takes seconds for a large key, or one on a token."""
+    following = new_key(issuer, public_key)
+    return following, issue_responder_certificate(issuer, ca_key, following or public_key, now=now)
+
+
 async def renew_responder_certificates(
     store: ResponderCertificateStore,
     *,
@@ -141,9 +150,7 @@ async def renew_responder_certificates(
         if key is None:
             continue
         with troubles.guarding(issuer.id):
-            following = new_key(issuer, row.public_key)
-            public_key = following or row.public_key
-            certificate = issue_responder_certificate(issuer, key, public_key, now=now)
+            following, certificate = await asyncio.to_thread(_follow, issuer, key, row.public_key, new_key, now)
             profile = None if profile_of is None else profile_of(issuer, certificate)
             follows = None if following is None else row.public_key
             await store.add_responder_certificate(issuer.id, certificate, profile=profile, follows=follows)
