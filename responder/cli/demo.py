@@ -20,7 +20,7 @@ def demo(
     admin: Annotated[
         str, typer.Option(help="Address for the admin API, health and metrics, HOST:PORT.")
     ] = "127.0.0.1:8081",
-    certificates: Annotated[int, typer.Option(help="Number of certificates to issue at the first start.")] = 1000,
+    certificates: Annotated[int, typer.Option(help="Certificates to issue at the first start, at least 40.")] = 1000,
     workers: Annotated[int, typer.Option(help="Number of serving processes; 0 means one per core.")] = 0,
     once: Annotated[bool, typer.Option("--once", help="Run a self-check with the openssl program, then exit.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -253,5 +254,11 @@ def _print_banner(demo: dict[str, Any], layout: Layout, *, once: bool) -> None:
         f"  curl -s {issuer['crl']} | openssl crl -inform DER -noout -text",
     ]
     if not once:
-        lines += ["", "Press Ctrl-C to stop."]
+        program = "certstatus" if sys.argv[0].endswith(".py") else sys.argv[0]
+        lines += [
+            "  # revoke the good one, and ask again",
+            f"  {program} revoke -c {layout.root}/certstatus.toml --certificate {issuer['good'][0]}",
+            "",
+            "Press Ctrl-C to stop.",
+        ]
     print("\n".join(lines), flush=True)

@@ -149,6 +149,7 @@ def decide(request: RevocationRequest) -> Callable[[CertificateStatus], StatusCh
     def change(status: CertificateStatus) -> StatusChange | None:
         current, now = status.revoked_info, status.version.as_of
         _require_past(request, now)
+        _require_after_issuance(request, status)
         if status.certificate.issuer.policy.baseline and request.reason in _FORBIDDEN_BY_BASELINE:
             raise RevocationRefused(
                 422,
@@ -192,6 +193,16 @@ def _require_past(request: RevocationRequest, now: datetime) -> None:
                 f"{name} {moment.isoformat()} is later than now ({now.isoformat(timespec='seconds')}); leave it out, "
                 "or give the past moment it happened",
             )
+
+
+def _require_after_issuance(request: RevocationRequest, status: CertificateStatus) -> None:
+    if request.revoked_at is not None and status.not_before is not None and request.revoked_at < status.not_before:
+        raise RevocationRefused(
+            422,
+            "revoked_at is before the certificate",
+            f"revoked_at {request.revoked_at.isoformat()} is before the certificate's notBefore "
+            f"({status.not_before.isoformat()}); give that or a later moment, and the earlier one as invalidity_date",
+        )
 
 
 def _release(status: CertificateStatus) -> StatusChange | None:

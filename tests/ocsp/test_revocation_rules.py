@@ -117,6 +117,17 @@ def test_a_change_that_is_refused(case: str, issuer: Issuer) -> None:
     assert refusal.value.http_status == http_status
 
 
+def test_nothing_is_revoked_before_it_was_issued(issuer: Issuer) -> None:
+    """The key may have been lost before: that is what invalidityDate says (RFC 5280 §5.3.2)."""
+    held = replace(status(Certificate.numbered(issuer, 7), None), not_before=EARLIER)
+    early = EARLIER - timedelta(seconds=1)
+    with pytest.raises(RevocationRefused, match="before the certificate's notBefore") as refusal:
+        decide(RevocationRequest(CRLReason.keyCompromise, early))(held)
+    assert refusal.value.http_status == 422
+    allowed = decide(RevocationRequest(CRLReason.keyCompromise, EARLIER, early))(held)
+    assert allowed == StatusChange(RevokedInfo(EARLIER, CRLReason.keyCompromise, early))
+
+
 @pytest.fixture
 def statuses(clock: FakeClock) -> MemoryStatuses:
     return MemoryStatuses(clock)
