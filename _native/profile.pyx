@@ -10,28 +10,27 @@ A profile's body, format 1, is the octet 1 and then
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from responder._native cimport der, ecdsa, libcrypto
-from responder._native.algorithms cimport MAX_SIGNATURE, find_algorithm, sha256_of_two
+from responder._native.algorithms cimport MAX_SIGNATURE, find_algorithm
 from responder._native.der cimport In, Out, Span, TLV, span
 from responder._native.errors cimport drain_errors
 from responder._native.keys cimport PrivateKey, PublicKey
-from responder._native.records cimport CERTIFICATE_TAG, PROFILE_ID, VARIANTS, RecordView, Records, signature_of
+from responder._native.records cimport CERTIFICATE_TAG, PROFILE_ID, VARIANTS, RecordView, Records
 from responder._native.render cimport (
-    NO_DIGEST,
     NO_SUCH_VARIANT,
     OTHER_ALGORITHM,
     OTHER_CERTIFICATE,
     OTHER_PROFILE,
     RENDERED,
-    SHA256_OCTETS,
     SLACK,
     Constants,
     Rendering,
     Single,
+    check_record,
     render_record,
     response_data,
     room_for,
@@ -99,27 +98,21 @@ cdef class SigningProfile:
     def verify(self, PublicKey key not None, Records records not None, int variant, bytes serial not None, /):
         """Check the signature of one variant of records, over what `render` would send."""
         cdef const RecordView* view = &records.view
-        cdef const unsigned char* signature = signature_of(view, variant)
+        cdef const unsigned char* signature
         cdef size_t coordinate = self.constants.algorithm.coordinate
         cdef unsigned char[MAX_SIGNATURE] buffer
-        cdef unsigned char[SHA256_OCTETS] digest
         cdef Span octets = span(serial)
         cdef Span signed, text
         cdef Single single
         cdef Out out
         cdef bytes tbs
-        if signature == NULL:
-            raise KeyError(variant)
-        if memcmp(view.profile_id, self.constants.id, PROFILE_ID) != 0:
-            raise _refusal(OTHER_PROFILE, variant)
-        if not sha256_of_two(_digester.context, &self.constants.issuer_tag, &octets, digest):
-            raise _refusal(NO_DIGEST, variant)
-        if memcmp(view.certificate_tag, digest, CERTIFICATE_TAG) != 0:
-            raise _refusal(OTHER_CERTIFICATE, variant)
+        cdef Rendering outcome = check_record(
+            &self.constants, view, variant, &octets, _digester.context, &signature
+        )
+        if outcome != RENDERED:
+            raise _refusal(outcome, variant)
         signed.data, signed.size = signature, view.signature_size
         if coordinate:
-            if view.signature_size != 2 * coordinate:
-                raise _refusal(OTHER_ALGORITHM, variant)
             out = der.writer(buffer, sizeof(buffer))
             ecdsa.put_signature(&out, signature, coordinate)
             signed.data, signed.size = out.position, der.written(&out, buffer + sizeof(buffer))

@@ -49,6 +49,15 @@ cdef enum Rendering:
 
 # How much room a rendered response may take, at most.
 cdef size_t room_for(const Constants* profile, const RecordView* view, const Span* serial) noexcept nogil
+# Whether a record is this profile's, of this certificate, and has the variant: RENDERED, and its signature; or why not.
+cdef Rendering check_record(
+    const Constants* profile,
+    const RecordView* view,
+    int variant,
+    const Span* serial,
+    libcrypto.EVP_MD_CTX* digester,
+    const unsigned char** signature,
+) noexcept nogil
 # Write the whole OCSPResponse of a record, backward from the end of `out`.
 cdef Rendering render_record(
     const Constants* profile,

@@ -134,6 +134,29 @@ cdef void set_single(Single* single, const RecordView* view, int variant, const 
     single.extensions = view.extensions
 
 
+cdef Rendering check_record(
+    const Constants* profile,
+    const RecordView* view,
+    int variant,
+    const Span* serial,
+    libcrypto.EVP_MD_CTX* digester,
+    const unsigned char** signature,
+) noexcept nogil:
+    cdef unsigned char[SHA256_OCTETS] digest
+    signature[0] = signature_of(view, variant)
+    if signature[0] == NULL:
+        return NO_SUCH_VARIANT
+    if memcmp(view.profile_id, profile.id, PROFILE_ID) != 0:
+        return OTHER_PROFILE
+    if profile.algorithm.coordinate and view.signature_size != 2 * profile.algorithm.coordinate:
+        return OTHER_ALGORITHM
+    if not sha256_of_two(digester, &profile.issuer_tag, serial, digest):
+        return NO_DIGEST
+    if memcmp(view.certificate_tag, digest, CERTIFICATE_TAG) != 0:
+        return OTHER_CERTIFICATE
+    return RENDERED
+
+
 cdef Rendering render_record(
     const Constants* profile,
     const RecordView* view,
@@ -142,21 +165,13 @@ cdef Rendering render_record(
     libcrypto.EVP_MD_CTX* digester,
     Out* out,
 ) noexcept nogil:
-    cdef unsigned char[SHA256_OCTETS] digest
     cdef Single single
     cdef const unsigned char* end = out.position
-    cdef const unsigned char* signature = signature_of(view, variant)
+    cdef const unsigned char* signature
     cdef bint as_coordinates = profile.algorithm.coordinate != 0
-    if signature == NULL:
-        return NO_SUCH_VARIANT
-    if memcmp(view.profile_id, profile.id, PROFILE_ID) != 0:
-        return OTHER_PROFILE
-    if as_coordinates and view.signature_size != 2 * profile.algorithm.coordinate:
-        return OTHER_ALGORITHM
-    if not sha256_of_two(digester, &profile.issuer_tag, serial, digest):
-        return NO_DIGEST
-    if memcmp(view.certificate_tag, digest, CERTIFICATE_TAG) != 0:
-        return OTHER_CERTIFICATE
+    cdef Rendering outcome = check_record(profile, view, variant, serial, digester, &signature)
+    if outcome != RENDERED:
+        return outcome
     set_single(&single, view, variant, serial)
     put_signature(out, profile, signature, view.signature_size, as_coordinates)
     put_response_data(out, profile, &single, 1, view.produced_at, NULL)

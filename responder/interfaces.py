@@ -238,8 +238,8 @@ SignatureAlgorithms = Callable[[Issuer, datetime], list[bytes]]
 """The DER AlgorithmIdentifiers of an issuer's signers that are valid then; the first signs unless told otherwise."""
 
 SignatureVerifier = Callable[[bytes, bytes, bytes, bytes], bool]
-"""Whether the key of a certificate (DER) made a signature that isn't ours, with an algorithm that we know; called with
-certificate, signature algorithm, message and signature."""
+"""Whether a key (DER SubjectPublicKeyInfo) made a signature that isn't ours, with an algorithm that we sign with:
+called with key, signature algorithm, message and signature."""
 
 
 class RecordVerifier(Protocol):

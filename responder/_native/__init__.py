@@ -7,11 +7,7 @@ from responder._native.key_files import GENERATED_KINDS, generate_key, open_key,
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
-from responder._native.request import (
-    MAX_CERT_IDS,
-    MAX_REQUEST_BYTES,
-    parse_ocsp_request,
-)
+from responder._native.request import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_ocsp_request
 from responder._native.rows import (
     CertIDRow,
     CertificateParts,
@@ -23,32 +19,32 @@ from responder._native.rows import (
 )
 
 __all__ = [
-    "CertIDRow",
-    "RequestRow",
-    "SignatureRow",
-    "GENERATED_KINDS",
-    "generate_key",
-    "write_key",
-    "MAX_CERT_IDS",
-    "MAX_REQUEST_BYTES",
     "CRLBuilder",
+    "CertIDRow",
     "CertificateParts",
     "ExtensionParts",
+    "GENERATED_KINDS",
+    "MAX_CERT_IDS",
+    "MAX_REQUEST_BYTES",
     "PrivateKey",
     "PublicKey",
     "Records",
+    "RequestRow",
+    "SignatureRow",
     "SigningProfile",
     "SingleRow",
     "StatusRow",
     "crl_excerpt",
     "decode_records",
     "encode_profile",
-    "open_key",
-    "read_key",
+    "generate_key",
     "load_profile",
     "load_public_key",
+    "open_key",
     "parse_certificate",
     "parse_ocsp_request",
+    "read_key",
     "tombstone",
     "verify",
+    "write_key",
 ]

@@ -17,14 +17,7 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError, StatusUnavailable
 from responder.ocsp.presign import PARTITIONS
-from responder.operations.signers import (
-    GivenSigner,
-    Retirement,
-    add_signer,
-    retire_signer,
-    states,
-    until_signed_again,
-)
+from responder.operations.signers import GivenSigner, Retirement, add_signer, retire_signer, states, until_signed_again
 from responder.operations.spelling import read_serial
 from responder.pki import ResponderCertificate
 from responder.pki.certificates import read_certificate

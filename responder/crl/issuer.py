@@ -9,15 +9,7 @@ from responder import log, metrics
 from responder.crl.checks import check_crl
 from responder.errors import CRLError
 from responder.interfaces import CRLSigner, CRLStore, RevokedSource, StatusSource
-from responder.pki import (
-    CRL,
-    Certificate,
-    CertStatus,
-    CRLBuilder,
-    Issuer,
-    epoch_seconds,
-    from_epoch_seconds,
-)
+from responder.pki import CRL, Certificate, CertStatus, CRLBuilder, Issuer, epoch_seconds, from_epoch_seconds
 
 _log = log.get("crl.issuer")
 

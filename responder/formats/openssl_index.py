@@ -97,15 +97,15 @@ def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list
 def organizations(data: bytes) -> set[str]:
     """The organizations that the subjects of an index name, as `names.fold` makes them comparable; none of them where
     a subject has no organization, or one that isn't plain ASCII, for then they don't tell CAs apart."""
-    found: set[str] = set()
+    found: set[bytes] = set()
     for line in data.splitlines():
         if not line.strip() or line.startswith(b"#"):
             continue
         match = _ORGANIZATION.search(line)
         if match is None or b"\\x" in match[1]:
             return set()
-        found.add(fold(match[1].decode("ascii", "replace")))
-    return found
+        found.add(match[1])
+    return {fold(each.decode("ascii", "replace")) for each in found}
 
 
 def _parse_line(line: bytes, line_number: int) -> ImportedStatus | None:

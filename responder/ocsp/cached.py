@@ -16,7 +16,6 @@ from responder.pki import (
     Records,
     SigningProfile,
     StatusVersion,
-    from_epoch_seconds,
 )
 
 _log = log.get("ocsp.cached")
@@ -100,9 +99,10 @@ class CachedSource:
             return records, None
         if not self._is_whole(records, profile, certificate, variant):
             return None, None
-        if profile.issuer_tag != question.issuer.tag or from_epoch_seconds(records.next_update) <= self._clock.now():
+        answer = Answer.of_records(records, profile, question, source=self._name)
+        if profile.issuer_tag != question.issuer.tag or answer.next_update <= self._clock.now():
             return records, None
-        return records, Answer.of_records(records, profile, question, source=self._name)
+        return records, answer
 
     def _is_whole(self, records: Records, profile: SigningProfile, certificate: Certificate, variant: int) -> bool:
         if self._verifier is None or self._verifier.verifies(certificate, profile, records, variant):

@@ -8,13 +8,7 @@ from contextlib import asynccontextmanager
 
 from responder.errors import NotAuthoritative, Overloaded, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock, RecordSigner, ResponseSigner, SigningProfiles, StatusSource
-from responder.pki import (
-    Answer,
-    CertificateStatus,
-    Issuer,
-    Question,
-    UnknownSerial,
-)
+from responder.pki import Answer, CertificateStatus, Issuer, Question, UnknownSerial
 
 WAIT_SECONDS = 0.5
 """How long a request waits for its turn; the answer from the store that it falls back to is of use now, not later."""

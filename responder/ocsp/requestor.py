@@ -62,6 +62,7 @@ class RequestorSource:
             raise NotAuthoritative(f"the requestor's certificate isn't one of {issuer.id}")
         if not is_valid:
             raise NotAuthoritative("the requestor's certificate isn't valid now")
-        if not self._verifies(der, signature.signature_algorithm, signature.tbs_request, signature.signature):
+        public_key = certificate.parts.spki
+        if not self._verifies(public_key, signature.signature_algorithm, signature.tbs_request, signature.signature):
             raise NotAuthoritative("the request's signature doesn't verify")
         return certificate.serial_number

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from responder.errors import ConfigError
 from responder.formats.crl import PublishedElsewhere
-from responder.operations.signers import GivenSigner, KeyFolders, check_signer, place_signer
+from responder.operations.signers import GivenSigner, KeyFolders, certify_new_key, check_signer
 from responder.pki import Issuer, names
 from responder.pki.certificates import read_certificate
 from responder.signing.key_files import install_key, removed_on_failure, require_key
-from responder.signing.signers import require_ca
+from responder.signing.signers import Signer, require_ca
 from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.policies import SETTINGS
@@ -60,14 +60,16 @@ async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFold
         ConfigError: it can't be; nothing is left behind.
     """
     issuer = new.issuer
-    _check(new, now)
+    signer = _check(new, now)
     await _refuse_duplicate(store, issuer)
     with removed_on_failure() as installed:
         if new.ca_key is not None:
             installed.append(install_key(new.ca_key, folders.cas, f"{issuer.id}-ca.pem"))
-        path, certificate, signer = place_signer(
-            issuer, new.signer, f"{issuer.id}.pem", algorithm=new.algorithm, folders=folders, now=now
-        )
+        name = f"{issuer.id}.pem"
+        if new.signer is None or signer is None:
+            path, certificate, signer = certify_new_key(issuer, name, algorithm=new.algorithm, folders=folders, now=now)
+        else:
+            path, certificate = install_key(new.signer.key, folders.responders, name), new.signer.certificate
         installed.append(path)
         await store.add(
             issuer,
@@ -80,12 +82,12 @@ async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFold
         )
 
 
-def _check(new: NewIssuer, now: datetime) -> None:
+def _check(new: NewIssuer, now: datetime) -> Signer | None:
+    """What is given can be used; the signer that it makes, where one is given."""
     require_ca(new.issuer, now)
     if new.ca_key is not None:
         require_key(new.ca_key, new.issuer.certificate, "the CA's certificate that was given")
-    if new.signer is not None:
-        check_signer(new.issuer, new.signer, now)
+    return None if new.signer is None else check_signer(new.issuer, new.signer, now)
 
 
 async def _refuse_duplicate(store: PostgresIssuers, issuer: Issuer) -> None:
@@ -113,7 +115,7 @@ class IssuerView:
 async def view_issuer(signers: PostgresSigners, crls: PostgresCRLs, issuer: Issuer) -> IssuerView:
     """One issuer: its certificate, signers, CRL and settings."""
     rows = [row for row in await signers.responder_certificates() if row.issuer_id == issuer.id]
-    heads = [head for head in await crls.heads() if head.issuer_id == issuer.id]
+    heads = await crls.heads(issuer)
     return IssuerView(
         id=issuer.id,
         subject=names.describe(issuer.name),

@@ -52,10 +52,10 @@ def check_signer(issuer: Issuer, given: GivenSigner, now: datetime) -> Signer:
     return signer
 
 
-def place_signer(
-    issuer: Issuer, given: GivenSigner | None, name: str, *, algorithm: str, folders: KeyFolders, now: datetime
+def certify_new_key(
+    issuer: Issuer, name: str, *, algorithm: str, folders: KeyFolders, now: datetime
 ) -> tuple[Path, bytes, Signer]:
-    """Bring a responder key into its folder: the given one, or a new one that is certified by the CA's key.
+    """Make a responder key in its folder, and certify it with the CA's key.
 
     Returns:
         Its file, its certificate (DER), and the signer.
@@ -63,9 +63,6 @@ def place_signer(
     Raises:
         ConfigError: what keeps it from that; no file is left behind.
     """
-    if given is not None:
-        signer = check_signer(issuer, given, now)
-        return install_key(given.key, folders.responders, name), given.certificate, signer
     issuing = ca_signer_of(KeyRing(folders.cas), issuer.public_key)
     if issuing is None:
         raise ConfigError(
@@ -96,12 +93,14 @@ async def add_signer(
     Raises:
         ConfigError: it can't; nothing is left behind.
     """
-    if given is not None:
-        check_signer(issuer, given, now)
-        if any(row.certificate == given.certificate for row in await store.responder_certificates()):
-            raise ConfigError(f"{given.name}: it is a signer of issuer {issuer.id} already")
     name = f"{issuer.id}-{now:%Y%m%dT%H%M%S}.pem"
-    path, certificate, signer = place_signer(issuer, given, name, algorithm=algorithm, folders=folders, now=now)
+    if given is None:
+        path, certificate, signer = certify_new_key(issuer, name, algorithm=algorithm, folders=folders, now=now)
+    else:
+        signer, certificate = check_signer(issuer, given, now), given.certificate
+        if any(row.certificate == certificate for row in await store.responder_certificates()):
+            raise ConfigError(f"{given.name}: it is a signer of issuer {issuer.id} already")
+        path = install_key(given.key, folders.responders, name)
     with removed_on_failure(path):
         await store.add_responder_certificate(issuer.id, certificate, profile=signer.profile, actor=actor)
     return read_certificate(certificate).serial_number

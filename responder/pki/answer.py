@@ -6,10 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from responder._native import (
-    Records,
-    SigningProfile,
-)
+from responder._native import Records, SigningProfile
 from responder.pki.numbers import from_epoch_seconds
 from responder.pki.question import Question
 from responder.pki.status import Certificate, StatusVersion

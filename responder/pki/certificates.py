@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from responder import der, pem
 from responder._native import CertificateParts, load_public_key, parse_certificate
 from responder.pki import names
+from responder.pki.numbers import decode_serial, from_epoch_seconds
 
 BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 KEY_USAGE = bytes.fromhex("0603551d0f")
@@ -24,7 +25,6 @@ OCSP_SIGNING = bytes.fromhex("06082b06010505070309")
 DIGITAL_SIGNATURE, KEY_CERT_SIGN, CRL_SIGN = 0x80, 0x04, 0x02
 """Bits of keyUsage, in its first octet (RFC 5280 §4.2.1.3)."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NULL = b"\x05\x00"
 
 _ECDSA = bytes.fromhex("06082a8648ce3d0403")
@@ -53,7 +53,7 @@ class ParsedCertificate:
     @property
     def serial_number(self) -> int:
         """Of any size and sign."""
-        return int.from_bytes(self.parts.serial, "big", signed=True)
+        return decode_serial(self.parts.serial)
 
     @property
     def not_before(self) -> datetime:
@@ -186,7 +186,7 @@ def verifies(public_key: bytes, signature_algorithm: bytes, message: bytes, sign
 
 def _moment(field: str, seconds: int) -> datetime:
     try:
-        return _EPOCH + timedelta(seconds=seconds)
+        return from_epoch_seconds(seconds)
     except OverflowError as error:
         raise ValueError(f"{field} is in no year that a calendar has") from error
 

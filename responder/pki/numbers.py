@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 MAX_SERIAL_OCTETS = 256
@@ -27,9 +27,9 @@ def decode_serial(octets: bytes) -> int:
 
 def epoch_seconds(moment: datetime) -> int:
     """Whole seconds since 1970, rounded down: how times travel to the native core."""
-    return (moment - _EPOCH) // timedelta(seconds=1)
+    return (moment - EPOCH) // timedelta(seconds=1)
 
 
 def from_epoch_seconds(seconds: int) -> datetime:
     """The aware UTC time of `epoch_seconds`."""
-    return _EPOCH + timedelta(seconds=seconds)
+    return EPOCH + timedelta(seconds=seconds)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from responder._native import (
-    Records,
-    tombstone,
-)
+from responder._native import Records, tombstone
 from responder.pki.issuer import Issuer
-from responder.pki.numbers import _EPOCH, decode_serial, encode_serial, epoch_seconds
+from responder.pki.numbers import EPOCH, decode_serial, encode_serial, epoch_seconds
 from responder.pki.terms import CertStatus, CRLReason
 
 
@@ -52,12 +49,12 @@ class StatusVersion:
     @property
     def as_of_microseconds(self) -> int:
         """`as_of` in microseconds since 1970."""
-        return (self.as_of - _EPOCH) // timedelta(microseconds=1)
+        return (self.as_of - EPOCH) // timedelta(microseconds=1)
 
     @classmethod
     def of(cls, records: Records) -> StatusVersion:
         """The version that records were made from."""
-        as_of = _EPOCH + timedelta(microseconds=records.as_of_microseconds)
+        as_of = EPOCH + timedelta(microseconds=records.as_of_microseconds)
         return cls(records.epoch, records.number, as_of)
 
 
@@ -91,7 +88,7 @@ class CertificateStatus:
         if info is None:
             return None
         for name, moment in (("revoked_at", info.revocation_time), ("invalidity_date", info.invalidity_date)):
-            if moment is not None and moment < _EPOCH:
+            if moment is not None and moment < EPOCH:
                 return f"{name} is {moment.isoformat()}, before 1970"
         return None
 

@@ -29,7 +29,7 @@ KEY_FILE_SECONDS = 20.0
 class _Made:
     """What was made of each row, beside the row: one that hasn't changed is the same object, and isn't made again."""
 
-    rows: ConfigurationRows | None
+    rows: ConfigurationRows
     ring: KeyRing
     issuers: Mapping[Key, tuple[Row, Issuer]]
     profiles: Mapping[Key, tuple[Row, SigningProfile]]
@@ -49,7 +49,7 @@ class Directory:
         self._stores = stores
         self._keys = keys
         self._reported: set[str] = set()
-        self._made = _Made(None, KeyRing(None), {}, {}, {}, frozenset())
+        self._made = _Made(ConfigurationRows(), KeyRing(None), {}, {}, {}, frozenset())
 
     async def reload(self) -> None:
         """Read issuers, profiles and signers again in one snapshot, and take them all at once. What hasn't changed
@@ -77,18 +77,17 @@ class Directory:
     def _make(self, rows: ConfigurationRows) -> _Made:
         """What `rows` and the key files say; a part that neither has changed is the same object as before."""
         before, ring = self._made, self._made.ring
-        if self._keys is not None and (ring.may_be_outdated(KEY_FILE_SECONDS) or before.rows is None):
+        if self._keys is not None and (ring.directory is None or ring.may_be_outdated(KEY_FILE_SECONDS)):
             ring = KeyRing(self._keys, before=ring)
             self.report(*ring.faults)
         issuers, profiles, signers, keyless = before.issuers, before.profiles, before.signers, before.keyless
-        if before.rows is None or before.rows.issuers is not rows.issuers:
+        if before.rows.issuers is not rows.issuers:
             issuers = self._make_issuers(rows)
-        if before.rows is None or before.rows.signing_profiles is not rows.signing_profiles:
+        if before.rows.signing_profiles is not rows.signing_profiles:
             profiles = self._make_profiles(rows)
         if (
             issuers is not before.issuers
             or ring is not before.ring
-            or before.rows is None
             or before.rows.responder_certificates is not rows.responder_certificates
         ):
             signers, keyless = self._make_signers(rows, issuers, ring)

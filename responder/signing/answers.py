@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from responder import log, metrics
-from responder._native import (
-    SingleRow,
-    StatusRow,
-)
+from responder._native import SingleRow, StatusRow
 from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
 from responder.pki import (

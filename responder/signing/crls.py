@@ -5,15 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from responder._native import (
-    CRLBuilder,
-    PrivateKey,
-)
+from responder._native import CRLBuilder, PrivateKey
 from responder.errors import CRLError, SigningFailed
-from responder.pki import (
-    Issuer,
-    epoch_seconds,
-)
+from responder.pki import Issuer, epoch_seconds
 from responder.signing.keys import KeyRing
 from responder.signing.signers import signature_algorithm_of
 

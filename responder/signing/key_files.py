@@ -11,7 +11,7 @@ from pathlib import Path
 from responder._native import GENERATED_KINDS, generate_key, write_key
 from responder.errors import ConfigError, StatusUnavailable
 from responder.pki.certificates import read_certificate
-from responder.signing.keys import KeyRing, PrivateKey, load_key
+from responder.signing.keys import KeyRing, PrivateKey, load_key, opened_privately
 
 KINDS = GENERATED_KINDS
 """The kinds of key that can be made here, under the names that `PrivateKey.name` has."""
@@ -53,16 +53,13 @@ def install_key(source: Path, directory: Path, name: str) -> Path:
     """Copy a private key into its folder.
 
     Raises:
-        ConfigError: unreadable, or a file of this name is there.
+        ConfigError: unreadable, readable by others, or a file of this name is there.
     """
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        with opened_privately(source) as descriptor:
+            return _place(directory, name, lambda target: _copy(descriptor, target))
     except OSError as error:
         raise ConfigError(f"{source}: the key can't be read: {error.strerror}") from error
-    try:
-        return _place(directory, name, lambda target: _copy(descriptor, target))
-    finally:
-        os.close(descriptor)
 
 
 def _copy(source: int, target: int) -> None:

@@ -42,7 +42,7 @@ class KeyRing:
     def __init__(self, directory: Path | None, *, before: KeyRing | None = None) -> None:
         """Files that are as they were when `before` was made aren't read again."""
         self.faults: list[str] = []
-        self._directory = directory
+        self.directory = directory
         self._looked_at = time.monotonic()
         self._folder = _stamp_of_folder(directory)
         self._files: dict[str, _KeyFile] = {}
@@ -74,7 +74,7 @@ class KeyRing:
     def may_be_outdated(self, seconds: float) -> bool:
         """Whether files have come or gone since this was made; or it was made so long ago that one may have been
         written to, which a folder doesn't show."""
-        return time.monotonic() - self._looked_at > seconds or _stamp_of_folder(self._directory) != self._folder
+        return time.monotonic() - self._looked_at > seconds or _stamp_of_folder(self.directory) != self._folder
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from responder.der import IA5_STRING, OCTET_STRING, SEQUENCE, der_value, extension, generalized_time
 from responder.pki import (
+    EPOCH,
     CertificateStatus,
     CertStatus,
     CRLReason,
@@ -25,7 +26,7 @@ _INVALIDITY_DATE = bytes.fromhex("0603551d18")
 _CERT_HASH = bytes.fromhex("06052b2408030d")
 _SHA256_IDENTIFIER = bytes.fromhex("300d06096086480165030402010500")
 
-_NEVER_ISSUED = RevokedInfo(datetime(1970, 1, 1, tzinfo=UTC), CRLReason.certificateHold)
+_NEVER_ISSUED = RevokedInfo(EPOCH, CRLReason.certificateHold)
 """RFC 6960 §2.2: what `revoked` says of a certificate that was never issued."""
 
 

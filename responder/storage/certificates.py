@@ -7,6 +7,7 @@ from typing import Any
 
 from responder.pki import IssuedCertificate, Issuer, encode_serial
 from responder.storage.postgres import LONG_SECONDS, Connection
+from responder.storage.rows import revocation_columns
 
 
 async def register(connection: Connection, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
@@ -34,14 +35,10 @@ async def register(connection: Connection, issuer: Issuer, issued: Sequence[Issu
 
 
 def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:
-    info = certificate.revoked_info
     return (
         issuer.id,
         encode_serial(certificate.serial_number),
-        info is not None,
-        None if info is None else info.revocation_time,
-        None if info is None or info.revocation_reason is None else int(info.revocation_reason),
-        None if info is None else info.invalidity_date,
+        *revocation_columns(certificate.revoked_info),
         certificate.not_before,
         certificate.not_after,
         certificate.certificate_sha256,

@@ -16,6 +16,7 @@ from responder.pki import CRLReason, ImportedStatus, Issuer, decode_serial, enco
 from responder.storage import import_rules as rules
 from responder.storage.audit import audit
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, row_count
+from responder.storage.rows import revocation_columns
 
 MAX_CONFLICTS = 1000
 """How many are named; all are counted."""
@@ -299,14 +300,10 @@ def _rfc3339(moment: datetime) -> str:
 
 def _records(rows: Iterator[ImportedStatus]) -> Iterator[tuple[Any, ...]]:
     for row in rows:
-        info = row.revoked_info
         yield (
             encode_serial(row.serial_number),
             row.line,
-            info is not None,
-            None if info is None else info.revocation_time,
-            None if info is None or info.revocation_reason is None else int(info.revocation_reason),
-            None if info is None else info.invalidity_date,
+            *revocation_columns(row.revoked_info),
             row.not_before,
             row.not_after,
         )

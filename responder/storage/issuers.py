@@ -10,12 +10,7 @@ import asyncpg
 
 from responder import log
 from responder.errors import ConfigError
-from responder.pki import (
-    IssuedCertificate,
-    Issuer,
-    SigningProfile,
-    make_issuer,
-)
+from responder.pki import IssuedCertificate, Issuer, SigningProfile, make_issuer
 from responder.storage.audit import audit
 from responder.storage.certificates import register
 from responder.storage.policies import allowed_values, columns_of, policy_from, read_changes

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -19,9 +19,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from responder import metrics
 from responder.errors import StoreUnavailable
-from responder.pki import Certificate, CertStatus, Kept, Records, StatusVersion, decode_records
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from responder.pki import EPOCH, Certificate, CertStatus, Kept, Records, StatusVersion, decode_records
 
 MAX_DELAY_SECONDS = 120
 """A record that took longer from its read to its put is refused, by the store's clock (design §4.2)."""
@@ -307,7 +305,7 @@ def _kept(result: bytes, records: Records, run: str) -> Kept | None:
         return None
     epoch, number, as_of, flags = struct.unpack(">IQqB", result[1:])
     try:
-        return Kept(StatusVersion(epoch, number, _EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
+        return Kept(StatusVersion(epoch, number, EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
     except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered
         return None
 

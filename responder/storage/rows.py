@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from responder.pki import Certificate, CertificateStatus, CertStatus, CRLReason, RevokedInfo, StatusVersion
 from responder.storage.postgres import Row
 
@@ -33,6 +35,14 @@ def status_from(certificate: Certificate, row: Row) -> CertificateStatus:
         row["not_after"],
         row["certificate_sha256"],
     )
+
+
+def revocation_columns(info: RevokedInfo | None) -> tuple[bool, datetime | None, int | None, datetime | None]:
+    """`revoked`, `revoked_at`, `reason` and `invalidity_date`; None for a good certificate."""
+    if info is None:
+        return False, None, None, None
+    reason = None if info.revocation_reason is None else int(info.revocation_reason)
+    return True, info.revocation_time, reason, info.invalidity_date
 
 
 def _revoked_info(row: Row) -> RevokedInfo:

@@ -25,7 +25,7 @@ from responder.pki import (
 )
 from responder.storage.audit import audit
 from responder.storage.postgres import Connection, Row, acquired, row_count, translating
-from responder.storage.rows import COLUMNS, status_from
+from responder.storage.rows import COLUMNS, revocation_columns, status_from
 from responder.storage.runs import holds_trusted_run
 
 _log = log.get("storage.statuses")
@@ -322,10 +322,7 @@ async def _write(connection: Connection, certificate: Certificate, info: Revoked
         "WHERE issuer_id = $1 AND serial = $2",
         certificate.issuer.id,
         certificate.serial,
-        info is not None,
-        None if info is None else info.revocation_time,
-        None if info is None or info.revocation_reason is None else int(info.revocation_reason),
-        None if info is None else info.invalidity_date,
+        *revocation_columns(info),
     )
 
 

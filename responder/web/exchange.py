@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from responder.errors import MalformedRequest, ResponderError
-from responder.pki import (
-    CRL,
-    Answer,
-    Issuer,
-    Issuers,
-    OCSPRequest,
-    encode_serial,
-    parse_ocsp_request,
-)
+from responder.pki import CRL, Answer, Issuer, Issuers, OCSPRequest, encode_serial, parse_ocsp_request
 from responder.web.caching import NO_STORE, Headers, Response, cache_headers, cached_response, first
 from responder.web.get_path import find_request, looks_like_a_request
 
