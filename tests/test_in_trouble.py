@@ -28,10 +28,11 @@ from cryptography.x509 import ocsp
 from redis import Redis
 
 from responder import metrics
-from responder.embedded import EmbeddedPostgres, find_valkey
+from responder.embedded import EmbeddedPostgres
 from responder.pki import Issuer, encode_serial, make_issuer
 from tests import der
 from tests.commandline import free_port
+from tests.killable import KillableValkey
 from tests.makers import CA, make_ca, pem
 from tests.storage.test_bad_rows import OLD_SCHEMA
 
@@ -41,36 +42,13 @@ GOOD, REVOKED, OTHER = range(0x20, 0x28), range(0x30, 0x34), 0x50
 IDS = ("well", "ed", "no-key", "junk-delegate", "junk-ca", "nameless", "junk-crl", "bad-rows")
 
 
-class Store:
-    """A Valkey with its default snapshots, killed and started again at the same address."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.socket = folder, folder / "socket"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
-
-    def start(self) -> None:
-        command = [str(find_valkey(None)), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        eventually("valkey answers", self.socket.exists)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-        self.socket.unlink(missing_ok=True)
-
-
 @dataclass
 class Site:
     """The processes, their stores and their CAs."""
 
     folder: Path
     postgres: EmbeddedPostgres
-    store: Store
+    store: KillableValkey
     public: str
     admin: str
     cas: dict[str, CA] = field(default_factory=dict)
@@ -174,7 +152,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     postgres = EmbeddedPostgres(folder, durable=False)
     postgres.start()
     with tempfile.TemporaryDirectory(prefix="cs") as short:
-        store = Store(Path(short))
+        store = KillableValkey(Path(short))
         site = Site(folder, postgres, store, f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
         store.start()
         try:

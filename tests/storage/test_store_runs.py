@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from responder import metrics
-from responder.embedded import find_valkey
 from responder.errors import StoreUnavailable
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.revoke import RevocationRequest
@@ -31,42 +30,9 @@ from responder.signing.verifiers import NativeRecordVerifier
 from responder.storage.postgres import Listener
 from responder.storage.redis import RedisRecords, Trust
 from responder.storage.runs import PostgresRuns
+from tests.killable import KillableValkey
 from tests.storage.site import Site, open_site
 from tests.storage.test_relay import REVOKE
-
-
-class Store:
-    """A Valkey with its default snapshots, which can be killed and started again at the same address."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder / name
-        self.folder.mkdir()
-        self.socket = self.folder / "socket"
-        self.process: asyncio.subprocess.Process | None = None
-        self.program = find_valkey(None)
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
-
-    async def start(self) -> None:
-        command = [str(self.program), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        self.process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-        for _ in range(500):
-            if self.socket.exists():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("valkey didn't start")
-
-    async def kill(self) -> None:
-        assert self.process is not None
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
-        self.socket.unlink(missing_ok=True)
-
-    async def save(self, records: RedisRecords) -> None:
-        await records._redis.save()
 
 
 @pytest.fixture
@@ -77,15 +43,15 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def store(short_folder: Path) -> AsyncIterator[Store]:
-    made = Store(short_folder, "one")
-    await made.start()
+def store(short_folder: Path) -> Iterator[KillableValkey]:
+    made = KillableValkey(short_folder / "one")
+    made.start()
     yield made
-    await made.kill()
+    made.kill()
 
 
 @pytest.fixture
-async def site(database: str, store: Store, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(database: str, store: KillableValkey, tmp_path: Path) -> AsyncIterator[Site]:
     async with open_site(database, store.url, tmp_path) as opened:
         await opened.records.close()
         opened.records = RedisRecords(store.url, timeout_seconds=2, trust=Trust())
@@ -125,12 +91,12 @@ async def register(site: Site, *numbers: int) -> None:
     await site.relay_all()
 
 
-async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(site: Site, store: Store) -> None:
+async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(site: Site, store: KillableValkey) -> None:
     """Six of six certificates, revoked and confirmed, were answered good from the snapshot; everything was green."""
     await make_complete(site)
     await register(site, 1, 2, 3)
     assert (await site.ask(1)).source == "redis"
-    await store.save(site.records)
+    store.save()
     for number in (1, 2):
         outcome = await site.revoker().revoke(
             Certificate.numbered(site.issuer, number), RevocationRequest(CRLReason.keyCompromise), actor="test"
@@ -138,8 +104,8 @@ async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(sit
         assert outcome.certain
     await site.relay_all()
     assert await site.statuses.pending_count() == 0
-    await store.kill()
-    await store.start()
+    store.kill()
+    store.start()
     # What the snapshot says is really the old answer; nobody has noticed yet, and readers know all the same.
     held = await believing(store.url, Certificate.numbered(site.issuer, 1))
     assert held is not None
@@ -174,15 +140,15 @@ async def test_a_store_killed_and_started_on_an_old_snapshot_answers_no_good(sit
 
 
 async def test_another_store_behind_the_address_is_not_believed_either(
-    site: Site, store: Store, short_folder: Path
+    site: Site, store: KillableValkey, short_folder: Path
 ) -> None:
     """A fail-over to a replica that lags, or a configuration that names an older server."""
     await make_complete(site)
     await register(site, 1)
-    await store.save(site.records)
-    other = Store(short_folder, "two")
+    store.save()
+    other = KillableValkey(short_folder / "two")
     (other.folder / "dump.rdb").write_bytes((store.folder / "dump.rdb").read_bytes())
-    await other.start()
+    other.start()
     try:
         behind = RedisRecords(other.url, timeout_seconds=2, trust=site.records._trust)
         assert await believing(other.url, Certificate.numbered(site.issuer, 1)) is not None
@@ -207,7 +173,7 @@ async def test_another_store_behind_the_address_is_not_believed_either(
         assert await site.records.get(Certificate.numbered(site.issuer, 1)) is None
         await behind.close()
     finally:
-        await other.kill()
+        other.kill()
 
 
 async def test_a_keeper_that_finds_nothing_new_tells_nobody(site: Site, database: str) -> None:
@@ -222,7 +188,7 @@ async def test_a_keeper_that_finds_nothing_new_tells_nobody(site: Site, database
         assert await told.get() == "last", "notifications come in the order of their commits"
 
 
-async def test_a_promotion_is_another_run_though_the_process_is_the_same(site: Site, store: Store) -> None:
+async def test_a_promotion_is_another_run_though_the_process_is_the_same(site: Site, store: KillableValkey) -> None:
     before = await site.records.ping()
     await site.records._redis.replicaof("127.0.0.1", "1")
     await site.records._redis.replicaof("NO", "ONE")
@@ -309,7 +275,7 @@ async def test_a_store_that_has_seen_more_than_the_database_is_an_alarm_until_re
     assert answer.version.epoch == 2
 
 
-async def test_a_hung_store_is_no_other_run(site: Site, store: Store) -> None:
+async def test_a_hung_store_is_no_other_run(site: Site, store: KillableValkey) -> None:
     await make_complete(site)
     await register(site, 1)
     assert store.process is not None
