@@ -183,12 +183,19 @@ cdef inline Out writer(unsigned char* buffer, size_t size) noexcept nogil:
     return out
 
 
-cdef inline void put(Out* out, Bytes data, size_t size) noexcept nogil:
+cdef inline unsigned char* room_for(Out* out, size_t size) noexcept nogil:
+    """Where the next `size` octets go, to be written at once; NULL when there is no room."""
     if <size_t> (out.position - out.start) < size:
         out.full = True
-        return
+        return NULL
     out.position -= size
-    memcpy(out.position, data, size)
+    return out.position
+
+
+cdef inline void put(Out* out, Bytes data, size_t size) noexcept nogil:
+    cdef unsigned char* at = room_for(out, size)
+    if at != NULL:
+        memcpy(at, data, size)
 
 
 cdef inline void put_span(Out* out, const Span* what) noexcept nogil:
@@ -196,20 +203,27 @@ cdef inline void put_span(Out* out, const Span* what) noexcept nogil:
 
 
 cdef inline void put_octet(Out* out, unsigned char octet) noexcept nogil:
-    put(out, &octet, 1)
+    cdef unsigned char* at = room_for(out, 1)
+    if at != NULL:
+        at[0] = octet
 
 
 cdef inline void put_header(Out* out, unsigned char tag, size_t length) noexcept nogil:
-    cdef unsigned char count = 0
-    if length < 0x80:
-        put_octet(out, <unsigned char> length)
-    else:
-        while length:
-            put_octet(out, <unsigned char> (length & 0xFF))
-            length >>= 8
-            count += 1
-        put_octet(out, 0x80 | count)
-    put_octet(out, tag)
+    cdef size_t octets = 0
+    cdef unsigned char* at
+    if length >= 0x80:
+        octets = 1
+        while octets < sizeof(size_t) and length >> (8 * octets):
+            octets += 1
+    at = room_for(out, 2 + octets)
+    if at == NULL:
+        return
+    at[0] = tag
+    at[1] = <unsigned char> (0x80 | octets if octets else length)
+    while octets:
+        at[1 + octets] = <unsigned char> (length & 0xFF)
+        length >>= 8
+        octets -= 1
 
 
 cdef inline void put_value(Out* out, unsigned char tag, Bytes data, size_t size) noexcept nogil:

@@ -68,6 +68,17 @@ cdef Rendering render_record(
     Out* out,
 ) noexcept nogil
 
+# The same for a record that `check_record` let pass, or whose certificate and variant are known to be right: it reads
+# no more than the profile and the record, and gives its signature.
+cdef Rendering render_checked(
+    const Constants* profile,
+    const RecordView* view,
+    int variant,
+    const Span* serial,
+    const unsigned char* signature,
+    Out* out,
+) noexcept nogil
+
 # What the SingleResponse of a record says.
 cdef void set_single(Single* single, const RecordView* view, int variant, const Span* serial) noexcept nogil
 # ResponseData, what is signed; `nonce` may be NULL.

@@ -165,13 +165,24 @@ cdef Rendering render_record(
     libcrypto.EVP_MD_CTX* digester,
     Out* out,
 ) noexcept nogil:
-    cdef Single single
-    cdef const unsigned char* end = out.position
     cdef const unsigned char* signature
-    cdef bint as_coordinates = profile.algorithm.coordinate != 0
     cdef Rendering outcome = check_record(profile, view, variant, serial, digester, &signature)
     if outcome != RENDERED:
         return outcome
+    return render_checked(profile, view, variant, serial, signature, out)
+
+
+cdef Rendering render_checked(
+    const Constants* profile,
+    const RecordView* view,
+    int variant,
+    const Span* serial,
+    const unsigned char* signature,
+    Out* out,
+) noexcept nogil:
+    cdef Single single
+    cdef const unsigned char* end = out.position
+    cdef bint as_coordinates = profile.algorithm.coordinate != 0
     set_single(&single, view, variant, serial)
     put_signature(out, profile, signature, view.signature_size, as_coordinates)
     put_response_data(out, profile, &single, 1, view.produced_at, NULL)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from responder._native.der cimport TLV, Bytes, Out, put_header, put_octet, whole
+from responder._native.der cimport TLV, Bytes, Out, put_header, room_for, whole
 
 cdef enum:
     UTC_TIME = 0x17
@@ -57,11 +57,9 @@ cdef inline bint read_moment(const TLV* value, int64_t* seconds) noexcept nogil:
     return True
 
 
-cdef inline void put_digits(Out* out, int value, int count) noexcept nogil:
-    cdef int index
-    for index in range(count):
-        put_octet(out, 48 + value % 10)
-        value //= 10
+cdef inline void write_two(unsigned char* at, int value) noexcept nogil:
+    at[0] = <unsigned char> (48 + value // 10)
+    at[1] = <unsigned char> (48 + value % 10)
 
 
 cdef inline int put_moment(Out* out, int64_t seconds, int year_digits) noexcept nogil:
@@ -71,6 +69,7 @@ cdef inline int put_moment(Out* out, int64_t seconds, int year_digits) noexcept 
     cdef int64_t era
     cdef int day_of_era, year_of_era, day_of_year, month_index, day, month
     cdef int64_t year
+    cdef unsigned char* at
     if rest < 0:
         rest += 86400
         days -= 1
@@ -84,13 +83,19 @@ cdef inline int put_moment(Out* out, int64_t seconds, int year_digits) noexcept 
     day = day_of_year - (153 * month_index + 2) // 5 + 1
     month = month_index + 3 if month_index < 10 else month_index - 9
     year = year_of_era + era * 400 + (1 if month <= 2 else 0)
-    put_octet(out, 90)  # Z
-    put_digits(out, rest % 60, 2)
-    put_digits(out, rest // 60 % 60, 2)
-    put_digits(out, rest // 3600, 2)
-    put_digits(out, day, 2)
-    put_digits(out, month, 2)
-    put_digits(out, <int> year, year_digits)
+    at = room_for(out, <size_t> year_digits + 11)
+    if at == NULL:
+        return <int> year
+    if year_digits == 4:
+        write_two(at, <int> (year // 100))
+        at += 2
+    write_two(at, <int> (year % 100))
+    write_two(at + 2, month)
+    write_two(at + 4, day)
+    write_two(at + 6, rest // 3600)
+    write_two(at + 8, rest // 60 % 60)
+    write_two(at + 10, rest % 60)
+    at[12] = 90  # Z
     return <int> year
 
 
