@@ -23,6 +23,7 @@ from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
 from responder.signing.verifiers import NativeRecordVerifier, verifies
+from responder.storage.gathering import GatheringRecords
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.exchange import Exchange
@@ -89,7 +90,7 @@ def answering_chain(config: Config, stores: Stores, directory: Directory) -> tup
         budget=Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting),
     )
     cached = CachedSource(
-        stores.records,
+        GatheringRecords(stores.records),
         live,
         profiles=directory.profiles,
         clock=clock,
