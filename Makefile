@@ -8,6 +8,7 @@
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
 #                                restart of the record store
+#   make stress [FOR=600]        processes that are killed while they write in the table that they share
 #   make clean                   back to a fresh checkout
 #
 # PYTHON=/path/to/python picks the Python that .venv is made of.
@@ -15,7 +16,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay stress constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -83,6 +84,9 @@ bench-crl: $(EMBEDDED)
 
 bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)
+
+stress: $(DEV)
+	@$(BIN)/python -m tests.native.stress $(or $(FOR),600)
 
 # What is installed now, for everybody: after `make test CONSTRAINTS=` has passed.
 constraints: $(DEV)

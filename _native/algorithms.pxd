@@ -46,3 +46,8 @@ cdef bint verify_octets(
 cdef bint sha256_of_two(
     libcrypto.EVP_MD_CTX* context, const Span* first, const Span* second, unsigned char* digest
 ) noexcept nogil
+
+
+# A digest context for use under the GIL.
+cdef class Digester:
+    cdef libcrypto.EVP_MD_CTX* context

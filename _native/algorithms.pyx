@@ -4,6 +4,7 @@ ECDSA and RSA sign a digest in a context that is used again and again, which is 
 the octets themselves.
 """
 
+cimport cython
 from libc.stddef cimport size_t
 from libc.string cimport memcmp, strcmp
 
@@ -233,3 +234,14 @@ cdef bint sha256_of_two(
         and libcrypto.EVP_DigestUpdate(context, second.data, second.size) == 1
         and libcrypto.EVP_DigestFinal_ex(context, digest, NULL) == 1
     )
+
+
+@cython.final
+cdef class Digester:
+    def __cinit__(self):
+        self.context = libcrypto.EVP_MD_CTX_new()
+        if self.context == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        libcrypto.EVP_MD_CTX_free(self.context)

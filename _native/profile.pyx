@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from responder._native cimport der, ecdsa, libcrypto
-from responder._native.algorithms cimport MAX_SIGNATURE, find_algorithm
+from responder._native.algorithms cimport MAX_SIGNATURE, Digester, find_algorithm
 from responder._native.der cimport In, Out, Span, TLV, span
 from responder._native.errors cimport drain_errors
 from responder._native.keys cimport PrivateKey, PublicKey
@@ -277,19 +277,4 @@ cdef _set_constants(SigningProfile profile):
     )
 
 
-@cython.final
-cdef class _Digester:
-    """A digest context for use under the GIL."""
-
-    cdef libcrypto.EVP_MD_CTX* context
-
-    def __cinit__(self):
-        self.context = libcrypto.EVP_MD_CTX_new()
-        if self.context == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        libcrypto.EVP_MD_CTX_free(self.context)
-
-
-cdef _Digester _digester = _Digester()
+cdef Digester _digester = Digester()

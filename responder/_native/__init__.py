@@ -3,6 +3,7 @@
 from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
+from responder._native.floors import Floors
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.profile import SigningProfile, encode_profile, load_profile
@@ -17,12 +18,14 @@ from responder._native.rows import (
     SingleRow,
     StatusRow,
 )
+from responder._native.table import Table
 
 __all__ = [
     "CRLBuilder",
     "CertIDRow",
     "CertificateParts",
     "ExtensionParts",
+    "Floors",
     "GENERATED_KINDS",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
@@ -34,6 +37,7 @@ __all__ = [
     "SigningProfile",
     "SingleRow",
     "StatusRow",
+    "Table",
     "crl_excerpt",
     "decode_records",
     "encode_profile",

@@ -22,6 +22,7 @@ __all__ = [
     "CertIDRow",
     "CertificateParts",
     "ExtensionParts",
+    "Floors",
     "GENERATED_KINDS",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
@@ -33,6 +34,7 @@ __all__ = [
     "SigningProfile",
     "SingleRow",
     "StatusRow",
+    "Table",
     "crl_excerpt",
     "decode_records",
     "encode_profile",
@@ -377,3 +379,98 @@ def crl_excerpt(crl: bytes, positions: Iterable[int], /) -> tuple[bytes, bytes]:
         ValueError: not a CRL.
         IndexError: it has no such entry.
     """
+
+# --- shared memory
+
+@final
+class Floors:
+    """For each status that changed lately, the lowest version that may still be answered (design §4.3). In memory that
+    the processes of a host share: one writes, all read. `tag` is an issuer's."""
+
+    def __new__(cls, memory: memoryview, /) -> Floors:
+        """Use what `lay_out` has prepared.
+
+        Raises:
+            ValueError: it hasn't.
+        """
+
+    @staticmethod
+    def lay_out(memory: memoryview, key: bytes, /) -> None:
+        """Prepare memory, for as many floors as it has room for after a page, of 32 octets each. `key` is 96 random
+        octets.
+
+        Raises:
+            ValueError: room for fewer than 64, or a key of another length.
+        """
+
+    def raise_to(self, tag: bytes, serial: bytes, epoch: int, number: int, until: int, now: int, as_of: int, /) -> bool:
+        """Nothing of this certificate below (epoch, number) may be answered, until `until` at least (seconds since
+        1970, as `now`). A floor that is higher stays.
+
+        Returns:
+            False: there was no room, and the issuer's floor was raised to `as_of` (microseconds since 1970) instead.
+        """
+
+    def raise_issuer(self, tag: bytes, as_of: int, until: int, now: int, /) -> None:
+        """Nothing of this issuer that was read before `as_of` may be answered."""
+
+    def raise_all(self, as_of: int, /) -> None:
+        """Nothing that was read before `as_of` may be answered."""
+
+    def is_below(self, tag: bytes, serial: bytes, epoch: int, number: int, as_of: int, /) -> bool:
+        """Whether this version of a certificate's status may no longer be answered; when in doubt, True."""
+
+    def settle(self) -> int:
+        """Free what a writer left half-written when it was killed, once everything has been raised again by its
+        successor; how many there were."""
+
+    @property
+    def taken(self) -> int:
+        """How many places have ever been used."""
+
+    @property
+    def places(self) -> int:
+        """How many there are."""
+
+@final
+class Table:
+    """Records in memory that the processes of a host share, found by issuer's tag and serial. A cache: what doesn't fit
+    is given up, what hasn't been used lately first. Serials of more than 64 octets and records of more than 3,930 have
+    no place. It never goes back to an older record while one is there, and takes none that is below its floor."""
+
+    def __new__(cls, memory: memoryview, floors: Floors, /, *, owner: int) -> Table:
+        """Use what `lay_out` has prepared. `owner` tells the processes apart: no two that live have the same.
+
+        Raises:
+            ValueError: the memory holds no table.
+        """
+
+    @staticmethod
+    def lay_out(memory: memoryview, key: bytes, /) -> None:
+        """Prepare memory of zeros: a page, and then sets of 4,096 octets. `key` is 96 random octets.
+
+        Raises:
+            ValueError: no room for one set, or a key of another length.
+        """
+
+    def get(self, tag: bytes, serial: bytes, /) -> Records | None:
+        """What is kept of a certificate. Never waits: a record that is being replaced at this moment is a miss."""
+
+    def put(self, tag: bytes, serial: bytes, records: Records, now: int, /) -> Records | None:
+        """Keep `records` unless later ones are kept, by the rule of `RecordStore.put`; returns what is kept then. `now`
+        is in microseconds since 1970. None: they are below their floor or too long, or others kept the place busy."""
+
+    def fill(self, keys: Iterable[bytes], values: Iterable[bytes | None], now: int, /) -> int:
+        """`put` for each of many as a store gave them; a key is the issuer's tag and the serial. What isn't a living
+        record of its key is left out. Returns how many are kept now that weren't."""
+
+    def drop(self, tag: bytes, serial: bytes, /) -> bool:
+        """Take out the records of a certificate if they are below their floor. False: others kept the place busy, and
+        it must be asked again."""
+
+    def sweep(self, owner: int, /) -> int:
+        """Give back the sets that a process kept when it was killed; what was half-written is emptied. To be called
+        when it is dead, and before another has its number. Returns how many sets there were."""
+
+    def usage(self) -> tuple[int, int, int]:
+        """How many records there are, how many octets they take, and how many there are room for."""

@@ -69,10 +69,10 @@ def make(
 
 
 def tombstone(
-    issuer: Issuer, number: int, *, as_of: datetime | None = None, serial_number: int = 7
+    issuer: Issuer, number: int, *, epoch: int = 1, as_of: datetime | None = None, serial_number: int = 7
 ) -> tuple[Certificate, Records]:
     certificate = Certificate.numbered(issuer, serial_number)
-    version = StatusVersion(1, number, as_of or now())
+    version = StatusVersion(epoch, number, as_of or now())
     return certificate, tombstone_for(CertificateStatus(certificate, CertStatus.REVOKED, version))
 
 
