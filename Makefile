@@ -9,6 +9,7 @@
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
 #                                restart of the record store
 #   make stress [FOR=600]        processes that are killed while they write in the table that they share
+#   make model [FULL=1]          the rule of revocations, every interleaving of it (docs/model)
 #   make clean                   back to a fresh checkout
 #
 # PYTHON=/path/to/python picks the Python that .venv is made of.
@@ -16,14 +17,14 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay stress constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # Programs that judge our bytes in the tests: PACKAGE:PROGRAM.
-JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl
+JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc
 
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -87,6 +88,10 @@ bench-replay: $(EMBEDDED)
 
 stress: $(DEV)
 	@$(BIN)/python -m tests.native.stress $(or $(FOR),600)
+
+model:
+	@.ci/prerequisites programs spin:spin gcc:gcc --install
+	@FULL=$(FULL) docs/model/run
 
 # What is installed now, for everybody: after `make test CONSTRAINTS=` has passed.
 constraints: $(DEV)

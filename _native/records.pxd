@@ -61,11 +61,6 @@ cdef const char* parse_record(const unsigned char* data, size_t size, RecordView
 cdef size_t fixed_size(const RecordView* view) noexcept nogil
 cdef void write_fixed(unsigned char* out, const RecordView* view) noexcept nogil
 
-# Whether `held` stays where `offered` is put, both as stored; `now` in microseconds since 1970.
-cdef bint outranks(const unsigned char* held, const unsigned char* offered, int64_t now) noexcept nogil
-# next_update of records as stored, seconds since 1970.
-cdef int64_t stored_next_update(const unsigned char* stored) noexcept nogil
-
 
 cdef class Records:
     cdef readonly bytes encoded

@@ -21,7 +21,7 @@ Format 1, all integers big-endian:
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from responder._native cimport der, times
 from responder._native.algorithms cimport MAX_SIGNATURE
@@ -33,14 +33,6 @@ cdef enum:
     FIXED = 61
     REASON = 4
     EXTENSIONS = 8
-    # Where in it, and how much of it
-    VERSION = 1
-    CHANGE_OCTETS = 12   # epoch and number
-    AS_OF = 13
-    COUNT = 23
-    THIS_UPDATE = 48
-    NEXT_UPDATE = 53
-    MAX_AHEAD = 60000000  # microseconds
 
 cdef int64_t MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z
 cdef object _FACTORY = object()
@@ -190,27 +182,6 @@ cdef void write_fixed(unsigned char* out, const RecordView* view) noexcept nogil
         position += 2 + view.extensions.size
     if view.count:
         store(out + position, view.signature_size, 2)
-
-
-cdef bint outranks(const unsigned char* held, const unsigned char* offered, int64_t now) noexcept nogil:
-    """The same rule as the script's of `storage/redis_scripts.py`."""
-    cdef int order = memcmp(held + VERSION, offered + VERSION, CHANGE_OCTETS)
-    cdef bint is_tombstone = held[COUNT] == 0
-    cdef int64_t held_as_of = <int64_t> get(held + AS_OF, 8)
-    cdef int64_t offered_as_of = <int64_t> get(offered + AS_OF, 8)
-    if order:
-        return order > 0
-    # Of one change, records are later than a tombstone, whatever the clocks said when each was read.
-    if is_tombstone != (offered[COUNT] == 0):
-        return not is_tombstone
-    # An as_of in the future counts as lowest: its clock was wrong.
-    if held_as_of - now > MAX_AHEAD:
-        held_as_of = 0
-    return held_as_of > offered_as_of or (held_as_of == offered_as_of and not is_tombstone)
-
-
-cdef int64_t stored_next_update(const unsigned char* stored) noexcept nogil:
-    return <int64_t> get(stored + THIS_UPDATE, 5) + <int64_t> get(stored + NEXT_UPDATE, 4)
 
 
 @cython.final

@@ -9,15 +9,38 @@ a set while they write in it; one that is killed leaves it owned until `sweep`.
 """
 
 cimport cython
-from libc.string cimport memcmp, memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy
 
 from responder._native cimport atomics
 from responder._native.algorithms cimport Digester, sha256_of_two
 from responder._native.der cimport span
 from responder._native.floors cimport is_below
 from responder._native.hashing cimport ISSUER_TAG, Hash, hash_of
-from responder._native.records cimport (
-    CERTIFICATE_TAG, RecordView, Records, outranks, parse_record, read_records, stored_next_update,
+from responder._native.ranking cimport outranks
+from responder._native.records cimport CERTIFICATE_TAG, RecordView, Records, parse_record, read_records
+from responder._native.sets cimport (
+    ENTRY,
+    FIRST_UNIT,
+    MAX_TABLE_SERIAL,
+    SET,
+    UNIT,
+    UNITS,
+    Entry,
+    Set,
+    add,
+    begin,
+    clear,
+    disown,
+    entry_at,
+    find_in,
+    finish,
+    own_both,
+    print_of,
+    record_in,
+    remove,
+    room_left,
+    units_left,
+    way_of,
 )
 
 from responder.errors import SigningFailed
@@ -26,10 +49,6 @@ cdef Digester _digester = Digester()
 
 cdef enum:
     HEADER = 4096
-    ENTRY = 12           # octets before the serial
-    READS = 8            # of a set that is being written, before it is a miss
-    SPINS = 2000         # for a set that another owns; then the others' turn, TURNS times
-    TURNS = 200
 
 cdef uint64_t MAGIC = 0x31656C6261546373  # csTable1
 
@@ -38,63 +57,11 @@ cdef inline Set* set_at(const uint8_t* table, uint64_t index) noexcept nogil:
     return <Set*> (table + HEADER + index * SET)
 
 
-cdef inline uint16_t print_of(const Hash* hash_) noexcept nogil:
-    cdef uint16_t bits = <uint16_t> (hash_.low & 0xFFFF)
-    return bits if bits else 1
-
-
 cdef inline void sets_of(const uint8_t* table, const Hash* hash_, Set** pair) noexcept nogil:
     """The two sets where it may stand; they may be one."""
     cdef uint64_t sets = (<const TableHeader*> table).sets
     pair[0] = set_at(table, (hash_.low >> 32) * sets >> 32)
     pair[1] = set_at(table, (hash_.high >> 32) * sets >> 32)
-
-
-cdef inline Entry* entry_at(Set* where, int unit) noexcept nogil:
-    return <Entry*> (<uint8_t*> where + unit * UNIT)
-
-
-cdef inline bint is_of(const Entry* entry, const uint8_t* tag, const Span* serial) noexcept nogil:
-    return (
-        entry.serial_size == serial.size
-        and memcmp(entry.tag, tag, ISSUER_TAG) == 0
-        and memcmp(<const uint8_t*> entry + ENTRY, serial.data, serial.size) == 0
-    )
-
-
-cdef inline uint8_t* record_in(Entry* entry) noexcept nogil:
-    return <uint8_t*> entry + ENTRY + entry.serial_size
-
-
-cdef size_t find_in(Set* where, uint16_t wanted, const uint8_t* tag, const Span* serial, uint8_t* record) noexcept nogil:
-    cdef uint64_t before
-    cdef Entry* entry
-    cdef size_t size, found
-    cdef int way, unit, units, attempt
-    for attempt in range(READS):
-        before = atomics.load(&where.sequence)
-        if before & 1:
-            continue
-        found = 0
-        for way in range(WAYS):
-            if where.prints[way] != wanted:
-                continue
-            unit, units = where.first[way], where.units[way]
-            if unit < FIRST_UNIT or unit + units > UNITS or <size_t> (units * UNIT) < ENTRY + serial.size:
-                continue                # torn, or not it
-            entry = entry_at(where, unit)
-            size = entry.size
-            if not is_of(entry, tag, serial) or size > <size_t> (units * UNIT) - ENTRY - serial.size:
-                continue
-            memcpy(record, <uint8_t*> entry + ENTRY + serial.size, size)
-            found = size
-            break
-        atomics.acquire()
-        if atomics.load(&where.sequence) == before:
-            if found and where.used[way] == 0:
-                where.used[way] = 1
-            return found
-    return 0
 
 
 cdef size_t find(const uint8_t* table, const uint8_t* tag, const Span* serial, uint8_t* record) noexcept nogil:
@@ -110,116 +77,6 @@ cdef size_t find(const uint8_t* table, const uint8_t* tag, const Span* serial, u
     if size == 0:
         size = find_in(pair[1], print_of(&hash_), tag, serial, record)
     return size
-
-
-# --- writing: the sets are owned by who calls
-
-cdef bint own(Set* where, uint32_t me) noexcept nogil:
-    """Wait for a set, a while."""
-    cdef int turn, spin
-    for turn in range(TURNS):
-        for spin in range(SPINS):
-            if atomics.take(&where.owner, me):
-                return True
-        atomics.sched_yield()
-    return False
-
-
-cdef bint own_both(Set** pair, uint32_t me) noexcept nogil:
-    """Both sets, in the order of their addresses, so that nobody waits in a circle."""
-    cdef Set* first = min(pair[0], pair[1])
-    cdef Set* second = max(pair[0], pair[1])
-    if not own(first, me):
-        return False
-    if second != first and not own(second, me):
-        atomics.store32(&first.owner, 0)
-        return False
-    return True
-
-
-cdef void disown(Set** pair) noexcept nogil:
-    atomics.store32(&pair[0].owner, 0)
-    if pair[1] != pair[0]:
-        atomics.store32(&pair[1].owner, 0)
-
-
-cdef inline void begin(Set* where) noexcept nogil:
-    atomics.store(&where.sequence, where.sequence | 1)
-    atomics.release()
-
-
-cdef inline void finish(Set* where) noexcept nogil:
-    atomics.store(&where.sequence, where.sequence + 1)
-
-
-cdef int way_of(Set* where, uint16_t wanted, const uint8_t* tag, const Span* serial) noexcept nogil:
-    cdef int way
-    for way in range(WAYS):
-        if where.prints[way] == wanted and is_of(entry_at(where, where.first[way]), tag, serial):
-            return way
-    return -1
-
-
-cdef void remove(Set* where, int way) noexcept nogil:
-    """Take an entry out and close the gap; between `begin` and `finish`."""
-    cdef int first = where.first[way]
-    cdef int units = where.units[way]
-    cdef int other
-    memmove(entry_at(where, first), entry_at(where, first + units), (where.end - first - units) * UNIT)
-    for other in range(WAYS):
-        if where.prints[other] and where.first[other] > first:
-            where.first[other] -= <uint8_t> units
-    where.prints[way] = where.first[way] = where.units[way] = where.used[way] = 0
-    where.end -= <uint16_t> units
-    where.count -= 1
-
-
-cdef void give_up_one(Set* where, int64_t now) noexcept nogil:
-    """Make room: what has ended, else what nobody has used since the hand came by."""
-    cdef int way, step
-    for way in range(WAYS):
-        if where.prints[way] and stored_next_update(record_in(entry_at(where, where.first[way]))) * 1000000 <= now:
-            remove(where, way)
-            return
-    for step in range(2 * WAYS + 1):
-        way = where.hand % WAYS
-        where.hand = <uint8_t> ((way + 1) % WAYS)
-        if where.prints[way] == 0:
-            continue
-        if where.used[way] == 0:
-            break
-        where.used[way] = 0
-    remove(where, way)
-
-
-cdef void add(
-    Set* where, uint16_t print_, int units, const uint8_t* tag, const Span* serial, const Span* record, int64_t now
-) noexcept nogil:
-    cdef Entry* entry
-    cdef int way
-    begin(where)
-    if where.end == 0:
-        where.end = FIRST_UNIT  # memory of zeros is an empty table
-    while where.count == WAYS or where.end + units > UNITS:
-        give_up_one(where, now)
-    for way in range(WAYS):
-        if where.prints[way] == 0:
-            break
-    entry = entry_at(where, where.end)
-    memcpy(entry.tag, tag, ISSUER_TAG)
-    entry.size, entry.serial_size, entry.unused = <uint16_t> record.size, <uint8_t> serial.size, 0
-    memcpy(<uint8_t*> entry + ENTRY, serial.data, serial.size)
-    memcpy(record_in(entry), record.data, record.size)
-    where.first[way], where.units[way], where.used[way] = <uint8_t> where.end, <uint8_t> units, 0
-    where.prints[way] = print_
-    where.end += <uint16_t> units
-    where.count += 1
-    finish(where)
-
-
-cdef inline int room_left(const Set* where) noexcept nogil:
-    """In units; none where all ways are taken."""
-    return 0 if where.count == WAYS else UNITS - max(<int> where.end, <int> FIRST_UNIT)
 
 
 @cython.final
@@ -326,7 +183,7 @@ cdef class Table:
         for index in range((<TableHeader*> self.start).sets):
             where = set_at(self.start, index)
             records += where.count
-            units += max(where.end, <uint16_t> FIRST_UNIT) - FIRST_UNIT
+            units += UNITS - FIRST_UNIT - units_left(where)
         return records, units * UNIT, (<TableHeader*> self.start).sets * (UNITS - FIRST_UNIT) * UNIT
 
     cdef Put put_span(
@@ -401,14 +258,6 @@ cdef class Table:
                 finish(pair[index])
         disown(pair)
         return True
-
-
-cdef void clear(Set* where) noexcept nogil:
-    """Empty what was left half-written: it is only a cache."""
-    where.count, where.hand, where.end = 0, 0, FIRST_UNIT
-    memset(where.prints, 0, sizeof(where.prints))
-    memset(where.used, 0, sizeof(where.used))
-    finish(where)
 
 
 cdef int _check(bytes tag) except -1:

@@ -12,6 +12,7 @@ from responder.pki import (
     Answer,
     Certificate,
     CertificateStatus,
+    Changes,
     CRLBuilder,
     CRLHead,
     Issuer,
@@ -25,7 +26,7 @@ from responder.pki import (
     SigningProfile,
     StatusChange,
     StatusVersion,
-    StoreRun,
+    Unaware,
 )
 
 
@@ -84,42 +85,6 @@ class RecordStore(Protocol):
         """
 
 
-class StoreRuns(Protocol):
-    """Where it is kept which run is in use."""
-
-    async def current(self) -> StoreRun:
-        """As it is now."""
-
-    async def see(self, run: str, *, owner: str) -> StoreRun:
-        """Say which run answers now. One that is new is the one in use from here on, and not complete: all changes that
-        a living answer may be older than are open again. Unless another process saw another run a moment ago: then
-        that one stays, and it is returned."""
-
-    async def complete(self, run: str) -> bool:
-        """Let readers trust this run, if every change that had to be put again is closed."""
-
-    async def newest_version(self) -> tuple[int, int]:
-        """The highest (epoch, number) that the database has given."""
-
-    async def set_ahead(self, version: tuple[int, int] | None) -> None:
-        """Say that the store has seen a version that the database hasn't given; None: it hasn't."""
-
-
-class RunningStore(Protocol):
-    """A record store that has runs."""
-
-    async def ping(self) -> str:
-        """The name of the run that answers now; raises as `newest`."""
-
-    async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
-        """Tell the highest (epoch, number) that the database has given; returns the highest that was ever told, as far
-        as the store remembers.
-
-        Raises:
-            StoreUnavailable: no answer in time.
-        """
-
-
 class StatusSource(Protocol):
     """The authority on status: the primary database, never a replica."""
 
@@ -167,15 +132,35 @@ class RevocationStore(StatusSource, Protocol):
             StoreUnavailable: that run isn't the one in use any more; nothing is closed.
         """
 
-    async def is_trusted(self, run: str) -> bool:
-        """Whether readers look into this run of the record store, and no other: what it keeps is then certain."""
-
     async def retry_later(self, pending: Sequence[Pending]) -> None:
         """Leave these changes open, and give them by `pending` later, and later each time."""
 
     async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
         """Give a status a new version, where the store keeps a higher one that this database has given: the change then
         comes again, above it. False, and nothing is changed, where this database has never given `kept`."""
+
+
+class HostLeases(Protocol):
+    """Which hosts may answer until when, and which changes each of them has applied; kept by the authority."""
+
+    async def renew(self, host: str, *, owner: str, seconds: float, is_new: bool) -> None:
+        """Let a host answer for so long from now; a new one has applied nothing, whatever was said of it before. To be
+        done before the changes are read that it must have applied."""
+
+    def changes(self, since: Changes | None) -> AbstractAsyncContextManager[Changes]:
+        """What was announced since then, or everything that a living answer may be older than, from one snapshot."""
+
+    async def acknowledge(self, host: str, changes: Changes) -> bool:
+        """Say that these are applied; False: the host has no lease."""
+
+    async def leave(self, host: str) -> None:
+        """The host answers nothing any more."""
+
+    async def forget(self, has_ended: Callable[[str], bool]) -> None:
+        """End the leases whose owner has ended, by its name."""
+
+    async def unaware(self, certificate: Certificate) -> Unaware:
+        """The hosts that may still answer an older status of a certificate than the present one."""
 
 
 class PartitionStore(Protocol):

@@ -117,7 +117,7 @@ _KEYS = (
 _DAY = 86400
 
 REQUESTS = Counter("ocsp_requests_total", "OCSP requests answered.", method=("get", "post", "other"), result=_RESULTS)
-ANSWERS = Counter("ocsp_answers_total", "Successful answers, by source.", source=("redis", "live"))
+ANSWERS = Counter("ocsp_answers_total", "Successful answers, by source.", source=("table", "redis", "live"))
 CERT_ID_HASHES = Counter(
     "ocsp_cert_id_hash_total",
     "CertIDs requested, by hash algorithm (9919-01).",
@@ -141,7 +141,7 @@ SIGN_SECONDS = Histogram(
 STORE_FAILURES = Counter(
     "store_failures_total",
     "Store calls that failed or timed out.",
-    store=("redis",),
+    store=("table", "redis"),
     operation=("get", "put"),
 )
 RECORDS_REFUSED = Counter(
@@ -163,6 +163,12 @@ UNSAYABLE = Counter(
 CHANGES_REFUSED = Counter("changes_refused_total", "Changes not kept by the record store; they stay open.")
 TASKS = ("relay", "presign", "crl", "delegate", "signer")
 TROUBLES = Counter("issuer_troubles_total", "Task failures confined to one issuer.", task=TASKS)
+CHANGES_APPLIED = Counter("changes_applied_total", "Changes whose older answers this host gives no more.")
+FLOORS_OVERFLOWN = Counter(
+    "floors_overflown_total",
+    "Changes without room of their own: all older answers of the issuer are made anew.",
+)
+BELOW_FLOOR = Counter("below_floor_total", "Answers not given because their status had changed; made again.")
 PROCESS_RESTARTS = Counter("process_restarts_total", "Processes restarted by the supervisor.")
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
 from responder.interfaces import Clock
 from responder.pki import (
+    AnnouncedChange,
     Certificate,
     CertificateStatus,
     CertStatus,
+    Changes,
     Kept,
     Pending,
     Records,
     StatusChange,
     StatusVersion,
+    Unaware,
 )
 
 
@@ -142,9 +146,6 @@ class MemoryStatuses:
         self._store(replace(self.rows[certificate], version=self._next_version()))
         return True
 
-    async def is_trusted(self, run: str) -> bool:
-        return True
-
     async def done(
         self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""
     ) -> None:
@@ -165,6 +166,53 @@ class MemoryStatuses:
     def _store(self, status: CertificateStatus) -> None:
         self.rows[status.certificate] = status
         self.open.append(Pending(self.number, status.certificate, status.version))
+
+
+@dataclass
+class MemoryLeases:
+    """`HostLeases` in memory: what is announced, and which hosts haven't heard."""
+
+    announced: list[AnnouncedChange] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    unaware_hosts: tuple[str, ...] = ()
+    certain_at: datetime | None = None
+    lease_taken_away: bool = False
+    down: bool = False
+    asked: int = 0
+    as_of: datetime = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+    async def renew(self, host: str, *, owner: str, seconds: float, is_new: bool) -> None:
+        if self.down:
+            raise StatusUnavailable("the database is down")
+        self.log.append(f"renew{' anew' if is_new else ''}")
+
+    @asynccontextmanager
+    async def changes(self, since: Changes | None) -> AsyncIterator[Changes]:
+        if self.down:
+            raise StatusUnavailable("the database is down")
+        seen = 0 if since is None else int(since.snapshot)
+
+        async def batches() -> AsyncIterator[list[AnnouncedChange]]:
+            yield self.announced[seen:]
+
+        self.log.append("read")
+        yield Changes(str(len(self.announced)), "one", self.as_of, batches())
+
+    async def acknowledge(self, host: str, changes: Changes) -> bool:
+        self.log.append("acknowledge")
+        return not self.lease_taken_away
+
+    async def leave(self, host: str) -> None:
+        self.log.append("leave")
+
+    async def forget(self, has_ended: Callable[[str], bool]) -> None:
+        pass
+
+    async def unaware(self, certificate: Certificate) -> Unaware:
+        self.asked += 1
+        if self.down:
+            raise StatusUnavailable("the database is down")
+        return Unaware(self.unaware_hosts, self.certain_at)
 
 
 class FakeClock:

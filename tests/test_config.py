@@ -222,7 +222,7 @@ def test_bad_listen_value_is_explained(environ: dict[str, str], text: str, words
         ("[serve]\ntrusted_proxies = '10.0.0.0/8'", "it must be a list"),
         ("[limits]\nper_minute = 0", "not supported by this version"),
         ("[limits]\nexempt = ['10.0.0.0/8']", "not supported by this version"),
-        ("[revocation]\nlease_seconds = 60", "not supported by this version"),
+        ("[revocation]\nlease_seconds = 5", "greater than or equal to 10"),
         ("[serve]\nlisen = 'x'", "unknown key serve.lisen; write serve.listen if that was meant"),
         ("[postgres]\npassword = 'hunter2'", "unknown key postgres.password; write postgres.password_file if"),
         ("[signing]\nfrobnicate = 1", "known are signing.max_in_flight, signing.max_waiting"),

@@ -325,9 +325,8 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     assert httpx.post(api, json={"serial": "0x7777"}, headers=token, trust_env=False).status_code == 404
     # A damaged record, and a store that keeps what the database never gave.
     name = b"cs1:" + well.tag + encode_serial(GOOD[6])
-    site.ask("well", GOOD[6])
     held = site.redis(lambda redis: redis.get(name))
-    assert isinstance(held, bytes)
+    assert isinstance(held, bytes), "signed before anybody asks, and in no table yet"
     damaged = held[:70] + bytes([held[70] ^ 1]) + held[71:]  # in the signature of the first variant
     site.redis(lambda redis: redis.set(name, damaged))
     assert site.ask("well", GOOD[6]) == "GOOD"
@@ -338,6 +337,14 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     assert site.metric("outbox_open") > 0, "and stays open"
     site.redis(lambda redis: redis.delete(name))
     eventually("it is put when it can be", lambda: site.ask("well", GOOD[6]) == "REVOKED")
+    # A record of before a change, in a store that has brought it back.
+    old = b"cs1:" + well.tag + encode_serial(GOOD[5])
+    before = site.redis(lambda redis: redis.get(old))
+    assert isinstance(before, bytes)
+    revoke_by_sql(site, "well", GOOD[5])
+    eventually("the change is signed", lambda: site.redis(lambda redis: redis.get(old)) != before)
+    site.redis(lambda redis: redis.set(old, before))
+    assert site.ask("well", GOOD[5]) == "REVOKED"
     # Everything signed again, a worker that is killed, and a store that is away.
     site.run("issuer", "set", "well", "responder_id_by_name=true")
     eventually("signed on schedule", lambda: site.metric("presigned_total") > 0)
@@ -347,8 +354,8 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     os.kill(int(worker), signal.SIGKILL)
     eventually("it is started again", lambda: site.metric("process_restarts_total") > 0)
     site.store.kill()
-    for serial in GOOD[:3]:
-        site.ask("well", serial)
+    for unknown in range(0x70, 0x74):  # in no table
+        site.ask("well", unknown)
     revoke_by_sql(site, "well", GOOD[0])
     site.store.start()
     eventually("the store is trusted again", lambda: site.metric("record_store_complete") == 1)
@@ -362,7 +369,8 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
             rf"^{re.escape(metric.name)}(?:_count)?(?:\{{[^}}]*\}})? (?!0\.0$)[0-9.e+]+$", text, re.MULTILINE
         )
     ]
-    assert still == []
+    # There is room for 30,000 and more; ocsp/test_keeper.py has it overflow.
+    assert still == ["floors_overflown_total"]
 
 
 def test_a_reload_replaces_the_processes_and_one_that_is_refused_changes_nothing(site: Site) -> None:

@@ -88,10 +88,10 @@ def test_an_address_in_use_is_named_with_a_remedy(base: dict[str, str], key: str
 @pytest.mark.parametrize(
     ("roles", "names"),
     [
-        (("serve",), ["serve-0", "serve-1", "admin"]),
+        (("serve",), ["serve-0", "serve-1", "keep", "admin"]),
         (("work",), ["work", "admin"]),
         (("crl",), ["crl", "admin"]),
-        (ROLES, ["serve-0", "serve-1", "work", "crl", "admin"]),
+        (ROLES, ["serve-0", "serve-1", "keep", "work", "crl", "admin"]),
     ],
 )
 def test_the_processes_of_each_role(base: dict[str, str], roles: tuple[str, ...], names: list[str]) -> None:

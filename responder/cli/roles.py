@@ -11,7 +11,7 @@ from responder.cli.options import configure_log, load_config
 from responder.cli.options import run as run_to_its_end
 from responder.config import Config
 from responder.host.child import Child
-from responder.roles.host import ROLES, Sockets, children, create_segment, supervise
+from responder.roles.host import ROLES, Sockets, children, create_segment, leave_host, supervise
 from responder.roles.stores import open_stores
 
 _log = log.get("cli.roles")
@@ -42,7 +42,7 @@ def _run(path: Path | None, roles: tuple[str, ...]) -> None:
     configure_log(loaded)
     run_to_its_end(_look_at_the_database(loaded))  # one sentence here, instead of one of each process
     sockets = Sockets.open(loaded, roles)
-    segment = create_segment(sockets)
+    segment = create_segment(loaded, sockets)
 
     def reload() -> list[Child]:
         changed = configuration.load(path)
@@ -61,7 +61,9 @@ def _run(path: Path | None, roles: tuple[str, ...]) -> None:
             admin=sockets.admin_url,
         )
 
-    raise SystemExit(supervisor.run(on_ready=tell))
+    code = supervisor.run(on_ready=tell)
+    leave_host(loaded, sockets, segment)
+    raise SystemExit(code)
 
 
 async def _look_at_the_database(config: Config) -> None:

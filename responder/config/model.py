@@ -150,6 +150,25 @@ class Keys(Section):
         return self.directory / "ca"
 
 
+class Table(Section):
+    """What the processes of a host share in memory."""
+
+    megabytes: int = Field(
+        default=64,
+        ge=1,
+        le=1_000_000,
+        description="Room for records: a certificate of two P-256 signatures takes 270 bytes, of two RSA-2048 "
+        "signatures 660. What doesn't fit is read from Redis.",
+    )
+    floor_megabytes: int = Field(
+        default=8,
+        ge=1,
+        le=100_000,
+        description="Room for what changed within 8 days, 32 bytes a change. Without room the issuer's answers are all "
+        "made anew.",
+    )
+
+
 class Limits(Section):
     """What one client address may cost."""
 
@@ -178,8 +197,12 @@ class Revocation(Section):
         allow_inf_nan=False,
         description="How long `revoke` waits for every host to know, before it says that it isn't certain.",
     )
-    lease_seconds: Annotated[int, not_yet(300)] = Field(
-        default=300, ge=1, description="How long a host may answer without reaching Postgres."
+    lease_seconds: int = Field(
+        default=300,
+        ge=10,
+        le=86_400,
+        description="How long a host may answer without reaching Postgres; and so, after how long a revocation is "
+        "certain although a host can't be reached.",
     )
     backdate_seconds: int = Field(
         default=300,
@@ -206,6 +229,7 @@ class Config(BaseModel):
     serve: Serve = Field(default_factory=Serve)
     admin: Admin = Field(default_factory=Admin)
     keys: Keys = Field(default_factory=Keys)
+    table: Table = Field(default_factory=Table)
     limits: Limits = Field(default_factory=Limits)
     signing: Signing = Field(default_factory=Signing)
     revocation: Revocation = Field(default_factory=Revocation)

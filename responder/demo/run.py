@@ -28,7 +28,7 @@ from responder.errors import ConfigError
 from responder.host.child import Child, ChildContext
 from responder.pki import Certificate, CertStatus, CRLReason
 from responder.roles.crl import publish_crls
-from responder.roles.host import ROLES, Sockets, children, create_segment, supervise
+from responder.roles.host import ROLES, Sockets, children, create_segment, leave_host, supervise
 from responder.roles.stores import Stores, open_stores
 from responder.roles.work import sign_pending
 from responder.storage.migrations import migrate
@@ -99,7 +99,7 @@ def _run(
     loaded = _configure(options, layout, postgres.url, valkey.url)
     sockets = Sockets.open(loaded, ROLES)
     demo = asyncio.run(_prepare(loaded, options, layout, sockets, console))
-    segment = create_segment(sockets)
+    segment = create_segment(loaded, sockets)
 
     def announce() -> None:
         write_private(_announcement(layout), json.dumps(demo, indent=2).encode())
@@ -118,9 +118,11 @@ def _run(
         return run_checks(demo, as_json=options.as_json)
 
     supervisor = supervise(children(loaded, ROLES, sockets, segment), segment, watch=[dead_server])
-    return supervisor.run(
+    code = supervisor.run(
         until=Child(name="checks", run=check, heartbeat=False) if options.once else None, on_ready=announce
     )
+    leave_host(loaded, sockets, segment)
+    return code
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from responder.host.segment import HEARTBEAT, Lane
 class ChildContext:
     """What a child process has of its parent."""
 
-    def __init__(self, name: str, sockets: tuple[socket.socket, ...], lane: Lane, ready_fd: int) -> None:
+    def __init__(self, name: str, place: int, sockets: tuple[socket.socket, ...], lane: Lane, ready_fd: int) -> None:
+        """`place` is a number that no two processes of the host have at one time."""
         self.name = name
+        self.place = place
         self.sockets = sockets
         self.lane = lane
         self._ready_fd = ready_fd

@@ -47,6 +47,9 @@ FIRST_COUNTER = 2
 TRUSTED_UNTIL = 0
 """The word of the host until when what is served from the segment may be believed: CLOCK_BOOTTIME in nanoseconds."""
 
+_IDENTITY = 1
+_IDENTITY_WORDS = 2
+
 _HOST_WORDS = 64
 
 SILENCE_SECONDS = 5.0
@@ -102,9 +105,17 @@ class Segment:
             os.pwrite(fd, b"".join(word.to_bytes(WORD, "little") for word in header), 0)
             # A process that could shrink it would end all others by SIGBUS.
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-            return cls(fd)
+            segment = cls(fd)
+            for word in range(_IDENTITY, _IDENTITY + _IDENTITY_WORDS):
+                segment.host[word] = int.from_bytes(os.urandom(WORD), "little")
+            return segment
         finally:
             os.close(fd)  # the mapping keeps the memory
+
+    @property
+    def identity(self) -> str:
+        """A name that no other segment has."""
+        return "".join(f"{word:016x}" for word in self.host[_IDENTITY : _IDENTITY + _IDENTITY_WORDS])
 
     def region(self, region: Region) -> memoryview:
         """The octets of one part."""

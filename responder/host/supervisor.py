@@ -68,6 +68,7 @@ class Supervisor:
             raises ConfigError, and then everything stays as it is.
         watch: each is asked every half second, and returns a sentence when something vital has ended.
         on_restart: called for each process that is going to be started again because it ended by itself.
+        on_end: called with the place of a process that has ended in whatever way, before another has it.
     """
 
     children: Sequence[Child]
@@ -77,6 +78,7 @@ class Supervisor:
     on_reload: Callable[[], Sequence[Child]] | None = None
     watch: Sequence[Callable[[], str | None]] = ()
     on_restart: Callable[[], None] = lambda: None
+    on_end: Callable[[int], object] = lambda place: None
     _slots: list[_Slot] = field(default_factory=list)
     _to_replace: list[_Slot] = field(default_factory=list)
     _signals: set[int] = field(default_factory=set)
@@ -135,7 +137,7 @@ class Supervisor:
             code = 1
             try:
                 os.close(read_end)
-                code = self._be(slot.spec, lane, write_end, parent)
+                code = self._be(slot.spec, slot.lane, lane, write_end, parent)
             except BaseException:  # the child ends here whatever happens, and never in the parent's code
                 traceback.print_exc()
             finally:
@@ -148,7 +150,7 @@ class Supervisor:
         slot.pid, slot.ready_fd, slot.is_ready = pid, read_end, False
         slot.started_at, slot.start_at, slot.stopping_since = time.monotonic(), None, None
 
-    def _be(self, spec: Child, lane: Lane, ready_fd: int, parent: int) -> int:
+    def _be(self, spec: Child, place: int, lane: Lane, ready_fd: int, parent: int) -> int:
         """The life of a child process."""
         signal.set_wakeup_fd(-1)
         # Ctrl-C reaches the whole group: the parent says when to stop.
@@ -163,7 +165,7 @@ class Supervisor:
                     other.close()
             if slot.ready_fd >= 0:
                 os.close(slot.ready_fd)
-        context = ChildContext(spec.name, spec.sockets, lane, ready_fd)
+        context = ChildContext(spec.name, place, spec.sockets, lane, ready_fd)
         return spec.run(context)
 
     def _reap_and_check(self) -> bool:
@@ -180,6 +182,7 @@ class Supervisor:
             if code is None:
                 self._kill_if_hanging(slot, now)
                 continue
+            self.on_end(slot.lane)
             if slot.stopping_since is not None:  # asked to, to be replaced
                 slot.start_at = now
                 continue

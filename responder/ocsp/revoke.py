@@ -1,4 +1,4 @@
-"""Changing a status, and knowing that no store will answer the old one."""
+"""Changing a status, and knowing that no host answers the old one any more."""
 
 from __future__ import annotations
 
@@ -8,33 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from responder import log, metrics
-from responder.errors import RevocationRefused, StatusUnavailable, StoreUnavailable
-from responder.interfaces import RecordStore, RevocationStore
-from responder.pki import (
-    Certificate,
-    CertificateStatus,
-    CRLReason,
-    RevokedInfo,
-    StatusChange,
-    StatusVersion,
-    tombstone_for,
-)
+from responder.errors import RevocationRefused, StatusUnavailable
+from responder.interfaces import HostLeases, RevocationStore
+from responder.pki import Certificate, CertificateStatus, CRLReason, RevokedInfo, StatusChange, Unaware
 
 _log = log.get("ocsp.revoke")
 
-_RETRY_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.005, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A status as committed. `obstacle`: what kept it from being certain; `work` will bring it about."""
+    """A status as committed. `obstacle`: what kept it from being certain; it will be at `certain_at`, where that is
+    known, or when the host is heard of again."""
 
     status: CertificateStatus
     obstacle: str = ""
+    certain_at: datetime | None = None
 
     @property
     def certain(self) -> bool:
-        """Whether every worker answers it from now on."""
+        """Whether every host answers it from now on."""
         return not self.obstacle
 
 
@@ -50,16 +44,16 @@ class RevocationRequest:
 class Revoker:
     """Revokes, holds and releases. A repeat of the same request waits for the same, and changes nothing."""
 
-    def __init__(self, store: RevocationStore, records: RecordStore, *, wait_seconds: float) -> None:
+    def __init__(self, store: RevocationStore, hosts: HostLeases, *, wait_seconds: float) -> None:
         self._store = store
-        self._records = records
+        self._hosts = hosts
         self._wait_seconds = wait_seconds
 
     async def revoke(self, certificate: Certificate, request: RevocationRequest, *, actor: str) -> Outcome:
-        """Change the status in the database, then bury every older answer in the record store.
+        """Change the status in the database, then wait until every host knows.
 
         Returns:
-            `certain` is False when the record store didn't confirm within `wait_seconds`.
+            `certain` is False when a host that may still answer hasn't said so within `wait_seconds`.
 
         Raises:
             RevocationRefused: no such certificate (404), a conflict with what it is now (409), a bad value (422).
@@ -70,7 +64,7 @@ class Revoker:
         except RevocationRefused:
             metrics.REVOCATIONS.inc("refused")
             raise
-        outcome = Outcome(status, await self._bury_older(status))
+        outcome = await self._until_certain(status)
         metrics.REVOCATIONS.inc("done" if outcome.certain else "pending")
         _log.info(
             "status_changed",
@@ -84,52 +78,28 @@ class Revoker:
         )
         return outcome
 
-    async def _bury_older(self, status: CertificateStatus) -> str:
-        """Put a tombstone unless the store already holds this status or a later one like it; what was in the way, or
-        nothing."""
-        deadline = asyncio.get_running_loop().time() + self._wait_seconds
+    async def _until_certain(self, status: CertificateStatus) -> Outcome:
+        clock = asyncio.get_running_loop().time
+        deadline, pause = clock() + self._wait_seconds, _FIRST_PAUSE_SECONDS
         while True:
             try:
-                if await self._is_kept(status):  # the store bounds its own time
-                    return ""
-                return "the record store keeps a later version of another status; see certstatus db recover"
-            except StoreUnavailable as error:
-                metrics.STORE_FAILURES.inc("redis", "put")
-                obstacle = str(error)
+                unaware = await self._hosts.unaware(status.certificate)
             except StatusUnavailable as error:
-                return str(error)  # the change is committed all the same
-            if asyncio.get_running_loop().time() + _RETRY_SECONDS >= deadline:
-                return obstacle
-            await asyncio.sleep(_RETRY_SECONDS)
-            # The store refuses what was read long ago: `as_of` is read again with the status.
-            try:
-                (fresh,) = await self._store.status_of([status.certificate])
-            except StatusUnavailable as error:
-                return str(error)  # the change is committed all the same
-            if fresh is None:
-                return "the certificate was deleted meanwhile"
-            status = fresh
-
-    async def _is_kept(self, status: CertificateStatus) -> bool:
-        # Records of the same change stay; anything older is buried.
-        kept = await self._records.put(status.certificate, tombstone_for(status))
-        if _covers(kept.version, kept.cert_status, status):
-            # Asked after the put: a store that readers have turned to since then is another's to confirm.
-            if await self._store.is_trusted(kept.run):
-                return True
-            raise StoreUnavailable("the record store isn't known to hold every change yet")
-        _log.error(
-            "store_keeps_another_status",
-            issuer=status.certificate.issuer.id,
-            serial=hex(status.certificate.serial_number),
-            kept=kept.cert_status.name,
-            ours=status.cert_status.name,
-        )
-        return False
+                return Outcome(status, str(error))  # the change is committed all the same
+            if unaware.commits_were_lost:
+                return Outcome(status, "the database has lost commits that answers were made of; certstatus db recover")
+            if not unaware.owners:
+                return Outcome(status)
+            if clock() + pause >= deadline:
+                return Outcome(status, _obstacle(unaware), unaware.certain_at)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
 
-def _covers(version: StatusVersion, cert_status: int, status: CertificateStatus) -> bool:
-    return version.change >= status.version.change and cert_status == status.cert_status
+def _obstacle(unaware: Unaware) -> str:
+    first, others = unaware.owners[0], len(unaware.owners) - 1
+    who = first if not others else f"{first} and {others} more"
+    return f"{who} may still answer what it was, and hasn't said that it knows"
 
 
 _FORBIDDEN_BY_BASELINE = {

@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from responder import log
-from responder.interfaces import RunningStore, StoreRuns
+from responder.pki import StoreRun
 
 _log = log.get("ocsp.storekeeper")
+
+
+class StoreRuns(Protocol):
+    """Where it is kept which run is in use."""
+
+    async def current(self) -> StoreRun:
+        """As it is now."""
+
+    async def see(self, run: str, *, owner: str) -> StoreRun:
+        """Say which run answers now. One that is new is the one in use from here on, and not complete: all changes that
+        a living answer may be older than are open again. Unless another process saw another run a moment ago: then
+        that one stays, and it is returned."""
+
+    async def complete(self, run: str) -> bool:
+        """Let readers trust this run, if every change that had to be put again is closed."""
+
+    async def newest_version(self) -> tuple[int, int]:
+        """The highest (epoch, number) that the database has given."""
+
+    async def set_ahead(self, version: tuple[int, int] | None) -> None:
+        """Say that the store has seen a version that the database hasn't given; None: it hasn't."""
+
+
+class RunningStore(Protocol):
+    """A record store that has runs."""
+
+    async def ping(self) -> str:
+        """The name of the run that answers now; raises as `newest`."""
+
+    async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
+        """Tell the highest (epoch, number) that the database has given; returns the highest that was ever told, as far
+        as the store remembers.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+        """
 
 
 class StoreKeeper:

@@ -66,6 +66,7 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
         "invalidity_date": _rfc3339(info.invalidity_date) if info and info.invalidity_date else None,
         "version": {"epoch": status.version.epoch, "number": status.version.number},
         "certain": outcome.certain,
+        **({} if outcome.certain_at is None else {"certain_at": _rfc3339(outcome.certain_at)}),
     }
 
 

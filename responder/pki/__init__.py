@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from responder._native import (
     CRLBuilder,
+    Floors,
     PublicKey,
     Records,
     SigningProfile,
+    Table,
     crl_excerpt,
     decode_records,
     load_profile,
@@ -22,6 +24,7 @@ from responder.pki.numbers import (
     MAX_SERIAL_OCTETS,
     decode_serial,
     encode_serial,
+    epoch_microseconds,
     epoch_seconds,
     from_epoch_seconds,
 )
@@ -30,6 +33,8 @@ from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_o
 from responder.pki.snapshot import Current, Snapshot
 from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
 from responder.pki.stored import (
+    AnnouncedChange,
+    Changes,
     ImportedStatus,
     IssuedCertificate,
     Kept,
@@ -38,10 +43,12 @@ from responder.pki.stored import (
     RevokedSnapshot,
     StatusChange,
     StoreRun,
+    Unaware,
 )
 from responder.pki.terms import HASH_NAMES, CertIDVariant, CertStatus, CRLReason, NoncePolicy, UnknownSerial
 
 __all__ = [
+    "AnnouncedChange",
     "Answer",
     "CRL",
     "CRLBuilder",
@@ -52,8 +59,10 @@ __all__ = [
     "CertStatus",
     "Certificate",
     "CertificateStatus",
+    "Changes",
     "Current",
     "EPOCH",
+    "Floors",
     "HASH_NAMES",
     "ImportedStatus",
     "IssuedCertificate",
@@ -80,11 +89,14 @@ __all__ = [
     "StatusChange",
     "StatusVersion",
     "StoreRun",
+    "Table",
+    "Unaware",
     "UnknownSerial",
     "crl_excerpt",
     "decode_records",
     "decode_serial",
     "encode_serial",
+    "epoch_microseconds",
     "epoch_seconds",
     "from_epoch_seconds",
     "load_profile",

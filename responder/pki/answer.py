@@ -71,6 +71,7 @@ class Answer:
     """A successful answer: what to render (`records`, `profile`, for one certificate and variant), or a complete `der`.
 
     `refresh_at` and `max_age` bound what HTTP caches may keep; `cacheable` is False for nonces and several CertIDs.
+    `versions` are the certificates answered for and the version of each status, but for those that aren't known.
     """
 
     this_update: datetime
@@ -85,6 +86,7 @@ class Answer:
     certificate: Certificate | None = None
     variant: int = 0
     der: bytes = b""
+    versions: tuple[tuple[Certificate, StatusVersion], ...] = ()
 
     @classmethod
     def of_records(cls, records: Records, profile: SigningProfile, question: Question, *, source: str) -> Answer:
@@ -103,6 +105,7 @@ class Answer:
             profile=profile,
             certificate=question.certificates[0],
             variant=int(question.variants[0]),
+            versions=((question.certificates[0], StatusVersion.of(records)),),
         )
 
     def render(self) -> bytes:
@@ -114,4 +117,4 @@ class Answer:
     @property
     def version(self) -> StatusVersion | None:
         """The version of the status answered, where the answer was made from records."""
-        return None if self.records is None else StatusVersion.of(self.records)
+        return None if self.records is None else self.versions[0][1]

@@ -30,6 +30,11 @@ def epoch_seconds(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(seconds=1)
 
 
+def epoch_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
 def from_epoch_seconds(seconds: int) -> datetime:
     """The aware UTC time of `epoch_seconds`."""
     return EPOCH + timedelta(seconds=seconds)

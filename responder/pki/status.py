@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from responder._native import Records, tombstone
 from responder.pki.issuer import Issuer
-from responder.pki.numbers import EPOCH, decode_serial, encode_serial, epoch_seconds
+from responder.pki.numbers import EPOCH, decode_serial, encode_serial, epoch_microseconds, epoch_seconds
 from responder.pki.terms import CertStatus, CRLReason
 
 
@@ -49,7 +49,7 @@ class StatusVersion:
     @property
     def as_of_microseconds(self) -> int:
         """`as_of` in microseconds since 1970."""
-        return (self.as_of - EPOCH) // timedelta(microseconds=1)
+        return epoch_microseconds(self.as_of)
 
     @classmethod
     def of(cls, records: Records) -> StatusVersion:

@@ -77,6 +77,41 @@ class RevokedSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnouncedChange:
+    """A status that changed: nothing below (epoch, number) may be answered. `created_at` in seconds since 1970."""
+
+    issuer_tag: bytes
+    serial: bytes
+    epoch: int
+    number: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was announced up to a moment, to be read once, within the `async with`.
+
+    `snapshot` and `history` name it, so that what comes later can be told from it. Whoever reads a status at `as_of` or
+    later has seen them all.
+    """
+
+    snapshot: str
+    history: str
+    as_of: datetime
+    batches: AsyncIterator[Sequence[AnnouncedChange]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unaware:
+    """Hosts that may answer an older status, by their owners; after `certain_at` they don't any more. Where commits
+    were lost, records of a higher version may say what the database doesn't know of."""
+
+    owners: tuple[str, ...] = ()
+    certain_at: datetime | None = None
+    commits_were_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedTrouble:
     """A task that fails for an issuer on a host, since when, and a sentence that says why."""
 

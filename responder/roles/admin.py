@@ -16,6 +16,7 @@ from responder.host.process import Process, host_identity
 from responder.host.segment import Segment
 from responder.ocsp.revoke import Revoker
 from responder.roles.current import kept_current
+from responder.roles.memory import HostMemory
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.web.admin import AdminAPI
@@ -32,6 +33,7 @@ async def administer(
     stop: asyncio.Event,
     *,
     segment: Segment,
+    memory: HostMemory,
     processes: Sequence[str],
 ) -> None:
     """The operator's listener: health and metrics of this host, and the API where it serves.
@@ -53,6 +55,7 @@ async def administer(
                 processes=processes,
                 clock=SystemClock(),
                 host=host_identity(),
+                memory=memory if serves else None,
             )
             health = Health(readiness.checks(), stores.reported_troubles, readiness.metrics_text)
             routes: list[BaseRoute] = health.routes()
@@ -68,4 +71,4 @@ async def administer(
 
 def revoker(config: Config, stores: Stores) -> Revoker:
     """What changes statuses, for the API and the command line."""
-    return Revoker(stores.statuses, stores.records, wait_seconds=config.revocation.wait_seconds)
+    return Revoker(stores.statuses, stores.hosts, wait_seconds=config.revocation.wait_seconds)

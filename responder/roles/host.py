@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
@@ -14,19 +15,21 @@ from responder import metrics
 from responder.config import Address, Config
 from responder.errors import ConfigError
 from responder.host.child import Child, ChildContext
-from responder.host.process import run_process
+from responder.host.process import process_identity, run_process
 from responder.host.segment import Segment
 from responder.host.sockets import open_socket, require_unused
 from responder.host.supervisor import Supervisor
 from responder.roles.admin import administer
 from responder.roles.crl import build_crls
+from responder.roles.keep import keep, leave
+from responder.roles.memory import HostMemory, create_memory
 from responder.roles.serve import serve
 from responder.roles.work import work
 
 ROLES = ("serve", "work", "crl")
 
-MAX_OTHER_PROCESSES = 4
-"""work, crl, admin and the demo's checks: each has a lane of the counters after the workers'."""
+MAX_OTHER_PROCESSES = 5
+"""keep, work, crl, admin and the demo's checks: each has a lane of the counters after the workers'."""
 
 
 def worker_count(config: Config) -> int:
@@ -110,39 +113,69 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def create_segment(sockets: Sockets) -> Segment:
+def create_segment(config: Config, sockets: Sockets) -> Segment:
     """The shared memory of this host's processes. This process counts into the supervisor's lane from now on."""
-    segment = Segment.create(len(sockets.public) + MAX_OTHER_PROCESSES)
+    segment = create_memory(config, len(sockets.public) + MAX_OTHER_PROCESSES)
     metrics.attach(segment.supervisor_lane)
     return segment
 
 
 def supervise(processes: Sequence[Child], segment: Segment, **options: Any) -> Supervisor:
-    """A supervisor of these processes (`children`), which counts how often it starts one again."""
-    return Supervisor(processes, segment=segment, on_restart=metrics.PROCESS_RESTARTS.inc, **options)
+    """A supervisor of these processes (`children`), which counts how often it starts one again, and gives back what one
+    that ended kept of the table."""
+    table = HostMemory.of(segment, segment.lanes - 1).table
+    return Supervisor(
+        processes,
+        segment=segment,
+        on_restart=metrics.PROCESS_RESTARTS.inc,
+        on_end=lambda place: table.sweep(place + 1),
+        **options,
+    )
 
 
 def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Segment) -> list[Child]:
     """The processes of these roles, in the order they are started."""
     processes: list[Child] = []
 
-    def add(name: str, main: Callable[..., object], listener: socket.socket | None = None, **options: object) -> None:
-        run = functools.partial(_run, config, main, options)
+    def add(
+        name: str,
+        main: Callable[..., object],
+        listener: socket.socket | None = None,
+        memory: Segment | None = None,
+        **options: object,
+    ) -> None:
+        run = functools.partial(_run, config, main, memory, options)
         processes.append(Child(name=name, run=run, sockets=() if listener is None else (listener,)))
 
     # The workers first: a lane of the counters belongs to a place in this list.
     for index, listener in enumerate(sockets.public):
-        add(f"serve-{index}", serve, listener)
+        add(f"serve-{index}", serve, listener, memory=segment)
+    if sockets.public:
+        add("keep", keep, memory=segment, owner=process_identity())
     if "work" in roles:
         add("work", work)
     if "crl" in roles:
         add("crl", build_crls)
     names = [*(process.name for process in processes), "admin"]
-    add("admin", administer, sockets.admin, segment=segment, processes=names)
+    add("admin", administer, sockets.admin, memory=segment, segment=segment, processes=names)
     return processes
 
 
-def _run(config: Config, main: Callable[..., object], options: dict[str, object], context: ChildContext) -> int:
+def leave_host(config: Config, sockets: Sockets, segment: Segment) -> None:
+    """Once no process of this host is left: revocations needn't wait for it any more."""
+    if sockets.public:
+        asyncio.run(leave(config, HostMemory.of(segment, segment.lanes - 1)))
+
+
+def _run(
+    config: Config,
+    main: Callable[..., object],
+    memory: Segment | None,
+    options: dict[str, object],
+    context: ChildContext,
+) -> int:
     metrics.attach(context.lane)
+    if memory is not None:
+        options = {**options, "memory": HostMemory.of(memory, context.place)}
     arguments = (config, context, *context.sockets)
     return run_process(context, lambda stop: main(*arguments, stop=stop, **options))  # type: ignore[arg-type,return-value]

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from starlette.applications import Starlette
 
 from responder.clock import SystemClock
 from responder.config import Config
-from responder.host.process import Process, background, repeatedly
+from responder.errors import StatusUnavailable
+from responder.host.process import Process, background, process_identity, repeatedly
 from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
+from responder.ocsp.trusted import FlooredRecords, TrustedSource
 from responder.roles.current import kept_current
+from responder.roles.keep import kept, until_trusted
+from responder.roles.memory import HostMemory, create_memory
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
 from responder.signing.verifiers import NativeRecordVerifier, verifies
 from responder.storage.gathering import GatheringRecords
+from responder.storage.table import TableRecords
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.exchange import Exchange
@@ -35,18 +40,27 @@ from responder.web.server import serve_http
 Started = Callable[[], None]
 
 
-async def serve(config: Config, process: Process, listener: socket.socket, stop: asyncio.Event) -> None:
+async def serve(
+    config: Config, process: Process, listener: socket.socket, stop: asyncio.Event, *, memory: HostMemory
+) -> None:
     """One worker of the public listener."""
-    await serve_http(public_app(lambda: config, process.ready), listener, stop)
+    await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
 
 
-def public_app(load: Callable[[], Config], started: Started = lambda: None) -> Starlette:
-    """The whole public site as one ASGI application; its lifespan opens and closes everything it needs."""
+def public_app(
+    load: Callable[[], Config], started: Started = lambda: None, shared: HostMemory | None = None
+) -> Starlette:
+    """The whole public site as one ASGI application; its lifespan opens and closes everything it needs.
+
+    Args:
+        shared: the memory of a host that has a keeper; without it this process is a host by itself.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         config = load()
         async with open_stores(config, name="serve") as stores, AsyncExitStack() as stack:
+            memory = await stack.enter_async_context(own_memory(config)) if shared is None else shared
             directory = Directory(stores, keys=config.keys.directory)
             published = PublishedCRLs()
 
@@ -60,8 +74,7 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
             }
             await stack.enter_async_context(kept_current(config, reloads))
             await stack.enter_async_context(background(repeatedly(telling(directory.troubles), idle_seconds=1)))
-            source, cached = answering_chain(config, stores, directory)
-            stack.push_async_callback(cached.close)
+            source = await stack.enter_async_context(answering_chain(config, stores, directory, memory))
             clock = SystemClock()
             # The routes exist once what they need does; Starlette reads this list at each request.
             app.router.routes[:] = [
@@ -71,14 +84,28 @@ def public_app(load: Callable[[], Config], started: Started = lambda: None) -> S
                     CRLEndpoint(published, issuers=stores.issuers, clock=clock),
                 )
             ]
+            await until_trusted(memory)
             started()
             yield
 
     return Starlette(lifespan=lifespan, exception_handlers={Exception: unexpected})
 
 
-def answering_chain(config: Config, stores: Stores, directory: Directory) -> tuple[ResponseSource, CachedSource]:
-    """filter → requestor → cached(redis) → live, and the cached source for its closing."""
+@asynccontextmanager
+async def own_memory(config: Config) -> AsyncIterator[HostMemory]:
+    """The memory of a process that is a host by itself, and its keeper in it."""
+    memory = HostMemory.of(create_memory(config, 1), 0)
+    async with kept(config, memory, owner=process_identity()) as keeper:
+        yield memory
+        with suppress(StatusUnavailable):
+            await keeper.leave()
+
+
+@asynccontextmanager
+async def answering_chain(
+    config: Config, stores: Stores, directory: Directory, memory: HostMemory
+) -> AsyncIterator[ResponseSource]:
+    """filter → requestor → trusted → cached(table) → cached(redis) → live."""
     clock = SystemClock()
     signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
     live = LiveSource(
@@ -89,13 +116,25 @@ def answering_chain(config: Config, stores: Stores, directory: Directory) -> tup
         clock=clock,
         budget=Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting),
     )
-    cached = CachedSource(
-        GatheringRecords(stores.records),
+    redis = CachedSource(
+        FlooredRecords(GatheringRecords(stores.records), memory.floors),
         live,
         profiles=directory.profiles,
         clock=clock,
         name="redis",
         verifier=NativeRecordVerifier(),
     )
-    requestor = RequestorSource(cached, statuses=stores.statuses, verifies=verifies, clock=clock)
-    return FilterSource(requestor, stores.issuers, algorithms=directory.signers.algorithms, clock=clock), cached
+    table = CachedSource(
+        FlooredRecords(TableRecords(memory.table, clock=clock), memory.floors),
+        redis,
+        profiles=directory.profiles,
+        clock=clock,
+        name="table",
+    )
+    trusted = TrustedSource(table, lease=memory.deadline, floors=memory.floors)
+    requestor = RequestorSource(trusted, statuses=stores.statuses, verifies=verifies, clock=clock)
+    try:
+        yield FilterSource(requestor, stores.issuers, algorithms=directory.signers.algorithms, clock=clock)
+    finally:
+        await table.close()
+        await redis.close()

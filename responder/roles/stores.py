@@ -13,6 +13,7 @@ from responder.pki import CRLHead, Current, Issuers, ReportedTrouble, ResponderC
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.crls import PostgresCRLs
+from responder.storage.hosts import PostgresHosts
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.migrations import require_schema
@@ -42,6 +43,7 @@ class Stores:
     imports: PostgresImports
     troubles: PostgresTroubles
     runs: PostgresRuns
+    hosts: PostgresHosts
     trust: Trust
     checks: PostgresChecks
     records: RedisRecords
@@ -138,6 +140,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             crls=PostgresCRLs(pool),
             imports=PostgresImports(pool),
             runs=PostgresRuns(pool),
+            hosts=PostgresHosts(pool),
             trust=trust,
             checks=PostgresChecks(pool),
             troubles=PostgresTroubles(pool, host=host_identity()),

@@ -158,6 +158,7 @@ class NativeSigner:
             source="live",
             der=der,
             cert_statuses=tuple(CertStatus(single.cert_status) for single in singles),
+            versions=tuple((status.certificate, status.version) for status in statuses if status is not None),
         )
 
     def _times(self, signer: Signer, as_of: datetime, now: datetime) -> ResponseTimes:

@@ -105,7 +105,10 @@ class PostgresRuns:
         async with acquired(self._pool) as connection, connection.transaction():
             epoch: int = await connection.fetchval("UPDATE installation SET epoch = epoch + 1 RETURNING epoch")
             await connection.execute(
-                "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0", timeout=LONG_SECONDS
+                # Hosts learn of all of them again: transaction ids of before may have been given anew.
+                "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0, "
+                "transaction_id = pg_current_xact_id()",
+                timeout=LONG_SECONDS,
             )
             await connection.execute("UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL")
             await connection.execute(

@@ -198,15 +198,6 @@ class PostgresStatuses:
         async with acquired(self._pool) as connection:
             return int(await connection.fetchval("SELECT count(*) FROM outbox WHERE closed_at IS NULL"))
 
-    async def is_trusted(self, run: str) -> bool:
-        """See `RevocationStore.is_trusted`."""
-        with translating():  # while a new run begins, the row is held for as long as all changes are opened again
-            return await within(READ_SECONDS, self._is_trusted(run))
-
-    async def _is_trusted(self, run: str) -> bool:
-        async with acquired(self._pool, seconds=READ_SECONDS) as connection, connection.transaction():
-            return await holds_trusted_run(connection, run, complete=True)
-
     async def done(
         self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""
     ) -> None:

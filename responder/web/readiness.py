@@ -38,6 +38,15 @@ class Sources(Protocol):
     async def reported_troubles(self) -> list[ReportedTrouble]: ...
 
 
+class HostState(Protocol):
+    """What the shared memory says of a host that answers."""
+
+    @property
+    def lease_seconds_left(self) -> float: ...
+    @property
+    def floors_taken(self) -> float: ...
+
+
 class Readiness:
     """The checks of one host."""
 
@@ -50,14 +59,17 @@ class Readiness:
         processes: Sequence[str],
         clock: Clock,
         host: str,
+        memory: HostState | None = None,
     ) -> None:
-        """`processes` are those of this host (`host`), in the order of the segment's lanes."""
+        """`processes` are those of this host (`host`), in the order of the segment's lanes; `memory` of one that
+        answers."""
         self._sources = sources
         self._issuers = issuers
         self._segment = segment
         self._processes = tuple(processes)
         self._clock = clock
         self._host = host
+        self._memory = memory
 
     def checks(self) -> dict[str, Check]:
         """All of them, by name."""
@@ -68,6 +80,7 @@ class Readiness:
             "crls": self._crls,
             "workers": self._workers,
             "clock": self._clocks,
+            **({} if self._memory is None else {"lease": self._lease}),
         }
 
     async def _workers(self) -> Finding:
@@ -90,6 +103,16 @@ class Readiness:
         if not workers:
             return Finding(f"{', '.join(self._processes)} alive")
         return Finding(f"{alive} of {len(workers)} workers alive", is_degraded=bool(silent))
+
+    async def _lease(self) -> Finding:
+        """Without a lease nothing is answered here."""
+        assert self._memory is not None
+        left = self._memory.lease_seconds_left
+        if not left:
+            raise StatusUnavailable(
+                "it is over: the keeper of this host hasn't reached the database for too long, so nothing is answered"
+            )
+        return Finding(f"{left:.0f} s left")
 
     async def _signers(self) -> Finding:
         now = self._clock.now()
@@ -170,7 +193,22 @@ class Readiness:
             gauges = await within(METRICS_SECONDS, self._gauges())
         except (TimeoutError, CertstatusError):
             gauges = [Gauge("stores_read", "Whether the gauges of the stores could be read.", {}, 0)]
-        return metrics.render(self._segment, gauges)
+        return metrics.render(self._segment, [*gauges, *self._memory_gauges()])
+
+    def _memory_gauges(self) -> list[Gauge]:
+        if self._memory is None:
+            return []
+        return [
+            Gauge(
+                "lease_seconds_left",
+                "How long this host may answer without reaching the database.",
+                {},
+                self._memory.lease_seconds_left,
+            ),
+            Gauge(
+                "floors_taken_ratio", "How much of the room for floors was ever used.", {}, self._memory.floors_taken
+            ),
+        ]
 
     async def _gauges(self) -> list[Gauge]:
         state = await self._sources.store_run_in_use()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from responder.errors import RevocationRefused
-from responder.ocsp.revoke import RevocationRequest, Revoker, decide
+from responder.ocsp.revoke import Outcome, RevocationRequest, Revoker, decide
 from responder.pki import (
     Certificate,
     CertificateStatus,
@@ -18,9 +19,8 @@ from responder.pki import (
     RevokedInfo,
     StatusChange,
     StatusVersion,
-    tombstone_for,
 )
-from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
+from tests.doubles import FakeClock, MemoryLeases, MemoryStatuses
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(days=3)
@@ -133,58 +133,61 @@ def statuses(clock: FakeClock) -> MemoryStatuses:
     return MemoryStatuses(clock)
 
 
-async def test_a_revocation_is_certain_once_the_store_keeps_it(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords()
-    statuses.add(certificate)
-    revoker = Revoker(statuses, records, wait_seconds=1)
-    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+async def revoke(statuses: MemoryStatuses, leases: MemoryLeases, issuer: Issuer, *, wait_seconds: float = 0) -> Outcome:
+    revoker = Revoker(statuses, leases, wait_seconds=wait_seconds)
+    request = RevocationRequest(CRLReason.keyCompromise)
+    return await revoker.revoke(Certificate.numbered(issuer, 7), request, actor="test")
+
+
+async def test_a_revocation_is_certain_once_every_host_knows(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    statuses.add(Certificate.numbered(issuer, 7))
+    outcome = await revoke(statuses, MemoryLeases(), issuer)
     assert outcome.certain
     assert outcome.status.cert_status is CertStatus.REVOKED
-    assert records.kept[certificate].is_tombstone
-    assert records.kept[certificate].cert_status == CertStatus.REVOKED
 
 
-async def test_a_revocation_is_not_certain_while_the_store_is_down(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords(fail="before")
+async def test_a_revocation_is_not_certain_while_a_host_may_answer_what_it_was(
+    issuer: Issuer, statuses: MemoryStatuses
+) -> None:
+    certificate = Certificate.numbered(issuer, 7)
     statuses.add(certificate)
-    revoker = Revoker(statuses, records, wait_seconds=0)
-    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    later = NOW + timedelta(minutes=5)
+    leases = MemoryLeases(unaware_hosts=("one:1", "two:2", "three:3"), certain_at=later)
+    outcome = await revoke(statuses, leases, issuer)
     assert not outcome.certain
+    assert outcome.certain_at == later
+    assert "one:1 and 2 more" in outcome.obstacle
     assert statuses.rows[certificate].cert_status is CertStatus.REVOKED, "the change itself is recorded"
-    assert statuses.open, "work will bring it to the store"
-    records.fail = ""
-    again = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    leases.unaware_hosts = ()
+    again = await revoke(statuses, leases, issuer)
     assert again.certain
     assert again.status.version.number == outcome.status.version.number, "a repeat changes nothing"
 
 
-async def test_a_lost_confirmation_is_not_certain(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords(fail="after")
-    statuses.add(certificate)
-    revoker = Revoker(statuses, records, wait_seconds=0)
-    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
-    assert not outcome.certain
+async def test_a_host_that_says_so_within_the_wait_makes_it_certain(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    statuses.add(Certificate.numbered(issuer, 7))
+    leases = MemoryLeases(unaware_hosts=("one:1",))
+    asyncio.get_running_loop().call_later(0.03, lambda: setattr(leases, "unaware_hosts", ()))
+    outcome = await revoke(statuses, leases, issuer, wait_seconds=20)
+    assert outcome.certain
+    assert leases.asked > 1
 
 
-async def test_a_store_that_keeps_good_of_a_higher_version_is_never_certain(
+async def test_a_database_that_goes_away_during_the_wait_leaves_it_uncertain(
     issuer: Issuer, statuses: MemoryStatuses
 ) -> None:
-    certificate, records = Certificate.numbered(issuer, 7), MemoryRecords()
-    statuses.add(certificate)
-    good = CertificateStatus(certificate, CertStatus.GOOD, StatusVersion(9, 9, NOW))
-    records.kept[certificate] = tombstone_for(good)
-    revoker = Revoker(statuses, records, wait_seconds=0)
-    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
+    statuses.add(Certificate.numbered(issuer, 7))
+    outcome = await revoke(statuses, MemoryLeases(down=True), issuer, wait_seconds=20)
     assert not outcome.certain
+    assert statuses.rows[Certificate.numbered(issuer, 7)].cert_status is CertStatus.REVOKED
 
 
-async def test_a_refused_revocation_touches_no_store(issuer: Issuer, statuses: MemoryStatuses) -> None:
-    records = MemoryRecords()
-    revoker = Revoker(statuses, records, wait_seconds=0)
+async def test_a_refused_revocation_waits_for_nobody(issuer: Issuer, statuses: MemoryStatuses) -> None:
+    leases = MemoryLeases()
     with pytest.raises(RevocationRefused) as refusal:
-        await revoker.revoke(Certificate.numbered(issuer, 7), RevocationRequest(CRLReason.keyCompromise), actor="test")
+        await revoke(statuses, leases, issuer)
     assert refusal.value.http_status == 404
-    assert not records.kept
+    assert not leases.asked
 
 
 @pytest.mark.parametrize("reason", CRLReason)
@@ -203,41 +206,3 @@ def test_the_baseline_requirements_forbid_holds_and_a_cas_reasons(
         assert refused.value.http_status == 422
     else:
         assert change(status(Certificate.numbered(under, 1), None)) is not None
-
-
-async def test_a_store_that_comes_back_within_the_wait_confirms_with_the_status_read_anew(
-    clock: FakeClock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store refuses what was read long ago, so that each try reads the status again."""
-    monkeypatch.setattr("responder.ocsp.revoke._RETRY_SECONDS", 0.01)
-    statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
-    certificate = Certificate.numbered(issuer, 1)
-    statuses.add(certificate)
-    reads_before_recovery = 4
-
-    def recover() -> None:
-        clock.advance(timedelta(seconds=1))
-        if statuses.reads >= reads_before_recovery:
-            records.fail = ""
-
-    statuses.before_read_returns = recover
-    outcome = await Revoker(statuses, records, wait_seconds=20).revoke(
-        certificate, RevocationRequest(CRLReason.superseded), actor="x"
-    )
-    assert outcome.certain
-    assert statuses.reads >= reads_before_recovery
-    kept = StatusVersion.of(records.kept[certificate])
-    assert kept.as_of > outcome.status.version.as_of, "what was confirmed was read after the first try"
-
-
-async def test_a_database_that_goes_away_during_the_wait_leaves_it_uncertain(
-    clock: FakeClock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("responder.ocsp.revoke._RETRY_SECONDS", 0.01)
-    statuses, records = MemoryStatuses(clock), MemoryRecords(fail="before")
-    statuses.add(Certificate.numbered(issuer, 1))
-    statuses.before_read_returns = lambda: setattr(statuses, "down", True)
-    outcome = await Revoker(statuses, records, wait_seconds=20).revoke(
-        Certificate.numbered(issuer, 1), RevocationRequest(CRLReason.superseded), actor="x"
-    )
-    assert not outcome.certain

@@ -11,7 +11,6 @@ from cryptography.x509 import ocsp
 
 from responder.errors import NotAuthoritative, Overloaded, StatusUnavailable
 from responder.ocsp.cached import CachedSource
-from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.pki import (
     Answer,
     CertID,
@@ -230,10 +229,9 @@ async def test_a_request_after_the_confirmation_is_not_answered_by_an_older_flig
     early = asyncio.create_task(cached.answer(chain.question(SERIAL)))
     while not records.puts:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    revoker = Revoker(chain.statuses, records, wait_seconds=1)
     clock.advance(timedelta(seconds=1))
-    outcome = await revoker.revoke(certificate, RevocationRequest(CRLReason.keyCompromise), actor="test")
-    assert outcome.certain
+    changed = chain.statuses.set(certificate, StatusChange(RevokedInfo(clock.now(), CRLReason.keyCompromise)))
+    await records.put(certificate, tombstone_for(changed))  # type: ignore[no-untyped-call]
     late = asyncio.create_task(cached.answer(chain.question(SERIAL)))
     for _ in range(10):
         await asyncio.sleep(0)

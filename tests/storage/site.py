@@ -12,17 +12,23 @@ from typing import Any
 import asyncpg
 
 from responder.clock import SystemClock
+from responder.config.model import Config, Table
 from responder.crl.issuer import CRLIssuer
+from responder.host.process import background, repeatedly
 from responder.ocsp.cached import CachedSource
+from responder.ocsp.keeper import Keeper
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import Revoker
+from responder.ocsp.trusted import FlooredRecords, TrustedSource
 from responder.pki import Answer, CertIDVariant, Certificate, Issuer, Issuers, Question
+from responder.roles.memory import HostMemory, create_memory
 from responder.signing.answers import NativeSigner
 from responder.signing.crls import NativeCRLSigner
 from responder.signing.keys import KeyRing
 from responder.signing.signers import Profiles, Signer, Signers
 from responder.storage.crls import PostgresCRLs
+from responder.storage.hosts import PostgresHosts
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
@@ -53,6 +59,8 @@ class Site:
     native: NativeSigner
     crl_signer: NativeCRLSigner
     relay_troubles: Troubles
+    hosts: PostgresHosts
+    memory: HostMemory
     clock: SystemClock = field(default_factory=SystemClock)
 
     @property
@@ -72,7 +80,7 @@ class Site:
         )
 
     def revoker(self, *, wait_seconds: float = 1) -> Revoker:
-        return Revoker(self.statuses, self.records, wait_seconds=wait_seconds)
+        return Revoker(self.statuses, self.hosts, wait_seconds=wait_seconds)
 
     def presigner(self, owner: str = "me", **options: Any) -> Presigner:
         return Presigner(
@@ -116,17 +124,18 @@ class Site:
         raise AssertionError(f"the relay never ends: {await self.statuses.pending_count()} changes are open")
 
     async def ask(self, serial_number: int, issuer: Issuer | None = None, *, nonce: bytes | None = None) -> Answer:
-        """Through a fresh cached source, as another worker would answer."""
+        """Through a fresh cached source, as another worker of the host would answer that looks into the store."""
         issuer = issuer or self.issuer
         cached = CachedSource(
-            self.records,
+            FlooredRecords(self.records, self.memory.floors),
             self.live,
             profiles=self.profiles,
             clock=self.clock,
             name="redis",
         )
+        trusted = TrustedSource(cached, lease=self.memory.deadline, floors=self.memory.floors)
         certificate = Certificate.numbered(issuer, serial_number)
-        return await cached.answer(Question(issuer, (certificate,), (CertIDVariant.SHA1,), nonce))
+        return await trusted.answer(Question(issuer, (certificate,), (CertIDVariant.SHA1,), nonce))
 
     async def status_in_store(self, serial_number: int, issuer: Issuer | None = None) -> str:
         held = await self.records.get(Certificate.numbered(issuer or self.issuer, serial_number))
@@ -136,8 +145,10 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(database: str, redis_url: str, folder: Path, kind: str = "ec") -> AsyncIterator[Site]:
-    """A site with one issuer, `site-ec`, whose CA key is in `folder`."""
+async def open_site(
+    database: str, redis_url: str, folder: Path, kind: str = "ec", *, is_host: bool = True
+) -> AsyncIterator[Site]:
+    """A site with one issuer, `site-ec`, whose CA key is in `folder`. A host has a keeper, and answers."""
     pool = await connect(database, pool_size=5, application_name="test")
     issuer = make_test_issuer(f"site-{kind}", make_ca(kind if kind != "ed448" else "ec"))
     signer = make_test_signer(issuer, kind)
@@ -163,10 +174,26 @@ async def open_site(database: str, redis_url: str, folder: Path, kind: str = "ec
         native=NativeSigner(signers, clock, backdate=timedelta(minutes=5)),
         crl_signer=NativeCRLSigner(KeyRing(folder)),
         relay_troubles=Troubles("relay"),
+        hosts=PostgresHosts(pool),
+        memory=HostMemory.of(create_memory(Config(table=Table(megabytes=1, floor_megabytes=1)), 1), 0),
     )
     await site.add(issuer, signer)
+    keeper = Keeper(
+        site.hosts,
+        floors=site.memory.floors,
+        table=site.memory.table,
+        deadline=site.memory.deadline,
+        host=site.memory.identity,
+        owner="site:1",
+        lease_seconds=300,
+    )
     try:
-        yield site
+        if not is_host:
+            yield site
+            return
+        await keeper.once()
+        async with background(repeatedly(keeper.once, idle_seconds=0.02, longest_pause=0.1)):
+            yield site
     finally:
         await records.close()
         await pool.close()

@@ -15,6 +15,7 @@ from responder.host.process import has_ended, process_identity
 from responder.interfaces import RecordSigner
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.revoke import RevocationRequest
+from responder.ocsp.storekeeper import StoreKeeper
 from responder.pki import (
     Certificate,
     CertificateStatus,
@@ -28,6 +29,7 @@ from responder.pki import (
 )
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Signers
+from responder.storage.runs import PostgresRuns
 from responder.storage.troubles import PostgresTroubles
 from responder.troubles import Troubles
 from tests.doubles import FakeClock
@@ -224,13 +226,17 @@ async def test_a_change_that_the_store_did_not_keep_stays_open_and_is_tried_agai
     )
     await site.sql("SELECT setval('status_numbers', 1000)")
     await site.sql("UPDATE certificates SET not_after = now() + interval '9 days' WHERE serial = $1", b"\x01")
+    store_keeper = StoreKeeper(site.records, PostgresRuns(site.pool), owner="work")
+    await store_keeper.once()
     await site.relay_all()
     # The restore.
     await site.sql("SELECT setval('status_numbers', 10)")
-    outcome = await site.revoker(wait_seconds=0).revoke(
+    await store_keeper.once()
+    outcome = await site.revoker().revoke(
         Certificate.numbered(site.issuer, 1), RevocationRequest(CRLReason.keyCompromise), actor="test"
     )
     assert not outcome.certain
+    assert "db recover" in outcome.obstacle
     await site.sql(REVOKE, "site-ec", b"\x02")
     assert await site.relay.once() == 1, "the other change isn't kept waiting"
     assert await site.status_in_store(2) == "revoked"
@@ -268,21 +274,24 @@ async def test_a_store_with_a_version_that_no_database_gave_stops_nobody(site: S
     assert await site.status_in_store(1) == "revoked"
 
 
-async def test_closing_a_batch_looks_at_no_other_open_change(site: Site, database: str) -> None:
+async def test_closing_a_batch_looks_at_no_other_open_change(
+    database: str, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
     """It went through all that were open, twice a batch: 100,000 changes took twice as long each as 20,000, and a
     million would have taken an hour."""
     count, batch = 20_000, 100
-    await site.sql(
-        "INSERT INTO certificates (issuer_id, serial, revoked, revoked_at) "
-        r"SELECT 'site-ec', '\x40'::bytea || int4send(g), true, now() FROM generate_series(1, $1) AS g",
-        count,
-    )
-    await site.sql("ANALYZE outbox")
-    before = await rows_read(site, "outbox", updated=0)
-    relay = Relay(site.statuses, signer=site.native, records=site.records, clock=site.clock, batch=batch)
-    assert await relay.once() == batch
-    assert await relay.once() == batch
-    assert await rows_read(site, "outbox", updated=2 * batch) - before < 20 * batch
+    async with open_site(database, valkey.url, tmp_path, is_host=False) as site:
+        await site.sql(
+            "INSERT INTO certificates (issuer_id, serial, revoked, revoked_at) "
+            r"SELECT 'site-ec', '\x40'::bytea || int4send(g), true, now() FROM generate_series(1, $1) AS g",
+            count,
+        )
+        await site.sql("ANALYZE outbox")
+        before = await rows_read(site, "outbox", updated=0)
+        relay = Relay(site.statuses, signer=site.native, records=site.records, clock=site.clock, batch=batch)
+        assert await relay.once() == batch
+        assert await relay.once() == batch
+        assert await rows_read(site, "outbox", updated=2 * batch) - before < 20 * batch
 
 
 async def rows_read(site: Site, table: str, *, updated: int) -> int:

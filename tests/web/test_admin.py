@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from responder.ocsp.revoke import Revoker
 from responder.pki import Certificate, CertificateStatus, CertStatus, Issuer, Issuers
 from responder.web.admin import AdminAPI
-from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
+from tests.doubles import FakeClock, MemoryLeases, MemoryStatuses
 
 TOKEN = "0123456789abcdef"
 SERIAL = 0x1A2B
@@ -23,7 +24,7 @@ class API:
     """The API with everything behind it at hand."""
 
     statuses: MemoryStatuses
-    records: MemoryRecords
+    leases: MemoryLeases
     client: httpx.AsyncClient
 
     async def revoke(self, *, issuer: str = "test-ec", token: str = TOKEN, **body: Any) -> httpx.Response:
@@ -36,14 +37,14 @@ class API:
 
 @pytest.fixture
 def api(clock: FakeClock, issuer: Issuer) -> API:
-    statuses, records = MemoryStatuses(clock), MemoryRecords()
+    statuses, leases = MemoryStatuses(clock), MemoryLeases()
     statuses.add(Certificate.numbered(issuer, SERIAL))
-    revoker = Revoker(statuses, records, wait_seconds=0)
+    revoker = Revoker(statuses, leases, wait_seconds=0)
     app = Starlette(
         routes=AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"alice": TOKEN, "bob": "fedcba9876543210"}).routes()
     )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://admin")
-    return API(statuses, records, client)
+    return API(statuses, leases, client)
 
 
 async def test_a_revocation_that_is_certain_is_200_and_a_repeat_is_the_same(api: API, issuer: Issuer) -> None:
@@ -53,7 +54,7 @@ async def test_a_revocation_that_is_certain_is_200_and_a_repeat_is_the_same(api:
         assert answer.json()["certain"] is True
         assert answer.headers["cache-control"] == "no-store"
     assert first.json() == second.json()
-    assert api.records.kept[Certificate.numbered(issuer, SERIAL)].cert_status == CertStatus.REVOKED
+    assert api.statuses.rows[Certificate.numbered(issuer, SERIAL)].cert_status is CertStatus.REVOKED
 
 
 @pytest.mark.parametrize(("token", "name"), [(TOKEN, "alice"), ("fedcba9876543210", "bob"), ("0" * 16, None)])
@@ -73,27 +74,23 @@ async def test_the_actor_is_who_the_token_belongs_to(
     assert [actor.partition("@")[0] for actor in actors] == ([] if name is None else [f"api:{name}"])
 
 
-@pytest.mark.parametrize("fail", ["before", "after"])
-async def test_one_that_the_record_store_did_not_confirm_is_202_and_the_same_request_waits_again(
-    api: API, issuer: Issuer, fail: str
+async def test_one_that_a_host_has_not_confirmed_is_202_and_the_same_request_waits_again(
+    api: API, issuer: Issuer
 ) -> None:
-    api.records.fail = fail
+    api.leases.unaware_hosts = ("other-host/0-0:1",)
+    api.leases.certain_at = datetime(2026, 6, 1, 12, 5, tzinfo=UTC)
     answer = await api.revoke()
     assert answer.status_code == 202
     body = answer.json()
     assert (body["status"], body["certain"]) == ("revoked", False)
+    assert body["certain_at"] == "2026-06-01T12:05:00Z"
     assert "recorded" in body["detail"]
+    assert "other-host" in body["detail"]
     assert api.statuses.rows[Certificate.numbered(issuer, SERIAL)].cert_status is CertStatus.REVOKED
-    api.records.fail = ""
-    assert (await api.revoke()).status_code == 200
-
-
-async def test_one_that_the_store_in_use_does_not_hold_is_202(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def is_trusted(run: str) -> bool:
-        return False
-
-    monkeypatch.setattr(api.statuses, "is_trusted", is_trusted)
-    assert (await api.revoke()).status_code == 202
+    api.leases.unaware_hosts = ()
+    certain = await api.revoke()
+    assert certain.status_code == 200
+    assert "certain_at" not in certain.json()
 
 
 async def test_a_database_that_is_away_is_503_and_nothing_is_certain(api: API) -> None:

@@ -22,7 +22,7 @@ from responder.web.exchange import Exchange
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.routing import PublicRoute
 from tests import der
-from tests.doubles import FakeClock, MemoryRecords, MemoryStatuses
+from tests.doubles import FakeClock, MemoryLeases, MemoryStatuses
 from tests.ocsp.chain import SERIAL, make_chain
 
 NEAR = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ def client(clock: FakeClock, issuer: Issuer, signer: Signer) -> httpx.AsyncClien
     crl = CRL(issuer.id, "full", 1, b"\x30\x00", now, now + timedelta(days=7), bytes(32))
     statuses = MemoryStatuses(clock)
     statuses.add(Certificate.numbered(issuer, SERIAL))
-    revoker = Revoker(statuses, MemoryRecords(), wait_seconds=0)
+    revoker = Revoker(statuses, MemoryLeases(), wait_seconds=0)
     routes = [
         *AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"x": "0123456789abcdef"}).routes(),
         PublicRoute(

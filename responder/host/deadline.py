@@ -1,0 +1,39 @@
+"""Until when a host may believe what its shared memory says. A deadline needs no living writer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from responder.host.segment import TRUSTED_UNTIL, Segment
+
+
+def boot_nanoseconds() -> int:
+    """CLOCK_BOOTTIME: it goes on while the machine sleeps, and nobody sets it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Deadline:
+    """One word of a segment, which one process moves and all compare with the clock."""
+
+    def __init__(self, segment: Segment, *, clock: Callable[[], int] = boot_nanoseconds) -> None:
+        self._words = segment.host
+        self._clock = clock
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it is over, or was never set."""
+        return self._clock() >= self._words[TRUSTED_UNTIL]
+
+    @property
+    def seconds_left(self) -> float:
+        """How long it lasts yet; 0 when it is over."""
+        return float(max(0, self._words[TRUSTED_UNTIL] - self._clock())) / 1e9
+
+    def now(self) -> int:
+        """The clock that it is compared with, in nanoseconds."""
+        return self._clock()
+
+    def move_to(self, moment: int) -> None:
+        """Let it last until then, which may be earlier than it did."""
+        self._words[TRUSTED_UNTIL] = moment
