@@ -252,6 +252,12 @@ cdef class Records:
             [self.view.signatures[index * (1 + self.view.signature_size)] for index in range(self.view.count)]
         )
 
+    def signature(self, int variant, /):
+        cdef const unsigned char* found = signature_of(&self.view, variant)
+        if found == NULL:
+            raise KeyError(variant)
+        return <bytes> found[:self.view.signature_size]
+
     @property
     def single_extensions(self):
         return <bytes> self.view.extensions.data[:self.view.extensions.size]

@@ -9,6 +9,16 @@ cdef enum:
     GENERALIZED_TIME = 0x18
 
 
+ctypedef struct Calendar:
+    int year
+    int month
+    int day
+    int hour
+    int minute
+    int second
+    int weekday          # 0 is Sunday
+
+
 cdef inline int two_digits(Bytes digits) noexcept nogil:
     """0 to 99, or -1."""
     if not 48 <= digits[0] <= 57 or not 48 <= digits[1] <= 57:
@@ -47,7 +57,7 @@ cdef inline bint read_moment(const TLV* value, int64_t* seconds) noexcept nogil:
         month_days = 29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28
     if not 1 <= day <= month_days:
         return False
-    # The same calendar as put_moment: years begin in March, in eras of 400.
+    # The same calendar as set_calendar: years begin in March, in eras of 400.
     if month <= 2:
         year -= 1
     era = year // 400 if year >= 0 else (year - 399) // 400
@@ -62,41 +72,48 @@ cdef inline void write_two(unsigned char* at, int value) noexcept nogil:
     at[1] = <unsigned char> (48 + value % 10)
 
 
-cdef inline int put_moment(Out* out, int64_t seconds, int year_digits) noexcept nogil:
-    """The digits and the Z of a time, seconds since 1970; returns the year."""
+cdef inline void set_calendar(Calendar* day, int64_t seconds) noexcept nogil:
+    """The parts of a time, seconds since 1970, in the proleptic Gregorian calendar."""
     cdef int64_t days = seconds // 86400
     cdef int rest = <int> (seconds - days * 86400)
     cdef int64_t era
-    cdef int day_of_era, year_of_era, day_of_year, month_index, day, month
-    cdef int64_t year
-    cdef unsigned char* at
+    cdef int day_of_era, year_of_era, day_of_year, month_index
     if rest < 0:
         rest += 86400
         days -= 1
-    # Proleptic Gregorian calendar in eras of 400 years that begin in March.
+    day.weekday = <int> ((days + 4) % 7)
+    if day.weekday < 0:
+        day.weekday += 7
+    # In eras of 400 years that begin in March.
     days += 719468
     era = days // 146097 if days >= 0 else (days - 146096) // 146097
     day_of_era = <int> (days - era * 146097)
     year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     month_index = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month_index + 2) // 5 + 1
-    month = month_index + 3 if month_index < 10 else month_index - 9
-    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
-    at = room_for(out, <size_t> year_digits + 11)
+    day.day = day_of_year - (153 * month_index + 2) // 5 + 1
+    day.month = month_index + 3 if month_index < 10 else month_index - 9
+    day.year = <int> (year_of_era + era * 400) + (1 if day.month <= 2 else 0)
+    day.hour, day.minute, day.second = rest // 3600, rest // 60 % 60, rest % 60
+
+
+cdef inline void put_moment(Out* out, int64_t seconds, int year_digits) noexcept nogil:
+    """The digits and the Z of a time, seconds since 1970."""
+    cdef Calendar day
+    cdef unsigned char* at = room_for(out, <size_t> year_digits + 11)
     if at == NULL:
-        return <int> year
+        return
+    set_calendar(&day, seconds)
     if year_digits == 4:
-        write_two(at, <int> (year // 100))
+        write_two(at, day.year // 100)
         at += 2
-    write_two(at, <int> (year % 100))
-    write_two(at + 2, month)
-    write_two(at + 4, day)
-    write_two(at + 6, rest // 3600)
-    write_two(at + 8, rest // 60 % 60)
-    write_two(at + 10, rest % 60)
+    write_two(at, day.year % 100)
+    write_two(at + 2, day.month)
+    write_two(at + 4, day.day)
+    write_two(at + 6, day.hour)
+    write_two(at + 8, day.minute)
+    write_two(at + 10, day.second)
     at[12] = 90  # Z
-    return <int> year
 
 
 cdef inline void put_generalized_time(Out* out, int64_t seconds) noexcept nogil:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from responder import __version__
-from responder.host.segment import FIRST_COUNTER, LANE_WORDS, WORD, Lane, Segment
+from responder.host.segment import FIRST_COUNTER, LANE_WORDS, TRUSTED_UNTIL, WORD, Lane, Segment
 
 _NANOSECONDS = 1_000_000_000
 
@@ -54,6 +55,10 @@ class Counter:
         """Count in this process's lane."""
         _lane[self._words[values]] += amount
 
+    def word(self, *values: str) -> int:
+        """Which word of a lane it is."""
+        return self._words[values]
+
     def value(self, *values: str) -> int:
         """What this process has counted."""
         return _lane[self._words[values]]
@@ -74,7 +79,7 @@ class Histogram:
     def __init__(self, name: str, help_text: str, bounds: Sequence[float], **labels: Sequence[str]) -> None:
         self.name = name
         self._help = help_text
-        self._bounds = tuple(bounds)
+        self.bounds = tuple(bounds)
         self._labels = tuple(labels)
         combinations = list(itertools.product(*labels.values()))
         width = len(bounds) + 2  # a bucket each, one beyond, the sum
@@ -82,23 +87,27 @@ class Histogram:
         self._words = {values: first + index * width for index, values in enumerate(combinations)}
         METRICS.append(self)
 
+    def word(self, *values: str) -> int:
+        """The word of a lane that has the first bucket."""
+        return self._words[values]
+
     def observe(self, value: float, *values: str, count: int = 1) -> None:
         """Count `count` observations of this value."""
         first = self._words[values]
-        bucket = next((index for index, bound in enumerate(self._bounds) if value <= bound), len(self._bounds))
+        bucket = next((index for index, bound in enumerate(self.bounds) if value <= bound), len(self.bounds))
         _lane[first + bucket] += count
-        _lane[first + len(self._bounds) + 1] += int(value * count * _NANOSECONDS)
+        _lane[first + len(self.bounds) + 1] += int(value * count * _NANOSECONDS)
 
     def family(self, segment: Segment) -> Metric:
         """The sums, for Prometheus."""
         family = HistogramMetricFamily(self.name, self._help, labels=self._labels)
         for values, first in self._words.items():
-            counts = [segment.total(first + index) for index in range(len(self._bounds) + 1)]
+            counts = [segment.total(first + index) for index in range(len(self.bounds) + 1)]
             if self._labels and not any(counts):
                 continue
             cumulative = list(itertools.accumulate(counts))
-            bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-            total = segment.total(first + len(self._bounds) + 1) / _NANOSECONDS
+            bounds = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
+            total = segment.total(first + len(self.bounds) + 1) / _NANOSECONDS
             family.add_metric(values, list(zip(bounds, cumulative, strict=True)), total)
         return family
 
@@ -170,6 +179,20 @@ FLOORS_OVERFLOWN = Counter(
 )
 BELOW_FLOOR = Counter("below_floor_total", "Answers not given because their status had changed; made again.")
 PROCESS_RESTARTS = Counter("process_restarts_total", "Processes restarted by the supervisor.")
+
+
+def fast_words() -> dict[str, Any]:
+    """Where the native way counts (`_native.Responder`): words of the lane and of the host."""
+    statuses, algorithms = ("good", "revoked", "unknown"), ("unknown", "sha1", "sha256", "sha384", "sha512")
+    return {
+        "trusted_until": TRUSTED_UNTIL,
+        "requests": [[REQUESTS.word(method, status) for status in statuses] for method in ("get", "post")],
+        "hashes": [CERT_ID_HASHES.word(algorithm) for algorithm in algorithms],
+        "answers": ANSWERS.word("table"),
+        "nonces": NONCE_REQUESTS.word(),
+        "ages": RESPONSE_AGE.word(),
+        "bounds": RESPONSE_AGE.bounds,
+    }
 
 
 def observe_signatures(key: str, count: int, seconds: float) -> None:

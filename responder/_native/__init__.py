@@ -1,5 +1,6 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
+from responder._native.answer import Responder, find_request, recognise
 from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
@@ -13,6 +14,8 @@ from responder._native.rows import (
     CertIDRow,
     CertificateParts,
     ExtensionParts,
+    IssuerRow,
+    RequestHead,
     RequestRow,
     SignatureRow,
     SingleRow,
@@ -27,12 +30,15 @@ __all__ = [
     "ExtensionParts",
     "Floors",
     "GENERATED_KINDS",
+    "IssuerRow",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "PrivateKey",
     "PublicKey",
     "Records",
+    "RequestHead",
     "RequestRow",
+    "Responder",
     "SignatureRow",
     "SigningProfile",
     "SingleRow",
@@ -41,6 +47,7 @@ __all__ = [
     "crl_excerpt",
     "decode_records",
     "encode_profile",
+    "find_request",
     "generate_key",
     "load_profile",
     "load_public_key",
@@ -48,6 +55,7 @@ __all__ = [
     "parse_certificate",
     "parse_ocsp_request",
     "read_key",
+    "recognise",
     "tombstone",
     "verify",
     "write_key",

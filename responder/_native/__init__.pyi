@@ -4,13 +4,15 @@ Times are integers: seconds since 1970-01-01T00:00:00Z unless the name says othe
 content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet or more).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, final
 
 from responder._native.rows import (
     CertIDRow,
     CertificateParts,
     ExtensionParts,
+    IssuerRow,
+    RequestHead,
     RequestRow,
     SignatureRow,
     SingleRow,
@@ -24,12 +26,15 @@ __all__ = [
     "ExtensionParts",
     "Floors",
     "GENERATED_KINDS",
+    "IssuerRow",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "PrivateKey",
     "PublicKey",
     "Records",
+    "RequestHead",
     "RequestRow",
+    "Responder",
     "SignatureRow",
     "SigningProfile",
     "SingleRow",
@@ -38,6 +43,7 @@ __all__ = [
     "crl_excerpt",
     "decode_records",
     "encode_profile",
+    "find_request",
     "generate_key",
     "load_profile",
     "load_public_key",
@@ -45,6 +51,7 @@ __all__ = [
     "parse_certificate",
     "parse_ocsp_request",
     "read_key",
+    "recognise",
     "tombstone",
     "verify",
     "write_key",
@@ -298,6 +305,13 @@ class Records:
     def as_of_microseconds(self) -> int: ...
     @property
     def variants(self) -> tuple[int, ...]: ...
+    def signature(self, variant: int, /) -> bytes:
+        """As it is stored: of ECDSA r and s.
+
+        Raises:
+            KeyError: no such variant.
+        """
+
     @property
     def single_extensions(self) -> bytes: ...
 
@@ -474,3 +488,26 @@ class Table:
 
     def usage(self) -> tuple[int, int, int]:
         """How many records there are, how many octets they take, and how many there are room for."""
+
+@final
+class Responder:
+    """Answers what is plain from the table, with the HTTP head: one process's."""
+
+    def __new__(cls, table: Table, host: memoryview, lane: memoryview, /, *, words: Mapping[str, Any]) -> Responder:
+        """`host` and `lane` are words of the segment. `words` says where in them: `trusted_until` in `host`; in `lane`
+        the counters `requests` (GET and POST, each with good, revoked, unknown), `hashes` (unknown, then SHA-1 to
+        SHA-512), `answers`, `nonces` and `ages`, the first bucket of a histogram with ten `bounds`."""
+
+    def replace(self, issuers: Iterable[IssuerRow], profiles: Iterable[SigningProfile], /) -> None:
+        """Answer for exactly these from now on."""
+
+    def respond(self, request: bytes, is_post: bool, now: int, /) -> bytes | None:
+        """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970); None where the chain must be
+        asked: nothing in the table, or not plain."""
+
+def find_request(path: bytes, /) -> bytes | None:
+    """The DER request that a raw path carries; see `responder.web.get_path.find_request`."""
+
+def recognise(octets: bytes, /) -> tuple[str, RequestHead | None]:
+    """Whether a stream of octets begins with a plain HTTP/1.1 request to `GET` or `POST`: "whole" with what it is,
+    "part" when more is to come, or "other"."""

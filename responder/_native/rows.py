@@ -90,3 +90,27 @@ class CertificateParts(NamedTuple):
     extensions: tuple[ExtensionParts, ...]
     signature_algorithm: bytes
     signature: bytes
+
+
+class IssuerRow(NamedTuple):
+    """An issuer to answer for: `cert_id_hashes` a name and a key hash for SHA-1 to SHA-512, `variants` those that
+    records are made for, `refresh` and `max_age` in seconds."""
+
+    tag: bytes
+    cert_id_hashes: tuple[tuple[bytes, bytes], ...]
+    variants: tuple[int, ...]
+    ignores_nonce: bool
+    honours_preferences: bool
+    refresh: int
+    max_age: int
+
+
+class RequestHead(NamedTuple):
+    """A plain HTTP request: `size` of the head in octets, with the empty line, and `body_size`."""
+
+    is_post: bool
+    target: bytes
+    size: int
+    body_size: int
+    has_conditions: bool
+    closes: bool

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,7 +122,7 @@ def answered(answer: Answer, body: bytes, *, method: str, headers: Headers, now:
     if not answer.cacheable:
         return Response(200, {"Content-Type": OCSP_RESPONSE, **NO_STORE}, body)
     told = cache_headers(
-        hashlib.sha256(body).hexdigest(),
+        answer.etag,
         this_update=answer.this_update,
         next_update=answer.next_update,
         fresh_until=answer.refresh_at,

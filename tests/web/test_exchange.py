@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from responder.errors import MalformedRequest, NotAuthoritative, Overloaded
-from responder.pki import CRL, Answer, CertStatus, Issuer, Issuers, OCSPRequest, encode_serial
+from responder.pki import CRL, Certificate, Issuer, Issuers, OCSPRequest, encode_serial
+from responder.signing.signers import Signer
 from responder.web.caching import Response
 from responder.web.exchange import (
     MAX_BODY_BYTES,
@@ -23,6 +24,7 @@ from responder.web.exchange import (
 )
 from tests import der
 from tests.doubles import FakeClock
+from tests.ocsp.chain import make_chain
 
 SERIAL = 0x1A2B
 OCSP_TYPE = [(b"content-type", b"application/ocsp-request")]
@@ -137,21 +139,19 @@ def test_a_serial_in_the_path_asks_for_people(exchange: Exchange, issuer: Issuer
     assert (greeting.status, greeting.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
 
 
-def test_an_answer_may_be_kept_and_asked_for_again(clock: FakeClock) -> None:
-    now = clock.now()
-    answer = Answer(
-        this_update=now - timedelta(hours=1),
-        next_update=now + timedelta(days=4),
-        refresh_at=now + timedelta(hours=10),
-        max_age=timedelta(hours=1),
-        cacheable=True,
-        source="redis",
-        cert_statuses=(CertStatus.GOOD,),
-    )
+async def test_an_answer_may_be_kept_and_asked_for_again(clock: FakeClock, issuer: Issuer, signer: Signer) -> None:
+    chain = make_chain(clock, issuer, signer)
+    for serial_number in (SERIAL, SERIAL + 1):
+        chain.statuses.add(Certificate.numbered(issuer, serial_number))
+    answer, other, now = await chain.ask(SERIAL), await chain.ask(SERIAL + 1), clock.now()
     sent = answered(answer, b"body", method="GET", headers=[], now=now)
     assert (sent.status, sent.body) == (200, b"body")
     assert sent.headers["Content-Type"] == "application/ocsp-response"
     assert sent.headers["Cache-Control"].startswith("max-age=3600,")
+    # Equal on every host for equal octets, and for no others.
+    same = answered(await chain.ask(SERIAL), b"", method="GET", headers=[], now=now)
+    assert sent.headers["ETag"] == same.headers["ETag"]
+    assert sent.headers["ETag"] != answered(other, b"", method="GET", headers=[], now=now).headers["ETag"]
     again = [(b"if-none-match", sent.headers["ETag"].encode())]
     unchanged = answered(answer, b"body", method="GET", headers=again, now=now)
     assert (unchanged.status, unchanged.body, unchanged.headers["ETag"]) == (304, b"", sent.headers["ETag"])

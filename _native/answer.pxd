@@ -1,0 +1,68 @@
+"""From an OCSP request to the whole HTTP response, for a record in the table. No GIL, no Python objects, no allocation."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from responder._native.der cimport Bytes, Out
+from responder._native.records cimport RecordView
+from responder._native.render cimport Constants
+from responder._native.request cimport CertIDView
+from responder._native.table cimport Table
+
+cdef enum:
+    AGES = 10
+    MAX_HASH = 64
+    MAX_RESPONSE = 16384     # head and body
+
+cdef enum Outcome:
+    ANSWERED                 # what `out` holds is to be sent
+    ASK                      # only the chain knows
+
+# An issuer under the hashes of one algorithm.
+ctypedef struct IssuerPlace:
+    int algorithm            # 1..4; 0: an empty place
+    uint32_t variants        # bit by index_of: those that records are made for
+    bint ignores_nonce
+    bint honours_preferences
+    uint8_t[8] tag
+    uint8_t[MAX_HASH] name_hash
+    uint8_t[MAX_HASH] key_hash
+    int64_t refresh          # seconds
+    int64_t max_age
+
+# Words of this process's lane.
+ctypedef struct CounterWords:
+    uint16_t[2][3] requests  # GET, POST; good, revoked, unknown
+    uint16_t[5] hashes       # unknown, SHA-1, SHA-256, SHA-384, SHA-512
+    uint16_t answers
+    uint16_t ages            # the first bucket, then one for what is above all bounds, then the sum
+    uint16_t nonces
+
+
+cdef class Responder:
+    cdef Table table
+    cdef object memory
+    cdef uint64_t* deadline
+    cdef uint64_t* counters
+    cdef CounterWords words
+    cdef int64_t[AGES] bounds
+    cdef IssuerPlace* issuers
+    cdef uint64_t issuer_mask
+    cdef const Constants** profiles
+    cdef uint64_t profile_mask
+    cdef list held
+    cdef int64_t date_second
+    cdef uint8_t[32] date
+    cdef const IssuerPlace* find_issuer(self, const CertIDView* asked) noexcept nogil
+    cdef const Constants* find_profile(self, const uint8_t* profile_id) noexcept nogil
+    cdef void set_date(self, int64_t second) noexcept nogil
+    cdef void put_head(
+        self,
+        Out* out,
+        const uint8_t* end,
+        const RecordView* view,
+        const uint8_t* signature,
+        int64_t max_age,
+        int64_t now,
+    ) noexcept nogil
+    cdef Outcome answer(self, Bytes request, size_t size, bint is_post, int64_t now, Out* out) noexcept nogil

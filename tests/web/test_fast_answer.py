@@ -1,0 +1,333 @@
+"""The native way from a request to the HTTP response says the same as the chain and the rules in Python do."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from dataclasses import replace
+from datetime import timedelta
+from urllib.parse import quote
+
+import httptools
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from responder import metrics
+from responder._native import Floors, IssuerRow, Responder, Table, find_request, recognise
+from responder.pki import (
+    Certificate,
+    CRLReason,
+    Issuer,
+    NoncePolicy,
+    RevokedInfo,
+    StatusChange,
+    encode_serial,
+)
+from responder.web import get_path
+from responder.web.caching import imf_fixdate
+from responder.web.exchange import Exchange
+from responder.web.ocsp import OCSPEndpoint
+from tests import der
+from tests.doubles import FakeClock
+from tests.ocsp.chain import SERIAL, Chain, make_chain
+
+HOURS = [timedelta(0), timedelta(minutes=50), timedelta(hours=30), timedelta(hours=37), timedelta(days=5)]
+
+
+def row_of(issuer: Issuer) -> IssuerRow:
+    policy = issuer.policy
+    return IssuerRow(
+        issuer.tag,
+        issuer.cert_id_hashes,
+        tuple(int(variant) for variant in policy.variants),
+        policy.nonce is NoncePolicy.ignore,
+        policy.honour_preferred,
+        int(policy.refresh.total_seconds()),
+        int(policy.max_age.total_seconds()),
+    )
+
+
+class Both:
+    """The same issuers, records and clock behind the native way and behind the Python one."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        floors, table = memoryview(bytearray(1 << 16)), memoryview(bytearray(1 << 16))
+        Floors.lay_out(floors, os.urandom(96))
+        Table.lay_out(table, os.urandom(96))
+        self.floors = Floors(floors)
+        self.table = Table(table, self.floors, owner=1)
+        self.host = memoryview(bytearray(64)).cast("Q")
+        self.lane = memoryview(bytearray(8 * 1024)).cast("Q")
+        self.host[0] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
+        self.native = Responder(self.table, self.host, self.lane, words=metrics.fast_words())
+        self.exchange = Exchange(chain.issuers)
+        self.python = OCSPEndpoint(chain.source, clock=chain.clock)
+        self.reload()
+
+    def reload(self) -> None:
+        """As after a change of policies."""
+        self.native.replace(
+            [row_of(issuer) for issuer in self.chain.issuers],
+            [signer.profile for signer in self.chain.signers],
+        )
+
+    def fill(self) -> None:
+        """What the chain has made is in the table."""
+        for certificate, records in self.chain.records.kept.items():
+            if not records.is_tombstone:
+                self.table.put(certificate.issuer.tag, certificate.serial, records, 0)
+
+    def fast(self, request: bytes, *, is_post: bool = True) -> bytes | None:
+        now = self.chain.clock.now()
+        return self.native.respond(request, is_post, int(now.timestamp()) * 10**9 + now.microsecond * 1000)
+
+    async def slow(self, request: bytes, method: str) -> tuple[int, dict[str, str], bytes]:
+        path = b"/ocsp" if method == "POST" else b"/ocsp/" + quote(base64.b64encode(request), safe="").encode()
+        asked = self.exchange.read(method, path, [], request if method == "POST" else b"")
+        return await self.python.answer(asked, method, [])  # type: ignore[arg-type]
+
+
+def taken_apart(response: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = response.partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    assert line == "HTTP/1.1 200 OK"
+    headers = dict(field.split(": ", 1) for field in fields)
+    assert headers.pop("Content-Length") == str(len(body))
+    return 200, headers, body
+
+
+def request_for(issuer: Issuer, serial: bytes, variant: int, *extensions: bytes) -> bytes:
+    oids = ("06052b0e03021a", "0609608648016503040201", "0609608648016503040202", "0609608648016503040203")
+    number = (variant & 15) - 1
+    name_hash, key_hash = issuer.cert_id_hashes[number]
+    algorithm = der.sequence(bytes.fromhex(oids[number]), b"" if variant & 16 else der.NULL)
+    hashes = der.octet_string(name_hash) + der.octet_string(key_hash)
+    return der.request(der.sequence(algorithm, hashes, der.tlv(2, serial)), extensions=b"".join(extensions))
+
+
+def nonce(octets: bytes) -> bytes:
+    return der.extension(bytes.fromhex("06092b0601050507300102"), der.octet_string(octets))
+
+
+@pytest.fixture(params=["ec", "rsa"])
+def both(request: pytest.FixtureRequest, clock: FakeClock) -> Both:
+    name = {"ec": "", "rsa": "rsa_"}[request.param]
+    issuer, signer = request.getfixturevalue(f"{name}issuer"), request.getfixturevalue(f"{name}signer")
+    chain = make_chain(clock, issuer, signer)
+    for serial in (SERIAL, 2**100 + 7):
+        chain.statuses.add(Certificate.numbered(issuer, serial))
+    revoked = chain.statuses.add(Certificate.numbered(issuer, 5)).certificate
+    chain.statuses.set(revoked, StatusChange(RevokedInfo(clock.now(), CRLReason.superseded, clock.now())))
+    return Both(chain)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 500_000, 999_999])
+@pytest.mark.parametrize("passed", HOURS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_is_answered_natively_is_what_the_chain_answers(
+    both: Both, method: str, passed: timedelta, fraction: int
+) -> None:
+    chain = both.chain
+    for serial in (SERIAL, 2**100 + 7, 5):
+        await chain.ask(serial)
+    both.fill()
+    chain.clock.advance(passed + timedelta(microseconds=fraction))
+    answered = 0
+    for serial in (SERIAL, 2**100 + 7, 5):
+        for variant in (1, 2, 3, 17, 18):
+            asked = request_for(chain.issuer, encode_serial(serial), variant)
+            fast = both.fast(asked, is_post=method == "POST")
+            if fast is None:
+                continue
+            answered += 1
+            status, headers, body = taken_apart(fast)
+            assert headers.pop("Date") == imf_fixdate(chain.clock.now())
+            assert (status, headers, body) == await both.slow(asked, method)
+    # Two variants of three certificates are signed beforehand; what is due soon is for the chain.
+    assert answered == (6 if passed < timedelta(hours=36) else 0)
+
+
+async def test_what_is_not_plain_is_for_the_chain(both: Both) -> None:
+    chain, issuer = both.chain, both.chain.issuer
+    await chain.ask(SERIAL)
+    plain = request_for(issuer, encode_serial(SERIAL), 1)
+    assert both.fast(plain) is None, "nothing is in the table"
+    both.fill()
+    assert both.fast(plain) is not None
+    with_nonce = request_for(issuer, encode_serial(SERIAL), 1, nonce(b"n" * 16))
+    assert both.fast(with_nonce) is None
+    for other in (b"", b"junk", plain[:-1], request_for(issuer, encode_serial(9), 1), b"\x30\x03\x0a\x01\x06"):
+        assert both.fast(other) is None
+    stranger = replace(issuer, cert_id_hashes=tuple((name, bytes(len(key))) for name, key in issuer.cert_id_hashes))
+    assert both.fast(request_for(stranger, encode_serial(SERIAL), 1)) is None
+    # Another policy, and another profile.
+    chain.set_policy(nonce=NoncePolicy.ignore)
+    both.reload()
+    answered = both.fast(with_nonce)
+    assert answered is not None
+    assert taken_apart(answered)[2] == taken_apart(both.fast(plain) or b"")[2]
+    chain.set_policy(responder_id_by_name=True)
+    both.reload()
+    assert both.fast(plain) is None, "the record is of a profile that was retired"
+    both.native.replace([], [])
+    assert both.fast(plain) is None
+
+
+async def test_without_a_lease_or_below_a_floor_nothing_is_answered(both: Both) -> None:
+    chain, issuer = both.chain, both.chain.issuer
+    await chain.ask(SERIAL)
+    both.fill()
+    plain = request_for(issuer, encode_serial(SERIAL), 1)
+    assert both.fast(plain) is not None
+    until, both.host[0] = both.host[0], time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert both.fast(plain) is None
+    both.host[0] = until
+    assert both.fast(plain) is not None
+    both.floors.raise_to(issuer.tag, encode_serial(SERIAL), 1, 10**6, 2**40, 0, 0)
+    assert both.fast(plain) is None
+    # A whole issuer's floor counts too.
+    await chain.ask(5)
+    both.fill()
+    asked = request_for(issuer, encode_serial(5), 2)
+    assert both.fast(asked) is not None
+    both.floors.raise_issuer(issuer.tag, int(chain.clock.now().timestamp() * 1e6) + 1, 2**40, 0)
+    assert both.fast(asked) is None
+
+
+async def test_it_counts_what_the_chain_would_count(both: Both) -> None:
+    chain = both.chain
+    for serial in (SERIAL, 5):
+        await chain.ask(serial)
+    both.fill()
+    words = metrics.fast_words()
+    for serial, variant, is_post in ((SERIAL, 1, True), (SERIAL, 2, False), (5, 2, True)):
+        assert both.fast(request_for(chain.issuer, encode_serial(serial), variant), is_post=is_post)
+    assert [both.lane[word] for word in words["requests"][0]] == [1, 0, 0]
+    assert [both.lane[word] for word in words["requests"][1]] == [1, 1, 0]
+    assert [both.lane[word] for word in words["hashes"]] == [0, 1, 2, 0, 0]
+    assert both.lane[words["answers"]] == 3
+    ages = [both.lane[words["ages"] + index] for index in range(12)]
+    assert ages[1] == 3, "five minutes of backdate"
+    assert ages[11] == 3 * 300 * 10**9
+    assert sum(ages[:11]) == 3
+
+
+# --- the path of a GET
+
+
+PATHS = st.one_of(
+    st.binary(max_size=120),
+    st.text("MAFkw/+_-=%2FBb0 ", max_size=80).map(str.encode),
+    st.tuples(
+        st.sampled_from([b"", b"/ocsp", b"/M/MA", b"/a%2fb"]),
+        st.binary(max_size=90).map(lambda content: der.sequence(der.sequence(content))),
+        st.sampled_from(["raw", "quoted", "url-safe", "stripped", "cut"]),
+    ).map(lambda parts: spelled(*parts)),
+)
+
+
+def spelled(url: bytes, octets: bytes, how: str) -> bytes:
+    text = base64.b64encode(octets)
+    if how == "quoted":
+        text = quote(text, safe="").encode()
+    elif how == "url-safe":
+        text = base64.urlsafe_b64encode(octets)
+    elif how == "stripped":
+        text = text.rstrip(b"=")
+    elif how == "cut":
+        text = text[:-2]
+    return url + b"/" + text
+
+
+@settings(max_examples=600, deadline=None)
+@given(PATHS)
+@example(b"/" * 70 + b"MAA")
+@example(b"/ocsp/%4d%41%41=%")
+@example(b"/x%3")
+def test_the_request_in_a_path_is_found_as_in_python(path: bytes) -> None:
+    assert find_request(path) == get_path.find_request(path)
+
+
+# --- the head
+
+
+class Judged:
+    """What llhttp makes of a stream."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.url, self.body, self.ended, self.error = b"", b"", False, ""
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(octets)
+        except httptools.HttpParserError as error:
+            self.error = repr(error)
+        else:
+            self.method, self.version = parser.get_method(), parser.get_http_version()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.ended = True
+
+
+HEADERS = st.sampled_from(
+    [b"Host: x", b"host:x", b"Host:", b"Content-Length: 4", b"Content-Length: 04", b"content-length:4\t", b"X: \xff",
+     b"Content-Length: 5", b"Content-Length: +4", b"Transfer-Encoding: chunked", b"Connection: close", b"X : y",
+     b"Connection: keep-alive", b"Connection: Upgrade", b"X: a\x00b", b"Accept: */*", b" folded", b"X:y ", b": y",
+     b"Expect: 100-continue", b"If-None-Match: \"x\"", b"X: a\rb", b"X: a\nY: b", b"Range: bytes=0-1"]
+)  # fmt: skip
+STREAMS = st.tuples(
+    st.sampled_from([b"GET", b"POST", b"get", b"PUT", b"POSTS"]),
+    st.sampled_from([b" ", b"  ", b"\t"]),
+    st.sampled_from([b"/ocsp", b"/", b"http://x/ocsp", b"*", b"/a b", b"/\xff", b"/ocsp?x", b""]),
+    st.sampled_from([b" HTTP/1.1", b" HTTP/1.0", b" HTTP/1.1 ", b" http/1.1", b" HTTP/2.0"]),
+    st.lists(HEADERS, max_size=5),
+    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n"]),
+    st.sampled_from([b"", b"abcd", b"abcdGET /next HTTP/1.1\r\n", b"abc"]),
+).map(lambda part: part[5].join([b"".join(part[:4]), *part[4], b"", b""]) + part[6])
+
+
+@settings(max_examples=1500, deadline=None)
+@given(STREAMS, st.integers(0, 300), st.integers(0, 255))
+def test_whatever_is_recognised_is_read_alike_by_llhttp(stream: bytes, place: int, octet: int) -> None:
+    for octets in (stream, stream[:place] + bytes([octet]) + stream[place + 1 :]):
+        shape, head = recognise(octets)
+        if head is None:
+            assert shape in {"part", "other"}
+            continue
+        whole = octets[: head.size + head.body_size]
+        judged = Judged(whole)
+        assert not judged.error
+        assert judged.ended
+        assert judged.version == "1.1"
+        assert judged.method == (b"POST" if head.is_post else b"GET")
+        assert judged.url == head.target
+        assert judged.body == whole[head.size :]
+        # Cut anywhere it is a part, never something else.
+        for cut in range(1, len(whole)):
+            assert recognise(whole[:cut]) == ("part", None)
+
+
+def test_a_browser_and_a_ca_client_are_recognised() -> None:
+    get = (
+        b"GET /ocsp/MEI%3D HTTP/1.1\r\nHost: ocsp.example.com\r\nUser-Agent: x\r\nAccept: */*\r\n"
+        b"Connection: keep-alive\r\n\r\n"
+    )
+    shape, head = recognise(get)
+    assert (shape, head and (head.is_post, head.target, head.size)) == ("whole", (False, b"/ocsp/MEI%3D", len(get)))
+    post = (
+        b"POST / HTTP/1.1\r\nHost: [::1]:8080\r\nContent-Type: application/ocsp-request\r\ncontent-length: 3\r\n"
+        b"If-Modified-Since: x\r\nConnection: close\r\n\r\nabc"
+    )
+    shape, head = recognise(post)
+    assert head is not None
+    assert (head.is_post, head.body_size, head.closes, head.has_conditions) == (True, 3, True, True)
+    assert recognise(b"GET /" + b"x" * 17000) == ("other", None)
+    assert recognise(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16385\r\n\r\n") == ("other", None)
