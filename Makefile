@@ -8,6 +8,7 @@
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
 #                                restart of the record store
+#   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
 #   make stress [FOR=600]        processes that are killed while they write in the table that they share
 #   make model [FULL=1]          the rule of revocations, every interleaving of it (docs/model)
 #   make clean                   back to a fresh checkout
@@ -17,7 +18,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -82,6 +83,10 @@ bench-issuers: $(EMBEDDED)
 
 bench-crl: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.large_crl $(ARGS)
+
+bench-nginx: $(EMBEDDED)
+	@.ci/prerequisites programs wrk:wrk --install
+	@$(BIN)/python -m loadtest.beside_nginx $(ARGS)
 
 bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)

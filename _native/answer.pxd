@@ -63,6 +63,9 @@ cdef class Responder:
         const RecordView* view,
         const uint8_t* signature,
         int64_t max_age,
+        bint closes,
         int64_t now,
     ) noexcept nogil
-    cdef Outcome answer(self, Bytes request, size_t size, bint is_post, int64_t now, Out* out) noexcept nogil
+    cdef Outcome answer(
+        self, Bytes request, size_t size, bint is_post, bint closes, int64_t now, Out* out
+    ) noexcept nogil

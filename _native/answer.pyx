@@ -114,7 +114,7 @@ cdef class Responder:
     def respond(self, bytes request not None, bint is_post, int64_t now, /):
         cdef uint8_t[MAX_RESPONSE] room
         cdef Out out = der.writer(room, MAX_RESPONSE)
-        if self.answer(request, len(request), is_post, now, &out) != ANSWERED:
+        if self.answer(request, len(request), is_post, False, now, &out) != ANSWERED:
             return None
         return <bytes> out.position[:der.written(&out, room + MAX_RESPONSE)]
 
@@ -152,7 +152,9 @@ cdef class Responder:
         http.put_date(&out, second)
         self.date_second = second
 
-    cdef Outcome answer(self, Bytes request, size_t size, bint is_post, int64_t now, Out* out) noexcept nogil:
+    cdef Outcome answer(
+        self, Bytes request, size_t size, bint is_post, bint closes, int64_t now, Out* out
+    ) noexcept nogil:
         cdef RequestView asked
         cdef const CertIDView* cert_id = &asked.ids[0]
         cdef RecordView view
@@ -195,7 +197,7 @@ cdef class Responder:
         end = out.position
         if render_checked(profile, &view, cert_id.variant, &serial, signature, out) != RENDERED:
             return ASK
-        self.put_head(out, end, &view, signature, min(issuer.max_age, due - ceiling), now)
+        self.put_head(out, end, &view, signature, min(issuer.max_age, due - ceiling), closes, now)
         if out.full:
             return ASK
         if is_below(self.table.floors.start, issuer.tag, &serial, view.epoch, view.number, view.as_of):
@@ -221,13 +223,14 @@ cdef class Responder:
         const RecordView* view,
         const uint8_t* signature,
         int64_t max_age,
+        bint closes,
         int64_t now,
     ) noexcept nogil:
         """Before the body, which is what was written since `end`: the headers of `web.exchange.answered`."""
         cdef size_t body_size = der.written(out, end)
         if now // SECOND != self.date_second:
             self.set_date(now // SECOND)
-        http.put_text(out, b"\r\n\r\n")
+        http.put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
         der.put(out, self.date, 29)
         http.put_text(out, b"\r\nDate: ")
         http.put_date(out, view.this_update)

@@ -167,6 +167,19 @@ cdef inline Shape recognise(Bytes data, size_t size, Head* head) noexcept nogil:
     return WHOLE if size - head.size >= head.body_size else PART
 
 
+cdef inline bint is_for_any_ocsp(Bytes target, size_t size) noexcept nogil:
+    """Whether a request at this target may be OCSP, and nothing else: see `web.exchange`."""
+    cdef size_t index
+    if size >= 4 and memcmp(target, b"/crl", 4) == 0:
+        return False
+    if size >= 13 and memcmp(target, b"/.well-known/", 13) == 0:
+        return size >= 23 and memcmp(target, b"/.well-known/pki/ocsp/M", 23) == 0
+    for index in range(size):
+        if target[index] == 63:     # a query
+            return False
+    return True
+
+
 # --- writing a head, backward
 
 

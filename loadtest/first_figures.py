@@ -44,13 +44,13 @@ def openssl_signatures_a_second(algorithm: str) -> float:
 
 
 @contextmanager
-def running_demo() -> Iterator[dict[str, Any]]:
-    """A demo with one worker in a folder of its own."""
+def running_demo(*, workers: int = 1) -> Iterator[dict[str, Any]]:
+    """A demo in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "state"
         process = subprocess.Popen(
             [sys.executable, "-m", "responder", "demo", "--state-dir", str(directory), "--http", "127.0.0.1:0",
-             "--admin", "127.0.0.1:0", "--workers", "1"],
+             "--admin", "127.0.0.1:0", "--workers", str(workers)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip

@@ -128,10 +128,10 @@ class Site:
         return done.stdout
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, *options: str) -> Iterator[None]:
         """`certstatus run`, ready; it must end in order."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "responder", "run", "-c", str(self.folder / "certstatus.toml")], text=True
+            [sys.executable, "-m", "responder", "run", "-c", str(self.folder / "certstatus.toml"), *options], text=True
         )
         try:
             self._wait_until_ready(process)

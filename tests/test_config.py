@@ -69,6 +69,7 @@ def test_file_is_read_and_the_environment_wins_over_it(tmp_path: Path, environ: 
     )
     environ |= {
         "CERTSTATUS_SERVE_WORKERS": "5",
+        "CERTSTATUS_SERVE_LANE": "False",
         "CERTSTATUS_REVOCATION_WAIT_SECONDS": "2.5",
         "CERTSTATUS_POSTGRES_POOL_SIZE": "20",
         "CERTSTATUS_SERVE_TLS_KEY": "",
@@ -79,6 +80,7 @@ def test_file_is_read_and_the_environment_wins_over_it(tmp_path: Path, environ: 
     config = load(path, environ=environ)
     assert config.serve.listen == Address("0.0.0.0", 80)
     assert config.serve.workers == 5
+    assert config.serve.lane is False
     assert config.serve.tls_key is None
     assert config.redis.timeout_seconds == 1.0
     assert config.revocation.wait_seconds == 2.5
@@ -250,6 +252,7 @@ def test_bad_line_of_the_file_is_explained(tmp_path: Path, environ: dict[str, st
     ("variable", "text", "words"),
     [
         ("CERTSTATUS_SERVE_WORKERS", "many", 'CERTSTATUS_SERVE_WORKERS (serve.workers) is "many": it must be'),
+        ("CERTSTATUS_SERVE_LANE", "maybe", "it must be a valid boolean"),
         ("CERTSTATUS_SERVE_WORKERS", "1_0", "it must be a valid integer"),
         ("CERTSTATUS_SERVE_WORKERS", "", "it must be a valid integer"),
         ("CERTSTATUS_REDIS_TIMEOUT_SECONDS", "soon", "it must be a valid number"),

@@ -71,6 +71,15 @@ def test_the_path_of_the_readme(ca: CA, site: Site) -> None:
         ask_everything(ca, site)
         revoke_and_import_again(ca, site, index)
         replace_the_signer(ca, site)
+        assert b"Content-Type" in spelling_of_headers(site), "the lane answers"
+    with site.running("--no-lane"):
+        assert b"content-type" in spelling_of_headers(site), "Hypercorn answers"
+
+
+def spelling_of_headers(site: Site) -> list[bytes]:
+    answer = httpx.post(f"{site.url}/ocsp", content=b"junk", trust_env=False)
+    assert answer.content.hex() == "30030a0101"
+    return [name for name, _ in answer.headers.raw]
 
 
 def ask_everything(ca: CA, site: Site) -> None:

@@ -7,6 +7,7 @@ from responder._native.crl_reader import crl_excerpt
 from responder._native.floors import Floors
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
+from responder._native.lane import Lane
 from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_ocsp_request
@@ -31,6 +32,7 @@ __all__ = [
     "Floors",
     "GENERATED_KINDS",
     "IssuerRow",
+    "Lane",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "PrivateKey",

@@ -4,7 +4,7 @@ Times are integers: seconds since 1970-01-01T00:00:00Z unless the name says othe
 content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet or more).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, final
 
 from responder._native.rows import (
@@ -27,6 +27,7 @@ __all__ = [
     "Floors",
     "GENERATED_KINDS",
     "IssuerRow",
+    "Lane",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "PrivateKey",
@@ -511,3 +512,51 @@ def find_request(path: bytes, /) -> bytes | None:
 def recognise(octets: bytes, /) -> tuple[str, RequestHead | None]:
     """Whether a stream of octets begins with a plain HTTP/1.1 request to `GET` or `POST`: "whole" with what it is,
     "part" when more is to come, or "other"."""
+
+@final
+class Lane:
+    """The connections of a process on one listening socket: plain requests are answered from the table, in turns
+    without the GIL."""
+
+    def __new__(
+        cls,
+        listener: int,
+        *,
+        responder: Responder,
+        ask: Callable[[list[tuple[int, bytes]]], object],
+        hand_over: Callable[[int, bytes], object],
+        connections: int,
+        idle_seconds: float,
+    ) -> Lane:
+        """`ask` is called with tokens and whole plain HTTP requests, of which each is answered by `reply`; nothing more
+        is read of a connection before. `hand_over` is called with a connection's descriptor, which is the callee's, and
+        what has come on it. At most so many connections at once; one that is idle, or whose request takes longer, is
+        closed.
+
+        Raises:
+            OSError: there are no descriptors left.
+        """
+
+    @property
+    def epoll(self) -> int:
+        """The descriptor that is readable when `on_ready` has something to do."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are."""
+
+    def on_ready(self) -> None:
+        """Take what has come, and answer it."""
+
+    def expire(self) -> None:
+        """Close what has been idle for too long. To be called about once a second."""
+
+    def reply(self, token: int, response: bytes, closes: bool, /) -> None:
+        """Send the HTTP response to a question, and go on with its connection, or close it. A connection that has gone
+        is no error."""
+
+    def stop(self) -> None:
+        """Accept nothing more, and close all connections on which nothing is under way."""
+
+    def close(self) -> None:
+        """Close all."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from responder import __version__, log
 from responder import config as configuration
@@ -17,9 +21,14 @@ from responder.roles.stores import open_stores
 _log = log.get("cli.roles")
 
 
-def serve(config: ConfigOption = None) -> None:
+NoLane = Annotated[
+    bool, typer.Option("--no-lane", help="Answer everything through Hypercorn, as with serve.lane = false.")
+]
+
+
+def serve(config: ConfigOption = None, *, no_lane: NoLane = False) -> None:
     """Answer OCSP and CRL requests, and serve the admin API."""
-    _run(config, ("serve",))
+    _run(config, ("serve",), no_lane=no_lane)
 
 
 def work(config: ConfigOption = None) -> None:
@@ -32,12 +41,14 @@ def crl(config: ConfigOption = None) -> None:
     _run(config, ("crl",))
 
 
-def run(config: ConfigOption = None) -> None:
+def run(config: ConfigOption = None, *, no_lane: NoLane = False) -> None:
     """Run all roles on this host: serve, work and crl."""
-    _run(config, ROLES)
+    _run(config, ROLES, no_lane=no_lane)
 
 
-def _run(path: Path | None, roles: tuple[str, ...]) -> None:
+def _run(path: Path | None, roles: tuple[str, ...], *, no_lane: bool = False) -> None:
+    if no_lane:
+        os.environ["CERTSTATUS_SERVE_LANE"] = "false"  # of a reload too
     loaded = load_config(path, needs_token=True, needs_keys=True)
     configure_log(loaded)
     run_to_its_end(_look_at_the_database(loaded))  # one sentence here, instead of one of each process

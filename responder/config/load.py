@@ -54,6 +54,8 @@ class Key:
                 return int(text)
             if wanted is float:
                 return float(text)
+            if wanted is bool:
+                return {"true": True, "false": False}.get(text.lower(), text)
         except ValueError:
             return text
         if wanted == tuple[str, ...]:

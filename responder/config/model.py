@@ -103,6 +103,10 @@ class Serve(Section):
         description="Paths that are for OCSP alone: what comes below them and isn't a request is malformedRequest. "
         "Requests themselves are answered at any path, whatever the URL in the certificates is.",
     )
+    lane: bool = Field(
+        default=True,
+        description="Answer plain requests from memory by the native core; false: everything through Hypercorn.",
+    )
     tls_certificate: Annotated[OptionalPath, not_yet(None)] = Field(
         default=None, description="The certificate chain (PEM) for TLS."
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from responder import metrics
 from responder.config import Config
 from responder.host.deadline import Deadline
-from responder.host.segment import Region, Segment
-from responder.pki import Floors, Table
+from responder.host.segment import Lane, Region, Segment
+from responder.pki import Floors, Issuer, IssuerRow, NoncePolicy, Responder, Snapshot, Table
 
 _KEY_OCTETS = 96
 
@@ -21,6 +22,12 @@ class HostMemory:
     floors: Floors
     deadline: Deadline
     identity: str
+    segment: Segment
+    lane: Lane
+
+    def responder(self) -> Responder:
+        """The native way to the table, which counts in this process's lane."""
+        return Responder(self.table, self.segment.host, self.lane, words=metrics.fast_words())
 
     @property
     def lease_seconds_left(self) -> float:
@@ -37,7 +44,43 @@ class HostMemory:
         """As the process in this place writes in it."""
         floors = Floors(segment.region(Region.FLOORS))
         table = Table(segment.region(Region.TABLE), floors, owner=place + 1)
-        return cls(table, floors, Deadline(segment), segment.identity)
+        return cls(table, floors, Deadline(segment), segment.identity, segment, segment.lane(place))
+
+
+class IssuerRows:
+    """What the native way knows of issuers and profiles: given anew when something has changed."""
+
+    def __init__(self) -> None:
+        self._given = Snapshot()
+        self._rows: dict[str, tuple[Issuer, IssuerRow]] = {}
+
+    def give(self, snapshot: Snapshot, responder: Responder) -> None:
+        """Have it answer for what the snapshot has. An issuer that wants more than a plain request is for the chain."""
+        before, self._given = self._given, snapshot
+        if snapshot.issuers is before.issuers and snapshot.profiles is before.profiles:
+            return
+        rows = {}
+        for issuer_id, issuer in snapshot.issuers.items():
+            if issuer.policy.require_signature or issuer.policy.nonce is NoncePolicy.required:
+                continue
+            held = self._rows.get(issuer_id)
+            rows[issuer_id] = held if held is not None and held[0] is issuer else (issuer, row_of(issuer))
+        self._rows = rows
+        responder.replace([row for _, row in rows.values()], snapshot.profiles.values())
+
+
+def row_of(issuer: Issuer) -> IssuerRow:
+    """What the native way has to know of an issuer."""
+    policy = issuer.policy
+    return IssuerRow(
+        issuer.tag,
+        issuer.cert_id_hashes,
+        tuple(int(variant) for variant in policy.variants),
+        policy.nonce is NoncePolicy.ignore,
+        policy.honour_preferred,
+        int(policy.refresh.total_seconds()),
+        int(policy.max_age.total_seconds()),
+    )
 
 
 def create_memory(config: Config, processes: int) -> Segment:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.applications import Starlette
@@ -20,9 +21,10 @@ from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
+from responder.pki import Responder
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
-from responder.roles.memory import HostMemory, create_memory
+from responder.roles.memory import HostMemory, IssuerRows, create_memory
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
@@ -32,10 +34,11 @@ from responder.storage.table import TableRecords
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.exchange import Exchange
+from responder.web.lane import serve_lane
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
 from responder.web.routing import PublicRoute
-from responder.web.server import serve_http
+from responder.web.server import HTTPSide, serve_http
 
 Started = Callable[[], None]
 
@@ -44,7 +47,15 @@ async def serve(
     config: Config, process: Process, listener: socket.socket, stop: asyncio.Event, *, memory: HostMemory
 ) -> None:
     """One worker of the public listener."""
-    await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
+    if not config.serve.lane:
+        await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
+        return
+    async with public_site(config, memory) as site:
+        process.ready()
+        app = Starlette(routes=[site.route], exception_handlers={Exception: unexpected})
+        await serve_lane(
+            listener, site.responder, respond=site.route.respond, http=HTTPSide(app), clock=SystemClock(), stop=stop
+        )
 
 
 def public_app(
@@ -59,36 +70,57 @@ def public_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         config = load()
-        async with open_stores(config, name="serve") as stores, AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
             memory = await stack.enter_async_context(own_memory(config)) if shared is None else shared
-            directory = Directory(stores, keys=config.keys.directory)
-            published = PublishedCRLs()
-
-            async def reload_crls() -> None:
-                published.replace(await stores.crls.newer_than(published.numbers()))
-
-            reloads = {
-                "certstatus_issuers": directory.reload,
-                "certstatus_crls": reload_crls,
-                "certstatus_store": stores.reload_trust,
-            }
-            await stack.enter_async_context(kept_current(config, reloads))
-            await stack.enter_async_context(background(repeatedly(telling(directory.troubles), idle_seconds=1)))
-            source = await stack.enter_async_context(answering_chain(config, stores, directory, memory))
-            clock = SystemClock()
-            # The routes exist once what they need does; Starlette reads this list at each request.
-            app.router.routes[:] = [
-                PublicRoute(
-                    Exchange(stores.issuers, ocsp_paths=config.serve.ocsp_paths),
-                    OCSPEndpoint(source, clock=clock),
-                    CRLEndpoint(published, issuers=stores.issuers, clock=clock),
-                )
-            ]
-            await until_trusted(memory)
+            site = await stack.enter_async_context(public_site(config, memory))
+            # The route exists once what it needs does; Starlette reads this list at each request.
+            app.router.routes[:] = [site.route]
             started()
             yield
 
     return Starlette(lifespan=lifespan, exception_handlers={Exception: unexpected})
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSite:
+    """What answers the public: the rules in Python, and the native way to what the table holds."""
+
+    route: PublicRoute
+    responder: Responder
+
+
+@asynccontextmanager
+async def public_site(config: Config, memory: HostMemory) -> AsyncIterator[PublicSite]:
+    """Everything that answering needs, current while the block lasts."""
+    async with open_stores(config, name="serve") as stores, AsyncExitStack() as stack:
+        directory = Directory(stores, keys=config.keys.directory)
+        published = PublishedCRLs()
+        responder = memory.responder()
+        rows = IssuerRows()
+
+        async def reload() -> None:
+            await directory.reload()
+            rows.give(stores.current.snapshot, responder)
+
+        async def reload_crls() -> None:
+            published.replace(await stores.crls.newer_than(published.numbers()))
+
+        reloads = {
+            "certstatus_issuers": reload,
+            "certstatus_crls": reload_crls,
+            "certstatus_store": stores.reload_trust,
+        }
+        await stack.enter_async_context(kept_current(config, reloads))
+        await stack.enter_async_context(background(repeatedly(telling(directory.troubles), idle_seconds=1)))
+        source = await stack.enter_async_context(answering_chain(config, stores, directory, memory))
+        clock = SystemClock()
+        route = PublicRoute(
+            Exchange(stores.issuers, ocsp_paths=config.serve.ocsp_paths),
+            OCSPEndpoint(source, clock=clock),
+            CRLEndpoint(published, issuers=stores.issuers, clock=clock),
+        )
+        await until_trusted(memory)
+        yield PublicSite(route, responder)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from responder import metrics
 from responder.errors import MalformedRequest
-from responder.web.caching import Response
+from responder.web.caching import Headers, Response
 from responder.web.crl import CRLEndpoint
 from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
 from responder.web.ocsp import OCSPEndpoint
@@ -39,12 +39,12 @@ class PublicRoute(BaseRoute):
             body = await _read_body(Request(scope, receive)) if scope["method"] == "POST" else b""
         except ClientDisconnect:
             return
-        response = await self._respond(scope, body)
+        path = raw_path(scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"))
+        response = await self.respond(scope["method"], path, scope["headers"], body)
         await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
 
-    async def _respond(self, scope: Scope, body: bytes) -> Response:
-        method, headers = scope["method"], scope["headers"]
-        path = raw_path(scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"))
+    async def respond(self, method: str, path: bytes, headers: Headers, body: bytes) -> Response:
+        """The response to a request, whatever it is; `path` as `raw_path` gives it."""
         try:
             asked = self._exchange.read(method, path, headers, body)
         except MalformedRequest as error:

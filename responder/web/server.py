@@ -30,39 +30,61 @@ GRACE_SECONDS = 8.0
 """How long requests under way may take once a stop was asked for; less than the supervisor's own limit."""
 
 
+class HTTPSide:
+    """Hypercorn's connections, each made of a pair of streams: `connected` is for `asyncio.start_server`."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.settings = _settings()
+        self.wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
+        self.state: LifespanState = {}
+        self._context = WorkerContext(None)
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end."""
+        task: asyncio.Task[Any] | None = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        loop = asyncio.get_running_loop()
+        await _Connection(self.wrapped, loop, self.settings, self._context, self.state, reader, writer)
+
+    async def take_over(self, fd: int, octets: bytes) -> None:
+        """Serve a connection of which somebody else has read the beginning."""
+        reader = asyncio.StreamReader()
+        reader.feed_data(octets)
+        protocol = asyncio.StreamReaderProtocol(reader, self.connected)
+        connection = socket.socket(fileno=fd)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+        except OSError:
+            connection.close()  # the client has gone
+
+    async def close(self) -> None:
+        """Let what is under way end, within GRACE_SECONDS; nothing new begins."""
+        await self._context.terminated.set()
+        if self._connections:
+            _, late = await asyncio.wait(self._connections, timeout=GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+
+
 async def serve_http(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
     """Serve `app` on `listener` until `stop` is set and what was under way is answered.
 
     Raises:
         CertstatusError: what kept the application's lifespan from starting.
     """
-    settings = _settings()
-    loop = asyncio.get_running_loop()
-    wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
-    state: LifespanState = {}
-    lifespan = Lifespan(wrapped, settings, loop, state)
+    side = HTTPSide(app)
+    lifespan = Lifespan(side.wrapped, side.settings, asyncio.get_running_loop(), side.state)
     living = asyncio.create_task(lifespan.handle_lifespan())
     await _started(lifespan, living)
-    context = WorkerContext(None)
-    connections: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task: asyncio.Task[Any] | None = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        task.add_done_callback(connections.discard)
-        await _Connection(wrapped, loop, settings, context, state, reader, writer)
-
-    server = await asyncio.start_server(connected, sock=listener, backlog=settings.backlog)
+    server = await asyncio.start_server(side.connected, sock=listener, backlog=side.settings.backlog)
     try:
         await stop.wait()
     finally:
-        await context.terminated.set()
         server.close()
-        if connections:
-            _, late = await asyncio.wait(connections, timeout=GRACE_SECONDS)
-            for task in late:
-                task.cancel()
+        await side.close()
         await lifespan.wait_for_shutdown()
         living.cancel()
         with contextlib.suppress(asyncio.CancelledError):

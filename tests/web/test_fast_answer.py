@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responder import metrics
-from responder._native import Floors, IssuerRow, Responder, Table, find_request, recognise
+from responder._native import Floors, Responder, Table, find_request, recognise
 from responder.pki import (
     Certificate,
     CRLReason,
@@ -25,6 +25,7 @@ from responder.pki import (
     StatusChange,
     encode_serial,
 )
+from responder.roles.memory import row_of
 from responder.web import get_path
 from responder.web.caching import imf_fixdate
 from responder.web.exchange import Exchange
@@ -34,19 +35,6 @@ from tests.doubles import FakeClock
 from tests.ocsp.chain import SERIAL, Chain, make_chain
 
 HOURS = [timedelta(0), timedelta(minutes=50), timedelta(hours=30), timedelta(hours=37), timedelta(days=5)]
-
-
-def row_of(issuer: Issuer) -> IssuerRow:
-    policy = issuer.policy
-    return IssuerRow(
-        issuer.tag,
-        issuer.cert_id_hashes,
-        tuple(int(variant) for variant in policy.variants),
-        policy.nonce is NoncePolicy.ignore,
-        policy.honour_preferred,
-        int(policy.refresh.total_seconds()),
-        int(policy.max_age.total_seconds()),
-    )
 
 
 class Both:

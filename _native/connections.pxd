@@ -1,0 +1,51 @@
+"""The connections of a process: places for them, who has been idle longest, what is unsent."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from responder._native.der cimport Bytes
+
+ctypedef struct Connection:
+    int fd                # -1: a free place
+    uint32_t generation   # of the place, so that what comes late meets nobody else
+    bint waiting          # for the chain: nothing is read before its reply, so answers keep their order
+    bint closing          # nothing more is answered; until the client has closed too
+    int64_t active        # CLOCK_MONOTONIC, when it was accepted, or when the present request began or was answered
+    int older             # all connections, by that
+    int newer             # and the next free place
+    uint8_t* kept         # what came of a request so far, and what followed one that waits
+    size_t kept_size
+    uint8_t* unsent
+    size_t unsent_size
+
+
+cdef class Connections:
+    cdef readonly int epoll
+    cdef readonly int open_connections
+    cdef int listener
+    cdef bint accepts
+    cdef int64_t idle
+    cdef int room
+    cdef Connection* places
+    cdef int free_place
+    cdef int oldest
+    cdef int newest
+    cdef int64_t now         # nanoseconds since 1970, of this turn
+    cdef int64_t monotonic
+    cdef void tick(self) noexcept nogil
+    cdef Connection* connection_of(self, uint64_t token) noexcept nogil
+    cdef uint64_t token_of(self, const Connection* connection) noexcept nogil
+    cdef void accept_some(self) noexcept nogil
+    cdef void transmit(self, Connection* connection, Bytes data, size_t size) noexcept nogil
+    cdef bint send_rest(self, Connection* connection) noexcept nogil
+    cdef void end(self, Connection* connection) noexcept nogil
+    cdef void keep(self, Connection* connection, Bytes data, size_t size) noexcept nogil
+    cdef void forget(self, Connection* connection) noexcept nogil
+    cdef void append(self, Connection* connection) noexcept nogil
+    cdef void unlink(self, Connection* connection) noexcept nogil
+    cdef void touch(self, Connection* connection) noexcept nogil
+    cdef void drop_idle(self) noexcept nogil
+    cdef void release(self, Connection* connection) noexcept nogil
+    cdef void drop(self, Connection* connection) noexcept nogil
+    cdef void stop_accepting(self) noexcept nogil
+    cdef void resume_accepting(self) noexcept nogil

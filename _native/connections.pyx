@@ -1,0 +1,241 @@
+"""Connections of a process on an epoll of their own: accepted, kept in the order in which they were active, sent to, and
+closed. Events are edges, so whoever pauses reading reads again when the pause is over.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memmove
+
+from responder._native.sockets cimport (
+    CLOCK_MONOTONIC,
+    CLOCK_REALTIME,
+    EPOLL_CLOEXEC,
+    EPOLLET,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    MSG_NOSIGNAL,
+    SHUT_WR,
+    close,
+    cs_accept,
+    cs_leave,
+    cs_time,
+    cs_watch,
+    epoll_create1,
+    send,
+    shutdown,
+)
+
+cdef enum:
+    ACCEPTS = 64          # at an event of the listener
+
+cdef uint64_t LISTENER = 0xFFFFFFFFFFFFFFFF
+cdef int64_t SECOND = 1000000000
+
+
+cdef class Connections:
+    def __cinit__(self, int listener, *, int connections, double idle_seconds, **_):
+        cdef int place
+        self.listener, self.idle, self.room = listener, <int64_t> (idle_seconds * SECOND), connections
+        self.oldest = self.newest = self.free_place = -1
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise OSError(errno, "no epoll")
+        if connections < 1:
+            raise ValueError(f"{connections} connections are too few")
+        self.places = <Connection*> calloc(connections, sizeof(Connection))
+        if self.places == NULL:
+            raise MemoryError
+        for place in range(connections - 1, -1, -1):
+            self.places[place].fd = -1
+            self.places[place].newer = self.free_place
+            self.free_place = place
+        self.tick()
+        self.resume_accepting()
+
+    def __dealloc__(self):
+        self.listener = -1
+        while self.oldest >= 0:
+            self.drop(&self.places[self.oldest])
+        free(self.places)
+        if self.epoll >= 0:
+            close(self.epoll)
+
+    def expire(self):
+        with nogil:
+            self.tick()
+            self.drop_idle()
+            if self.free_place >= 0:
+                self.resume_accepting()
+
+    def stop(self):
+        cdef int place, newer
+        self.stop_accepting()
+        self.listener = -1
+        place = self.oldest
+        while place >= 0:
+            newer = self.places[place].newer
+            if not self.places[place].waiting and not self.places[place].unsent_size:
+                self.drop(&self.places[place])
+            place = newer
+
+    def close(self):
+        self.stop_accepting()
+        self.listener = -1
+        while self.oldest >= 0:
+            self.drop(&self.places[self.oldest])
+
+    cdef void tick(self) noexcept nogil:
+        self.now, self.monotonic = cs_time(CLOCK_REALTIME), cs_time(CLOCK_MONOTONIC)
+
+    cdef Connection* connection_of(self, uint64_t token) noexcept nogil:
+        cdef Connection* connection
+        if <uint64_t> <uint32_t> token >= <uint64_t> self.room:
+            return NULL
+        connection = &self.places[<uint32_t> token]
+        return connection if connection.fd >= 0 and connection.generation == token >> 32 else NULL
+
+    cdef uint64_t token_of(self, const Connection* connection) noexcept nogil:
+        return <uint64_t> connection.generation << 32 | <uint64_t> (connection - self.places)
+
+    cdef void accept_some(self) noexcept nogil:
+        cdef int fd, attempt
+        cdef Connection* connection
+        for attempt in range(ACCEPTS):
+            if self.free_place < 0:
+                self.stop_accepting()   # those who wait are taken when somebody has gone
+                return
+            fd = cs_accept(self.listener)
+            if fd < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.stop_accepting()   # no descriptors, as a rule: `expire` tries again
+                return
+            connection = &self.places[self.free_place]
+            self.free_place = connection.newer
+            connection.fd, connection.waiting, connection.closing = fd, False, False
+            connection.active = self.monotonic
+            self.append(connection)
+            self.open_connections += 1
+            if cs_watch(self.epoll, fd, self.token_of(connection), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0:
+                self.drop(connection)
+
+    # --- sending
+
+    cdef void transmit(self, Connection* connection, Bytes data, size_t size) noexcept nogil:
+        """Now what the socket has room for, the rest when it has again."""
+        cdef ssize_t sent = 0
+        cdef uint8_t* more
+        if connection.unsent_size == 0:
+            sent = send(connection.fd, data, size, MSG_NOSIGNAL)
+            if sent == <ssize_t> size:
+                return
+            if sent < 0 and errno != EAGAIN and errno != EINTR:
+                self.drop(connection)
+                return
+            sent = max(sent, <ssize_t> 0)
+        more = <uint8_t*> malloc(connection.unsent_size + size - sent)
+        if more == NULL:
+            self.drop(connection)
+            return
+        memcpy(more, connection.unsent, connection.unsent_size)
+        memcpy(more + connection.unsent_size, data + sent, size - sent)
+        free(connection.unsent)
+        connection.unsent = more
+        connection.unsent_size += size - sent
+
+    cdef bint send_rest(self, Connection* connection) noexcept nogil:
+        """Whether nothing is left to send, and the connection is there still."""
+        cdef ssize_t sent
+        while connection.unsent_size:
+            sent = send(connection.fd, connection.unsent, connection.unsent_size, MSG_NOSIGNAL)
+            if sent < 0 and errno == EINTR:
+                continue
+            if sent < 0 and errno == EAGAIN:
+                return False
+            if sent < 0:
+                self.drop(connection)
+                return False
+            self.touch(connection)
+            connection.unsent_size -= sent
+            memmove(connection.unsent, connection.unsent + sent, connection.unsent_size)
+        if connection.closing:
+            shutdown(connection.fd, SHUT_WR)
+        return True
+
+    cdef void end(self, Connection* connection) noexcept nogil:
+        """Nothing is answered any more; closed when the client has closed too, or has been idle for too long."""
+        self.forget(connection)
+        connection.closing = True
+        if connection.unsent_size == 0:
+            shutdown(connection.fd, SHUT_WR)
+
+    # --- places
+
+    cdef void keep(self, Connection* connection, Bytes data, size_t size) noexcept nogil:
+        cdef uint8_t* copy = <uint8_t*> malloc(size)
+        if copy == NULL:
+            self.drop(connection)
+            return
+        memcpy(copy, data, size)
+        self.forget(connection)
+        connection.kept, connection.kept_size = copy, size
+
+    cdef void forget(self, Connection* connection) noexcept nogil:
+        free(connection.kept)
+        connection.kept, connection.kept_size = NULL, 0
+
+    cdef void append(self, Connection* connection) noexcept nogil:
+        cdef int place = <int> (connection - self.places)
+        connection.older, connection.newer = self.newest, -1
+        if self.newest >= 0:
+            self.places[self.newest].newer = place
+        else:
+            self.oldest = place
+        self.newest = place
+
+    cdef void unlink(self, Connection* connection) noexcept nogil:
+        if connection.older >= 0:
+            self.places[connection.older].newer = connection.newer
+        else:
+            self.oldest = connection.newer
+        if connection.newer >= 0:
+            self.places[connection.newer].older = connection.older
+        else:
+            self.newest = connection.older
+
+    cdef void touch(self, Connection* connection) noexcept nogil:
+        connection.active = self.monotonic
+        if self.newest != <int> (connection - self.places):
+            self.unlink(connection)
+            self.append(connection)
+
+    cdef void drop_idle(self) noexcept nogil:
+        while self.oldest >= 0 and self.monotonic - self.places[self.oldest].active > self.idle:
+            self.drop(&self.places[self.oldest])
+
+    cdef void release(self, Connection* connection) noexcept nogil:
+        """Free the place; the descriptor is closed, or somebody else's."""
+        self.unlink(connection)
+        self.forget(connection)
+        free(connection.unsent)
+        connection.unsent, connection.unsent_size = NULL, 0
+        connection.fd = -1
+        connection.generation += 1
+        connection.newer = self.free_place
+        self.free_place = <int> (connection - self.places)
+        self.open_connections -= 1
+        self.resume_accepting()
+
+    cdef void drop(self, Connection* connection) noexcept nogil:
+        close(connection.fd)
+        self.release(connection)
+
+    cdef void stop_accepting(self) noexcept nogil:
+        if self.accepts:
+            cs_leave(self.epoll, self.listener)
+            self.accepts = False
+
+    cdef void resume_accepting(self) noexcept nogil:
+        if self.listener >= 0 and not self.accepts:
+            self.accepts = cs_watch(self.epoll, self.listener, LISTENER, EPOLLIN) == 0

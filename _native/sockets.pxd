@@ -1,0 +1,44 @@
+"""Sockets, an epoll and clocks, as the kernel has them."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+    #include <time.h>
+    #include <unistd.h>
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    #include <sys/epoll.h>
+    #include <sys/socket.h>
+    static inline int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
+    { struct epoll_event e = {.events = events, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e); }
+    static inline int cs_leave(int epoll, int fd)
+    { struct epoll_event none = {0}; return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &none); }
+    static inline int cs_accept(int listener)
+    {
+        int one = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        return fd;
+    }
+    static inline int64_t cs_time(clockid_t which)
+    { struct timespec t; clock_gettime(which, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
+    """
+    ctypedef union epoll_data:
+        uint64_t u64
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data data
+    unsigned EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+    int EPOLL_CLOEXEC, MSG_NOSIGNAL, SHUT_WR
+    int CLOCK_MONOTONIC, CLOCK_REALTIME
+    int epoll_create1(int flags)
+    int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
+    int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
+    int cs_leave(int epoll, int fd)
+    int cs_accept(int listener)
+    int64_t cs_time(int which)
+    ssize_t recv(int fd, void* data, size_t size, int flags)
+    ssize_t send(int fd, const void* data, size_t size, int flags)
+    int shutdown(int fd, int how)
+    int close(int fd)

@@ -1,0 +1,138 @@
+"""The fast way: plain requests are answered by the native lane from the table, others by the same rules in Python."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from responder import log
+from responder.interfaces import Clock
+from responder.pki import Lane, Responder
+from responder.web.caching import NO_STORE, Headers, Response, first, imf_fixdate
+from responder.web.exchange import raw_path
+from responder.web.server import GRACE_SECONDS, HTTPSide
+
+_log = log.get("web.lane")
+
+IDLE_SECONDS = 15.0
+"""A connection that is idle for so long, or whose request takes so long to come, is closed."""
+
+CONNECTIONS = 16_384
+"""So many a process; the next wait until one has gone."""
+
+Respond = Callable[[str, bytes, Headers, bytes], Awaitable[Response]]
+"""See `responder.web.routing.PublicRoute.respond`."""
+
+
+async def serve_lane(
+    listener: socket.socket,
+    responder: Responder,
+    *,
+    respond: Respond,
+    http: HTTPSide,
+    clock: Clock,
+    stop: asyncio.Event,
+) -> None:
+    """Serve `listener` until `stop` is set and what was under way is answered.
+
+    Args:
+        respond: what only the chain can answer.
+        http: what takes over connections whose requests aren't plain.
+    """
+    site = _Site(listener, responder, respond, http, clock)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(site.lane.epoll, site.lane.on_ready)
+    ticking = asyncio.create_task(site.tick())
+    try:
+        await stop.wait()
+        await site.stop()
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+        loop.remove_reader(site.lane.epoll)
+        site.lane.close()
+        await http.close()
+
+
+class _Site:
+    def __init__(
+        self, listener: socket.socket, responder: Responder, respond: Respond, http: HTTPSide, clock: Clock
+    ) -> None:
+        listener.setblocking(False)
+        listener.listen(1024)
+        self.lane = Lane(
+            listener.fileno(),
+            responder=responder,
+            ask=self._ask,
+            hand_over=self._hand_over,
+            connections=CONNECTIONS,
+            idle_seconds=IDLE_SECONDS,
+        )
+        self._respond = respond
+        self._http = http
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._may_log = log.OncePerSecond()
+
+    async def tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.lane.expire()
+
+    async def stop(self) -> None:
+        """Nothing new; what is under way ends, within GRACE_SECONDS."""
+        self.lane.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+        await asyncio.sleep(0)
+        self.lane.stop()
+
+    def _ask(self, asked: list[tuple[int, bytes]]) -> None:
+        for token, octets in asked:
+            self._begin(self._answer(token, octets))
+
+    def _hand_over(self, fd: int, octets: bytes) -> None:
+        self._begin(self._http.take_over(fd, octets))
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, token: int, octets: bytes) -> None:
+        method, target, headers, body = read_plain(octets)
+        closes = (first(headers, b"connection") or b"").lower() == b"close"
+        try:
+            response = await self._respond(method, raw_path(target), headers, body)
+        except Exception as error:  # a bug: the client gets 500, the operator the traceback
+            if self._may_log("unexpected"):
+                _log.exception("unexpected_error", error=repr(error))
+            response, closes = Response(500, dict(NO_STORE), b""), True
+        self.lane.reply(token, self._encode(response, closes=closes), closes)
+
+    def _encode(self, response: Response, *, closes: bool) -> bytes:
+        """Its octets, with what every response has."""
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        if response.status != HTTPStatus.NOT_MODIFIED:
+            lines.append(f"Content-Length: {len(response.body)}")
+        lines.append(f"Date: {imf_fixdate(self._clock.now())}")
+        if closes:
+            lines.append("Connection: close")
+        return "\r\n".join([*lines, "", ""]).encode() + response.body
+
+
+def read_plain(octets: bytes) -> tuple[str, bytes, Headers, bytes]:
+    """The parts of a whole request that the native core has recognised: method, target, headers, body."""
+    head, _, body = octets.partition(b"\r\n\r\n")
+    line, *fields = head.split(b"\r\n")
+    method, target, _ = line.split(b" ")
+    headers = []
+    for field in fields:
+        name, _, value = field.partition(b":")
+        headers.append((name.lower(), value.strip(b" \t")))
+    return method.decode(), target, headers, body
