@@ -9,6 +9,7 @@
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
 #                                restart of the record store
 #   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
+#   make bench-fill [ARGS=...]   a table filled from the record store
 #   make stress [FOR=600]        processes that are killed while they write in the table that they share
 #   make model [FULL=1]          the rule of revocations, every interleaving of it (docs/model)
 #   make clean                   back to a fresh checkout
@@ -18,14 +19,14 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx bench-fill stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # Programs that judge our bytes in the tests: PACKAGE:PROGRAM.
-JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc
+JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc valgrind:valgrind
 
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -87,6 +88,9 @@ bench-crl: $(EMBEDDED)
 bench-nginx: $(EMBEDDED)
 	@.ci/prerequisites programs wrk:wrk --install
 	@$(BIN)/python -m loadtest.beside_nginx $(ARGS)
+
+bench-fill: $(EMBEDDED)
+	@$(BIN)/python -m loadtest.filling $(ARGS)
 
 bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)

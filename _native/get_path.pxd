@@ -12,14 +12,15 @@ cdef enum:
 cdef extern from * nogil:
     """
     #include <stdint.h>
-    /* Six bits of base64 in either alphabet, with a blank for the plus that someone decoded; 0x40 for all else. */
+    /* Six bits of base64 in either alphabet, with a blank for the plus that someone decoded; 0x41 for padding, 0x40 for
+       all else. */
     static uint8_t cs_six[256];
     __attribute__((constructor)) static void cs_fill_six(void)
     {
         static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         for (int c = 0; c < 256; c++) cs_six[c] = 0x40;
         for (int i = 0; i < 64; i++) cs_six[(uint8_t) alphabet[i]] = (uint8_t) i;
-        cs_six['-'] = cs_six[' '] = 62, cs_six['_'] = 63;
+        cs_six['-'] = cs_six[' '] = 62, cs_six['_'] = 63, cs_six['='] = 0x41;
     }
     static inline int cs_hex(uint8_t c)
     { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; }
@@ -30,6 +31,7 @@ cdef extern from * nogil:
 cdef enum:
     SLASH = 63           # in either alphabet; so is _
     NO_DIGIT = 0x40
+    PADDING = 0x41
     FIRST_SIX = 12       # of 0x30: M
 
 
@@ -47,9 +49,9 @@ cdef inline size_t read_path(Bytes path, size_t size, uint8_t* text) noexcept no
             if high >= 0 and low >= 0:
                 octet = <uint8_t> (high << 4 | low)
                 index += 2
-        text[length] = 0x41 if octet == 61 else cs_six[octet]
+        text[length] = cs_six[octet]
         length += 1
-    while length and text[length - 1] == 0x41:
+    while length and text[length - 1] == PADDING:
         length -= 1
     return length
 

@@ -67,7 +67,7 @@ cdef class Lane(Connections):
         cdef int round_
         with nogil:
             for round_ in range(ROUNDS):
-                if self.turn() < EVENTS:
+                if self.turn() <= 0:
                     break
         if self.first_told != NULL:
             self.tell()

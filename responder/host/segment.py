@@ -47,6 +47,9 @@ FIRST_COUNTER = 2
 TRUSTED_UNTIL = 0
 """The word of the host until when what is served from the segment may be believed: CLOCK_BOOTTIME in nanoseconds."""
 
+WARMED = 3
+"""The word of the host that says whether the segment was filled since it was made: 0 or 1."""
+
 _IDENTITY = 1
 _IDENTITY_WORDS = 2
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from responder import metrics
 from responder.config import Config
 from responder.host.deadline import Deadline
-from responder.host.segment import Lane, Region, Segment
+from responder.host.segment import WARMED, Lane, Region, Segment
 from responder.pki import Floors, Issuer, IssuerRow, NoncePolicy, Responder, Snapshot, Table
 
 _KEY_OCTETS = 96
@@ -24,6 +24,15 @@ class HostMemory:
     identity: str
     segment: Segment
     lane: Lane
+    place: int
+
+    def is_to_be_warmed(self) -> bool:
+        """Whether this process is the one to fill the table, and nobody has yet."""
+        return self.place == 0 and not self.segment.host[WARMED]
+
+    def is_warm(self) -> None:
+        """Say that the table was filled."""
+        self.segment.host[WARMED] = 1
 
     def responder(self) -> Responder:
         """The native way to the table, which counts in this process's lane."""
@@ -44,7 +53,7 @@ class HostMemory:
         """As the process in this place writes in it."""
         floors = Floors(segment.region(Region.FLOORS))
         table = Table(segment.region(Region.TABLE), floors, owner=place + 1)
-        return cls(table, floors, Deadline(segment), segment.identity, segment, segment.lane(place))
+        return cls(table, floors, Deadline(segment), segment.identity, segment, segment.lane(place), place)
 
 
 class IssuerRows:

@@ -21,6 +21,7 @@ from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
+from responder.ocsp.warming import Warmer
 from responder.pki import Responder
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
@@ -41,6 +42,9 @@ from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
 
 Started = Callable[[], None]
+
+_OCTETS_A_RECORD = 280
+"""Of two P-256 signatures, in a table that is nearly full."""
 
 
 async def serve(
@@ -120,7 +124,25 @@ async def public_site(config: Config, memory: HostMemory) -> AsyncIterator[Publi
             CRLEndpoint(published, issuers=stores.issuers, clock=clock),
         )
         await until_trusted(memory)
+        await stack.enter_async_context(background(warm_up(config, stores, directory, memory)))
         yield PublicSite(route, responder)
+
+
+async def warm_up(config: Config, stores: Stores, directory: Directory, memory: HostMemory) -> None:
+    """Fill the table of the host from Redis, once after its start."""
+    if not memory.is_to_be_warmed():
+        return
+    warmer = Warmer(
+        stores.records,
+        memory.table,
+        issuers=stores.issuers,
+        profiles=directory.profiles,
+        verifier=NativeRecordVerifier(),
+        clock=SystemClock(),
+    )
+    room = config.table.megabytes * 1_000_000 // _OCTETS_A_RECORD
+    await warmer.fill(has_room=lambda filled: filled < room)
+    memory.is_warm()
 
 
 @asynccontextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -32,6 +32,14 @@ class Trust:
     """The run of the store that readers may believe; None: none."""
 
     run: str | None = None
+
+
+class _Read(NamedTuple):
+    """Of one round trip: values, the keys that follow with the cursor after them, and the run."""
+
+    values: list[bytes | None]
+    following: tuple[list[bytes], bytes | None]
+    run: str
 
 
 class RedisRecords:
@@ -85,6 +93,47 @@ class RedisRecords:
             metrics.STORE_UNTRUSTED.inc(amount=len(certificates))
             return [None] * len(certificates)
         return list(map(_records_in, values))
+
+    async def everything(self) -> AsyncGenerator[tuple[list[bytes], list[bytes | None]], None]:
+        """All that is kept, some at a time and in no order: names (issuer's tag and serial) and what is kept under
+        them. What comes or goes meanwhile may be missing. Nothing, of a run that isn't trusted.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+        """
+        keys, cursor = (await self._read_on([], b"0")).following
+        following = asyncio.ensure_future(self._read_on(keys, cursor))
+        try:
+            while True:
+                found = await following
+                if self._trust is not None and found.run != self._trust.run:
+                    return
+                names, is_last = [key.removeprefix(_PREFIX) for key in keys], cursor is None
+                keys, cursor = found.following
+                if not is_last:  # on its way while the caller works on these
+                    following = asyncio.ensure_future(self._read_on(keys, cursor))
+                    for _ in range(_TURNS_TO_SEND):
+                        await asyncio.sleep(0)
+                yield names, found.values
+                if is_last:
+                    return
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _read_on(self, keys: Sequence[bytes], cursor: bytes | None) -> _Read:
+        """What is kept under these keys, and the keys that follow, in one round trip. No cursor: there are no more."""
+        commands: list[tuple[Any, ...]] = [("MGET", *keys)] if keys else []
+        if cursor is not None:
+            commands.append(("SCAN", cursor, "MATCH", _PREFIX + b"*", "COUNT", _BATCH))
+        if not commands:
+            return _Read([], ([], None), "" if self._trust is None else self._trust.run or "")
+        with _translating():
+            async with asyncio.timeout(2 * self._timeout_seconds):
+                replies, run = await self._send(commands)
+                replies = _raised(replies)
+        after, found = replies[-1] if cursor is not None else (b"0", [])
+        return _Read(replies[0] if keys else [], (found, None if after == b"0" else after), run)
 
     async def put(self, certificate: Certificate, records: Records) -> Kept:
         """See `RecordStore.put`."""
@@ -196,6 +245,8 @@ class RedisRecords:
         raise AssertionError("not reached")
 
 
+_TURNS_TO_SEND = 3  # of the loop, until a command is on its way
+_PREFIX = b"cs1:"
 _RUN = "certstatus_run"
 _INFO_SECTIONS = ("server", "replication")
 
@@ -232,7 +283,7 @@ def _raised(replies: Iterable[Any]) -> list[Any]:
 
 def _key(certificate: Certificate) -> bytes:
     """Short, since memory counts; one key a certificate, so one slot in a cluster."""
-    return b"cs1:" + certificate.issuer.tag + certificate.serial
+    return _PREFIX + certificate.issuer.tag + certificate.serial
 
 
 def _records_in(value: object) -> Records | None:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from responder._native import Floors, Records, SigningProfile, Table
+from responder.host.kernel import set_death_signal
 from responder.pki import PublicKey, load_public_key
 from tests.makers import make_ca, make_test_issuer, make_test_signer
 from tests.native.test_native_records import NEXT_UPDATE, THIS_UPDATE, sign_one, status
@@ -134,9 +135,11 @@ def start(world: World, owner: int, seed: int) -> int:
         work = write
     elif owner == KEEPER:
         work = keep
+    parent = os.getpid()
     process = os.fork()
     if process:
         return process
+    set_death_signal(parent)
     try:
         work(world, owner, random.Random(seed))
     except BaseException as error:  # what can't be read, or isn't signed
