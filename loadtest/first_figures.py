@@ -1,4 +1,4 @@
-"""CPU per request through the ASGI path.
+"""CPU per request of one worker, by a client in Python.
 
     python -m loadtest.first_figures [--rounds 5] [--requests 6000] [--json]
 
@@ -132,7 +132,7 @@ def measure_requests(rounds: int, count: int) -> list[dict[str, Any]]:
                 before = cpu_seconds(worker)
                 asyncio.run(send_all(demo, requests, count))
                 costs.append((cpu_seconds(worker) - before) / count * 1e6)
-            what = "a nonce, signed live" if kind == "nonce" else f"{kind}, record in Valkey"
+            what = "a nonce, signed live" if kind == "nonce" else f"{kind}, from memory"
             figures.append(
                 {"what": f"{what}, {_CONNECTIONS} connections", "cpu_microseconds": round(statistics.median(costs))}
             )
