@@ -20,7 +20,7 @@ cdef enum Outcome:
 
 # An issuer under the hashes of one algorithm.
 ctypedef struct IssuerPlace:
-    int algorithm            # 1..4; 0: an empty place
+    int algorithm            # 1..4
     uint32_t variants        # bit by index_of: those that records are made for
     bint ignores_nonce
     bint honours_preferences
@@ -46,7 +46,7 @@ cdef class Responder:
     cdef uint64_t* counters
     cdef CounterWords words
     cdef int64_t[AGES] bounds
-    cdef IssuerPlace* issuers
+    cdef const IssuerPlace** issuers     # in the octets that `held` holds
     cdef uint64_t issuer_mask
     cdef const Constants** profiles
     cdef uint64_t profile_mask

@@ -6,7 +6,7 @@ holds was verified when it came in, and is of the certificate under whose key it
 
 cimport cython
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from responder._native cimport atomics, der, get_path, http
 from responder._native.der cimport Span
@@ -74,42 +74,38 @@ cdef class Responder:
         cdef list held = list(profiles)
         cdef uint64_t size = 16
         cdef uint64_t index
-        cdef IssuerPlace* places
-        cdef IssuerPlace* place
+        cdef const IssuerPlace** places
+        cdef const IssuerPlace* place
+        cdef bytes packed
+        cdef size_t number
         cdef const Constants** table
         cdef SigningProfile profile
         while size < <uint64_t> (8 * len(rows)) or size < <uint64_t> (2 * len(held)):
             size *= 2
-        places = <IssuerPlace*> calloc(size, sizeof(IssuerPlace))
+        places = <const IssuerPlace**> calloc(size, sizeof(void*))
         table = <const Constants**> calloc(size, sizeof(void*))
         if places == NULL or table == NULL:
             free(places)
             free(table)
             raise MemoryError
+        for packed in rows:
+            place = <const IssuerPlace*> <const uint8_t*> packed
+            for number in range(len(packed) // sizeof(IssuerPlace)):
+                memcpy(&index, place[number].key_hash, 8)
+                index &= size - 1
+                while places[index] != NULL:
+                    index = (index + 1) & (size - 1)
+                places[index] = &place[number]
+        for profile in held:
+            index = _start(profile.id) & (size - 1)
+            while table[index] != NULL:
+                index = (index + 1) & (size - 1)
+            table[index] = &profile.constants
         free(self.issuers)
         free(self.profiles)
         self.issuers, self.profiles = places, table
         self.issuer_mask = self.profile_mask = size - 1
-        self.held = held
-        for row in rows:
-            for algorithm, (name_hash, key_hash) in enumerate(row.cert_id_hashes, 1):
-                index = _start(key_hash) & self.issuer_mask
-                while places[index].algorithm:
-                    index = (index + 1) & self.issuer_mask
-                place = &places[index]
-                _copy(place.tag, row.tag, 8)
-                _copy(place.name_hash, name_hash, MAX_HASH)
-                _copy(place.key_hash, key_hash, MAX_HASH)
-                for variant in row.variants:
-                    place.variants |= 1 << index_of(variant)
-                place.ignores_nonce, place.honours_preferences = row.ignores_nonce, row.honours_preferences
-                place.refresh, place.max_age = row.refresh, row.max_age
-                place.algorithm = algorithm
-        for profile in held:
-            index = _start(profile.id) & self.profile_mask
-            while table[index] != NULL:
-                index = (index + 1) & self.profile_mask
-            table[index] = &profile.constants
+        self.held = [rows, held]
 
     def respond(self, bytes request not None, bint is_post, int64_t now, /):
         cdef uint8_t[MAX_RESPONSE] room
@@ -126,8 +122,8 @@ cdef class Responder:
             return NULL
         memcpy(&index, asked.issuer_key_hash, 8)
         while True:
-            place = &self.issuers[index & self.issuer_mask]
-            if place.algorithm == 0:
+            place = self.issuers[index & self.issuer_mask]
+            if place == NULL:
                 return NULL
             if (
                 place.algorithm == algorithm
@@ -260,6 +256,30 @@ cdef int _copy(uint8_t* where, bytes octets, size_t room) except -1:
         raise ValueError(f"{len(octets)} octets where {room} are the most")
     memcpy(where, <const uint8_t*> octets, len(octets))
     return 0
+
+
+def pack_issuer(object row, /):
+    cdef IssuerPlace[4] places
+    cdef IssuerPlace* place
+    cdef int count = 0
+    memset(places, 0, sizeof(places))
+    if len(row.cert_id_hashes) > 4:
+        raise ValueError(f"{len(row.cert_id_hashes)} pairs of hashes, not one for each of four algorithms")
+    for name_hash, key_hash in row.cert_id_hashes:
+        place = &places[count]
+        _start(key_hash)
+        _copy(place.tag, row.tag, 8)
+        _copy(place.name_hash, name_hash, MAX_HASH)
+        _copy(place.key_hash, key_hash, MAX_HASH)
+        for variant in row.variants:
+            if index_of(variant) < 0:
+                raise ValueError(f"variant {variant} isn't one of ours")
+            place.variants |= 1 << index_of(variant)
+        place.ignores_nonce, place.honours_preferences = row.ignores_nonce, row.honours_preferences
+        place.refresh, place.max_age = row.refresh, row.max_age
+        count += 1
+        place.algorithm = count
+    return <bytes> (<const uint8_t*> places)[:count * sizeof(IssuerPlace)]
 
 
 def find_request(bytes path not None, /):

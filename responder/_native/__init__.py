@@ -1,6 +1,6 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
-from responder._native.answer import Responder, find_request, recognise
+from responder._native.answer import Responder, find_request, pack_issuer, recognise
 from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
@@ -54,6 +54,7 @@ __all__ = [
     "load_profile",
     "load_public_key",
     "open_key",
+    "pack_issuer",
     "parse_certificate",
     "parse_ocsp_request",
     "read_key",

@@ -49,6 +49,7 @@ __all__ = [
     "load_profile",
     "load_public_key",
     "open_key",
+    "pack_issuer",
     "parse_certificate",
     "parse_ocsp_request",
     "read_key",
@@ -499,12 +500,19 @@ class Responder:
         the counters `requests` (GET and POST, each with good, revoked, unknown), `hashes` (unknown, then SHA-1 to
         SHA-512), `answers`, `nonces` and `ages`, the first bucket of a histogram with ten `bounds`."""
 
-    def replace(self, issuers: Iterable[IssuerRow], profiles: Iterable[SigningProfile], /) -> None:
-        """Answer for exactly these from now on."""
+    def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], /) -> None:
+        """Answer for exactly these from now on; issuers as `pack_issuer` gives them."""
 
     def respond(self, request: bytes, is_post: bool, now: int, /) -> bytes | None:
         """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970); None where the chain must be
         asked: nothing in the table, or not plain."""
+
+def pack_issuer(row: IssuerRow, /) -> bytes:
+    """An issuer as `Responder.replace` takes it: to be kept, since of many issuers few change.
+
+    Raises:
+        ValueError: a hash of an impossible length, or a variant that isn't ours.
+    """
 
 def find_request(path: bytes, /) -> bytes | None:
     """The DER request that a raw path carries; see `responder.web.get_path.find_request`."""

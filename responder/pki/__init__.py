@@ -16,6 +16,7 @@ from responder._native import (
     decode_records,
     load_profile,
     load_public_key,
+    pack_issuer,
 )
 from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
 from responder.pki.crl import CRL, CRLHead
@@ -108,6 +109,7 @@ __all__ = [
     "load_profile",
     "load_public_key",
     "make_issuer",
+    "pack_issuer",
     "parse_ocsp_request",
     "refresh_due",
     "response_times",

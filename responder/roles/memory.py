@@ -9,7 +9,7 @@ from responder import metrics
 from responder.config import Config
 from responder.host.deadline import Deadline
 from responder.host.segment import WARMED, Lane, Region, Segment
-from responder.pki import Floors, Issuer, IssuerRow, NoncePolicy, Responder, Snapshot, Table
+from responder.pki import Floors, Issuer, IssuerRow, NoncePolicy, Responder, Snapshot, Table, pack_issuer
 
 _KEY_OCTETS = 96
 
@@ -61,21 +61,23 @@ class IssuerRows:
 
     def __init__(self) -> None:
         self._given = Snapshot()
-        self._rows: dict[str, tuple[Issuer, IssuerRow]] = {}
+        self._packed: dict[str, tuple[Issuer, bytes]] = {}
 
     def give(self, snapshot: Snapshot, responder: Responder) -> None:
         """Have it answer for what the snapshot has. An issuer that wants more than a plain request is for the chain."""
         before, self._given = self._given, snapshot
         if snapshot.issuers is before.issuers and snapshot.profiles is before.profiles:
             return
-        rows = {}
+        packed = {}
         for issuer_id, issuer in snapshot.issuers.items():
             if issuer.policy.require_signature or issuer.policy.nonce is NoncePolicy.required:
                 continue
-            held = self._rows.get(issuer_id)
-            rows[issuer_id] = held if held is not None and held[0] is issuer else (issuer, row_of(issuer))
-        self._rows = rows
-        responder.replace([row for _, row in rows.values()], snapshot.profiles.values())
+            held = self._packed.get(issuer_id)
+            packed[issuer_id] = (
+                held if held is not None and held[0] is issuer else (issuer, pack_issuer(row_of(issuer)))
+            )
+        self._packed = packed
+        responder.replace([octets for _, octets in packed.values()], snapshot.profiles.values())
 
 
 def row_of(issuer: Issuer) -> IssuerRow:

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from responder._native import Floors, IssuerRow, Lane, Responder, Table, decode_records, load_profile
+from responder._native import Floors, IssuerRow, Lane, Responder, Table, decode_records, load_profile, pack_issuer
 
 WORDS = {
     "trusted_until": 0,
@@ -46,7 +46,7 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
     host[0] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**13
     responder = Responder(native, host, memoryview(bytearray(8192)).cast("Q"), words=WORDS)
     row = IssuerRow(tag, hashes, (1, 2), ignores_nonce=False, honours_preferences=False, refresh=129600, max_age=3600)
-    responder.replace([row], [load_profile(bytes.fromhex(world["profile"]))])
+    responder.replace([pack_issuer(row)], [load_profile(bytes.fromhex(world["profile"]))])
     der = bytes.fromhex(world["request"])
     if kind == "post":
         head = "POST /ocsp HTTP/1.1\r\nHost: ocsp.example.com\r\nContent-Type: application/ocsp-request\r\n"

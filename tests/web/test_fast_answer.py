@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responder import metrics
-from responder._native import Floors, Responder, Table, find_request, recognise
+from responder._native import Floors, Responder, Table, find_request, pack_issuer, recognise
 from responder.pki import (
     Certificate,
     CRLReason,
@@ -58,7 +58,7 @@ class Both:
     def reload(self) -> None:
         """As after a change of policies."""
         self.native.replace(
-            [row_of(issuer) for issuer in self.chain.issuers],
+            [pack_issuer(row_of(issuer)) for issuer in self.chain.issuers],
             [signer.profile for signer in self.chain.signers],
         )
 
