@@ -16,19 +16,10 @@ from responder._native.records cimport RecordView, index_of, parse_record, signa
 from responder._native.render cimport RENDERED, render_checked
 from responder._native.request cimport MAX_OCTETS, RequestView, parse_request
 from responder._native.sets cimport MAX_RECORD
+from responder._native.sockets cimport CLOCK_BOOTTIME, cs_time
 from responder._native.table cimport find
 
 from responder._native.rows import RequestHead
-
-cdef extern from * nogil:
-    """
-    #include <stdint.h>
-    #include <time.h>
-    static inline int64_t cs_clock(clockid_t which)
-    { struct timespec t; clock_gettime(which, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
-    """
-    int64_t cs_clock(int which)
-    int CLOCK_BOOTTIME
 
 cdef int64_t SECOND = 1000000000
 cdef enum:
@@ -165,7 +156,7 @@ cdef class Responder:
         cdef int64_t due, age
         cdef size_t record_size
         cdef int index
-        if atomics.load(self.deadline) <= <uint64_t> cs_clock(CLOCK_BOOTTIME):
+        if atomics.load(self.deadline) <= <uint64_t> cs_time(CLOCK_BOOTTIME):
             return ASK
         if not parse_request(request, size, &asked) or asked.count != 1 or asked.signature_algorithm.size:
             return ASK

@@ -15,6 +15,7 @@ from responder._native.sockets cimport (
     EPOLLIN,
     EPOLLOUT,
     EPOLLRDHUP,
+    LISTENER,
     MSG_NOSIGNAL,
     SHUT_WR,
     close,
@@ -30,7 +31,6 @@ from responder._native.sockets cimport (
 cdef enum:
     ACCEPTS = 64          # at an event of the listener
 
-cdef uint64_t LISTENER = 0xFFFFFFFFFFFFFFFF
 cdef int64_t SECOND = 1000000000
 
 

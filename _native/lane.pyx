@@ -16,7 +16,7 @@ from responder._native.answer cimport ANSWERED, MAX_RESPONSE, Responder
 from responder._native.connections cimport Connection, Connections
 from responder._native.der cimport Bytes, Out
 from responder._native.sockets cimport (
-    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, close, cs_leave, epoll_event, epoll_wait, recv,
+    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, close, cs_leave, epoll_event, epoll_wait, recv,
 )
 
 cdef enum:
@@ -24,8 +24,6 @@ cdef enum:
     ROUNDS = 16           # of events, before Python has its turn
     BUFFER = 65536        # what one recv may bring, beyond what was kept of a request
     BATCH = 131072        # of answers to requests that came together
-
-cdef uint64_t LISTENER = 0xFFFFFFFFFFFFFFFF
 
 # What Python is told at the end of a turn: a request for the chain, or (with a descriptor) a connection to take over.
 ctypedef struct Told:

@@ -21,6 +21,7 @@ cdef extern from * nogil:
         if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         return fd;
     }
+    #define CS_LISTENER UINT64_MAX
     static inline int64_t cs_time(clockid_t which)
     { struct timespec t; clock_gettime(which, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
     """
@@ -31,7 +32,8 @@ cdef extern from * nogil:
         epoll_data data
     unsigned EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
     int EPOLL_CLOEXEC, MSG_NOSIGNAL, SHUT_WR
-    int CLOCK_MONOTONIC, CLOCK_REALTIME
+    int CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME
+    uint64_t LISTENER "CS_LISTENER"      # what is watched is the listening socket, and no connection
     int epoll_create1(int flags)
     int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
     int cs_watch(int epoll, int fd, uint64_t what, unsigned events)

@@ -19,6 +19,16 @@ CONFIGURATION_SECONDS = 30.0
 """How often issuers, signers and CRLs are read again although nobody announced a change."""
 
 
+def listening_for_changes(config: Config, changed: asyncio.Event) -> Listener:
+    """Sets the event whenever a status has changed, and once at its beginning."""
+    return Listener(
+        config.postgres.url,
+        ["certstatus_status"],
+        lambda channel: changed.set(),
+        password=config.postgres.password(),
+    )
+
+
 @asynccontextmanager
 async def kept_current(config: Config, reloads: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
     """Run each reload now, and again after an announcement on its channel and every CONFIGURATION_SECONDS.

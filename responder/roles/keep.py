@@ -11,10 +11,11 @@ from responder.config import Config
 from responder.errors import StatusUnavailable
 from responder.host.process import Process, background, has_ended, repeatedly
 from responder.ocsp.keeper import Keeper
+from responder.roles.current import listening_for_changes
 from responder.roles.memory import HostMemory
 from responder.storage.hosts import PostgresHosts
 from responder.storage.migrations import require_schema
-from responder.storage.postgres import Listener, connect
+from responder.storage.postgres import connect
 
 _log = log.get("roles.keep")
 
@@ -56,17 +57,11 @@ async def kept(config: Config, memory: HostMemory, *, owner: str) -> AsyncIterat
             lease_seconds=config.revocation.lease_seconds,
         )
         changed = asyncio.Event()
-        listener = Listener(
-            config.postgres.url,
-            ["certstatus_status"],
-            lambda channel: changed.set(),
-            password=config.postgres.password(),
-        )
 
         async def keep_once() -> bool:
             return await keeper.once()
 
-        async with listener:
+        async with listening_for_changes(config, changed):
             await keeper.once()
             async with background(repeatedly(keep_once, idle_seconds=1, wake=changed, longest_pause=1)):
                 yield keeper

@@ -12,11 +12,10 @@ from responder.config import Config
 from responder.host.process import Process, background, has_ended, process_identity, repeatedly
 from responder.ocsp.presign import Presigner, Relay
 from responder.ocsp.storekeeper import StoreKeeper
-from responder.roles.current import kept_current
+from responder.roles.current import kept_current, listening_for_changes
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
-from responder.storage.postgres import Listener
 from responder.troubles import Troubles, telling
 
 
@@ -45,12 +44,6 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             troubles=presign_troubles,
         )
         changed = asyncio.Event()
-        listener = Listener(
-            config.postgres.url,
-            ["certstatus_status"],
-            lambda channel: changed.set(),
-            password=config.postgres.password(),
-        )
 
         async def presign_once() -> bool:
             return await presigner.once()
@@ -70,7 +63,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             return False
 
         async with (
-            listener,
+            listening_for_changes(config, changed),
             background(
                 repeatedly(relay_once, idle_seconds=1, wake=changed),
                 repeatedly(presign_once, idle_seconds=1),
