@@ -82,8 +82,7 @@ cdef class Responder:
         for packed in rows:
             place = <const IssuerPlace*> <const uint8_t*> packed
             for number in range(len(packed) // sizeof(IssuerPlace)):
-                memcpy(&index, place[number].key_hash, 8)
-                index &= size - 1
+                index = _place_of(place[number].name_hash, place[number].key_hash) & (size - 1)
                 while places[index] != NULL:
                     index = (index + 1) & (size - 1)
                 places[index] = &place[number]
@@ -109,9 +108,9 @@ cdef class Responder:
         cdef int algorithm = asked.variant & 15
         cdef uint64_t index
         cdef const IssuerPlace* place
-        if algorithm == 0 or asked.key_size < 8:
+        if algorithm == 0:
             return NULL
-        memcpy(&index, asked.issuer_key_hash, 8)
+        index = _place_of(asked.issuer_name_hash, asked.issuer_key_hash)
         while True:
             place = self.issuers[index & self.issuer_mask]
             if place == NULL:
@@ -233,6 +232,14 @@ cdef class Responder:
         http.put_text(out, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ")
 
 
+cdef inline uint64_t _place_of(const uint8_t* name_hash, const uint8_t* key_hash) noexcept nogil:
+    """Where the search for an issuer begins: many names may have one key."""
+    cdef uint64_t name, key
+    memcpy(&name, name_hash, 8)
+    memcpy(&key, key_hash, 8)
+    return name ^ key
+
+
 cdef uint64_t _start(bytes octets) except? 0:
     """Where the search begins: the first eight octets."""
     cdef uint64_t index
@@ -258,6 +265,7 @@ def pack_issuer(object row, /):
         raise ValueError(f"{len(row.cert_id_hashes)} pairs of hashes, not one for each of four algorithms")
     for name_hash, key_hash in row.cert_id_hashes:
         place = &places[count]
+        _start(name_hash)
         _start(key_hash)
         _copy(place.tag, row.tag, 8)
         _copy(place.name_hash, name_hash, MAX_HASH)

@@ -20,7 +20,7 @@ class Issuers:
 
     def replace(self, issuers: Iterable[Issuer]) -> None:
         """Take exactly these from now on; the rest of the snapshot stays."""
-        self._current.snapshot = self._current.snapshot.with_issuers(issuers)
+        self._current.snapshot = self._current.snapshot.with_issuers({issuer.id: issuer for issuer in issuers})
 
     def find(self, cert_id: CertID) -> Issuer | None:
         """The issuer that a CertID names, by hash algorithm, name hash and key hash together."""

@@ -29,12 +29,12 @@ class Snapshot:
     profiles: Mapping[bytes, SigningProfile] = field(default_factory=dict)
     signers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def with_issuers(self, issuers: Iterable[Issuer]) -> Snapshot:
-        """This, with exactly these issuers."""
-        by_id = {issuer.id: issuer for issuer in issuers}
+    def with_issuers(self, issuers: Mapping[str, Issuer]) -> Snapshot:
+        """This, with exactly these issuers, by id."""
+        before = self.issuers
         # Of ten thousand one has changed, as a rule.
-        gone = [issuer for issuer_id, issuer in self.issuers.items() if by_id.get(issuer_id) is not issuer]
-        new = [issuer for issuer_id, issuer in by_id.items() if self.issuers.get(issuer_id) is not issuer]
+        gone = [issuer for issuer_id, issuer in before.items() if issuers.get(issuer_id) is not issuer]
+        new = [issuer for issuer_id, issuer in issuers.items() if before.get(issuer_id) is not issuer]
         by_hashes = dict(self.by_hashes)
         for issuer in gone:
             for key in _hash_keys(issuer):
@@ -42,21 +42,22 @@ class Snapshot:
                     del by_hashes[key]
         for issuer in new:
             by_hashes.update(dict.fromkeys(_hash_keys(issuer), issuer))
-        return replace(self, issuers=by_id, by_hashes=by_hashes)
+        return replace(self, issuers=issuers, by_hashes=by_hashes)
 
-    def with_profiles(self, profiles: Iterable[SigningProfile]) -> Snapshot:
-        """This, with exactly these profiles."""
-        return replace(self, profiles={profile.id: profile for profile in profiles})
+    def with_profiles(self, profiles: Mapping[bytes, SigningProfile]) -> Snapshot:
+        """This, with exactly these profiles, by id."""
+        return replace(self, profiles=profiles)
 
     def with_signers(self, signers: Iterable[Any]) -> Snapshot:
         """This, with exactly these signers; of one issuer the one that lives longest signs."""
-        by_issuer: dict[str, tuple[Any, ...]] = {}
+        before, by_issuer = self.signers, dict[str, tuple[Any, ...]]()
         for signer in signers:
-            others = by_issuer.get(signer.issuer.id, ())
-            # Nearly always there is one.
-            by_issuer[signer.issuer.id] = (
-                tuple(sorted((*others, signer), key=lambda each: each.not_after, reverse=True)) if others else (signer,)
-            )
+            issuer_id = signer.issuer.id
+            if others := by_issuer.get(issuer_id):
+                by_issuer[issuer_id] = tuple(sorted((*others, signer), key=lambda each: each.not_after, reverse=True))
+                continue
+            held = before.get(issuer_id)  # nearly always the same, and the only one: ten thousand tuples aren't made
+            by_issuer[issuer_id] = held if held is not None and held[0] is signer and len(held) == 1 else (signer,)
         return replace(self, signers=by_issuer)
 
 

@@ -61,23 +61,27 @@ class IssuerRows:
 
     def __init__(self) -> None:
         self._given = Snapshot()
-        self._packed: dict[str, tuple[Issuer, bytes]] = {}
+        self._packed: dict[str, bytes] = {}
 
     def give(self, snapshot: Snapshot, responder: Responder) -> None:
         """Have it answer for what the snapshot has. An issuer that wants more than a plain request is for the chain."""
         before, self._given = self._given, snapshot
         if snapshot.issuers is before.issuers and snapshot.profiles is before.profiles:
             return
-        packed = {}
-        for issuer_id, issuer in snapshot.issuers.items():
-            if issuer.policy.require_signature or issuer.policy.nonce is NoncePolicy.required:
-                continue
-            held = self._packed.get(issuer_id)
-            packed[issuer_id] = (
-                held if held is not None and held[0] is issuer else (issuer, pack_issuer(row_of(issuer)))
-            )
-        self._packed = packed
-        responder.replace([octets for _, octets in packed.values()], snapshot.profiles.values())
+        if snapshot.issuers is not before.issuers:
+            held, known = self._packed, before.issuers
+            self._packed = {
+                issuer_id: held[issuer_id] if known.get(issuer_id) is issuer else _packed(issuer)
+                for issuer_id, issuer in snapshot.issuers.items()
+            }
+        responder.replace(filter(None, self._packed.values()), snapshot.profiles.values())
+
+
+def _packed(issuer: Issuer) -> bytes:
+    """Nothing where a plain request isn't enough."""
+    policy = issuer.policy
+    is_for_the_chain = policy.require_signature or policy.nonce is NoncePolicy.required
+    return b"" if is_for_the_chain else pack_issuer(row_of(issuer))
 
 
 def row_of(issuer: Issuer) -> IssuerRow:

@@ -7,19 +7,23 @@ import contextlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from responder import log
 from responder.errors import IssuerUnavailable
 from responder.pki import Issuer, SigningProfile, load_profile
 from responder.roles.stores import Stores
-from responder.signing.keys import KeyRing, PrivateKey
+from responder.signing.keys import KeyRing
 from responder.signing.signers import Profiles, Signer, Signers, make_signer
-from responder.storage.configuration import ConfigurationRows, Key
+from responder.storage.configuration import ConfigurationRows
 from responder.storage.issuers import issuer_from
 from responder.storage.postgres import Row
 from responder.troubles import Troubles
 
 _log = log.get("directory")
+
+_K = TypeVar("_K")
+_T = TypeVar("_T")
 
 KEY_FILE_SECONDS = 20.0
 """How old what is known of key files may be where no file has come or gone."""
@@ -27,13 +31,13 @@ KEY_FILE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What was made of each row, beside the row: one that hasn't changed is the same object, and isn't made again."""
+    """What was made of each row, beside the rows: of one that hasn't changed it is the same object."""
 
     rows: ConfigurationRows
     ring: KeyRing
-    issuers: Mapping[Key, tuple[Row, Issuer]]
-    profiles: Mapping[Key, tuple[Row, SigningProfile]]
-    signers: Mapping[Key, tuple[Row, Issuer, PrivateKey, Signer]]
+    issuers: Mapping[str, Issuer]
+    profiles: Mapping[bytes, SigningProfile]
+    signers: Mapping[tuple[str, bytes], Signer]
     keyless: Set[str]
 
 
@@ -64,14 +68,14 @@ class Directory:
         before, self._made = self._made, made
         snapshot = self._stores.current.snapshot
         if made.issuers is not before.issuers:
-            snapshot = snapshot.with_issuers(issuer for _, issuer in made.issuers.values())
+            snapshot = snapshot.with_issuers(made.issuers)
         if made.profiles is not before.profiles:
-            snapshot = snapshot.with_profiles(profile for _, profile in made.profiles.values())
+            snapshot = snapshot.with_profiles(made.profiles)
         if made.signers is not before.signers or made.profiles is not before.profiles:
             # A profile is distributed before it is used (design §3). One that was retired stays so, and signs nothing.
-            signers = [signer for *_, signer in made.signers.values()]
-            snapshot = snapshot.with_signers(signer for signer in signers if signer.profile.id in snapshot.profiles)
-            self.unknown_profiles = [signer for signer in signers if signer.profile.id not in snapshot.profiles]
+            known, signers = snapshot.profiles, made.signers.values()
+            snapshot = snapshot.with_signers([signer for signer in signers if signer.profile.id in known])
+            self.unknown_profiles = [signer for signer in signers if signer.profile.id not in known]
         self._stores.current.snapshot = snapshot
 
     def _make(self, rows: ConfigurationRows) -> _Made:
@@ -94,47 +98,46 @@ class Directory:
         self._tell_keyless(before.keyless, keyless)  # another reading of a row may have mended it
         return _Made(rows, ring, issuers, profiles, signers, keyless)
 
-    def _make_issuers(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, Issuer]]:
-        issuers = {}
-        for issuer_id, row in rows.issuers.items():
-            held = self._made.issuers.get(issuer_id)
-            if held is not None and held[0] is row:
-                issuers[issuer_id] = held
-                continue
-            with self.troubles.guarding(str(issuer_id)):
-                issuers[issuer_id] = (row, issuer_from(row))
-        return issuers
+    def _make_issuers(self, rows: ConfigurationRows) -> Mapping[str, Issuer]:
+        made = _still_made(self._made.issuers, self._made.rows.issuers, rows.issuers)
+        for issuer_id, row in _not_in(made, rows.issuers):
+            with self.troubles.guarding(issuer_id):
+                made[issuer_id] = issuer_from(row)
+        return made
 
-    def _make_profiles(self, rows: ConfigurationRows) -> dict[Key, tuple[Row, SigningProfile]]:
-        profiles = {}
-        for key, row in rows.signing_profiles.items():
-            held = self._made.profiles.get(key)
+    def _make_profiles(self, rows: ConfigurationRows) -> Mapping[bytes, SigningProfile]:
+        made = _still_made(self._made.profiles, self._made.rows.signing_profiles, rows.signing_profiles)
+        for key, row in _not_in(made, rows.signing_profiles):
             with contextlib.suppress(ValueError):  # of a later version beside this one: its records are misses
-                profiles[key] = held if held is not None and held[0] is row else (row, load_profile(row["body"]))
-        return profiles
+                made[key] = load_profile(row["body"])
+        return made
 
     def _make_signers(
-        self, rows: ConfigurationRows, issuers: Mapping[Key, tuple[Row, Issuer]], ring: KeyRing
-    ) -> tuple[dict[Key, tuple[Row, Issuer, PrivateKey, Signer]], set[str]]:
+        self, rows: ConfigurationRows, issuers: Mapping[str, Issuer], ring: KeyRing
+    ) -> tuple[Mapping[tuple[str, bytes], Signer], set[str]]:
         """The signers, and the issuers of whose responder keys none is here: nothing can be signed for them."""
-        signers = {}
-        here: set[str] = set()
-        elsewhere: set[str] = set()
-        before = self._made
-        for key, row in rows.responder_certificates.items():
-            issuer, held = issuers.get(row["issuer_id"]), before.signers.get(key)
-            if held is not None and held[0] is not row:
-                held = None
-            private = held[2] if held is not None and ring is before.ring else ring.get(row["public_key"])
-            (elsewhere if private is None else here).add(row["issuer_id"])
-            if issuer is None or private is None:
-                continue
-            if held is not None and held[1] is issuer[1] and held[2] is private:
-                signers[key] = held
-                continue
-            with self.troubles.guarding(issuer[1].id):
-                signers[key] = (row, issuer[1], private, make_signer(issuer[1], row["certificate"], private))
-        return signers, set() if self._keys is None else elsewhere - here
+        before, certificates = self._made, rows.responder_certificates
+        made = _still_made(before.signers, before.rows.responder_certificates, certificates)
+        is_same_ring = ring is before.ring
+        for key in [
+            key
+            for key, signer in made.items()
+            if issuers.get(signer.issuer.id) is not signer.issuer
+            or not (is_same_ring or ring.get(certificates[key]["public_key"]) is signer.key)
+        ]:
+            del made[key]
+        elsewhere: set[tuple[str, bytes]] = set()
+        for key, row in _not_in(made, certificates):
+            issuer, private = issuers.get(row["issuer_id"]), ring.get(row["public_key"])
+            if private is None:
+                elsewhere.add(key)
+            elif issuer is not None:
+                with self.troubles.guarding(issuer.id):
+                    made[key] = make_signer(issuer, row["certificate"], private)
+        if self._keys is None or not elsewhere:
+            return made, set()
+        here = {row["issuer_id"] for key, row in certificates.items() if key not in elsewhere}
+        return made, {certificates[key]["issuer_id"] for key in elsewhere} - here
 
     def _tell_keyless(self, before: Set[str], keyless: Set[str]) -> None:
         for issuer_id in before - keyless:
@@ -156,3 +159,18 @@ class Directory:
             if fault not in self._reported:
                 self._reported.add(fault)
                 _log.error("key_left_out", error=fault)
+
+
+def _still_made(held: Mapping[_K, _T], before: Mapping[_K, Row], rows: Mapping[_K, Row]) -> dict[_K, _T]:
+    """What is held of the rows that are as they were before."""
+    made = dict(held)
+    if rows is before:
+        return made
+    for key in [key for key, row in before.items() if rows.get(key) is not row]:
+        made.pop(key, None)
+    return made
+
+
+def _not_in(made: Mapping[_K, object], rows: Mapping[_K, Row]) -> list[tuple[_K, Row]]:
+    """The rows of which nothing is made; `made` has no others."""
+    return [] if len(made) == len(rows) else [(key, row) for key, row in rows.items() if key not in made]

@@ -239,7 +239,7 @@ class Profiles:
 
     def replace(self, profiles: Iterable[SigningProfile]) -> None:
         """Take exactly these from now on; the rest of the snapshot stays."""
-        self._current.snapshot = self._current.snapshot.with_profiles(profiles)
+        self._current.snapshot = self._current.snapshot.with_profiles({profile.id: profile for profile in profiles})
 
     def get(self, profile_id: bytes) -> SigningProfile | None:
         """The profile, or None: unknown here, or retired."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 
 from responder.storage.postgres import Connection, Row, acquired
-
-Key = Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class _Table:
     columns: str
     wanted: str
     names: str
-    key: Callable[[Row], Key]
+    key: Callable[[Row], Any]
 
 
 _TABLES = (
@@ -47,9 +46,9 @@ _ORIGIN = (
 class ConfigurationRows:
     """All rows in use, of one moment. A row that hasn't changed is the same object as before; so is a table."""
 
-    issuers: dict[Key, Row] = field(default_factory=dict)
-    responder_certificates: dict[Key, Row] = field(default_factory=dict)
-    signing_profiles: dict[Key, Row] = field(default_factory=dict)
+    issuers: dict[str, Row] = field(default_factory=dict)
+    responder_certificates: dict[tuple[str, bytes], Row] = field(default_factory=dict)
+    signing_profiles: dict[bytes, Row] = field(default_factory=dict)
 
 
 class PostgresConfiguration:
@@ -80,7 +79,7 @@ class PostgresConfiguration:
         self._snapshot, self._origin = snapshot, tuple(origin)
         return self._rows
 
-    async def _read(self, connection: Connection, table: _Table, since: str | None) -> dict[Key, Row]:
+    async def _read(self, connection: Connection, table: _Table, since: str | None) -> dict[Any, Row]:
         if since is None:
             rows = await connection.fetch(f"SELECT {table.columns} FROM {table.name} WHERE {table.wanted}")
             return {table.key(row): row for row in rows}
@@ -90,7 +89,7 @@ class PostgresConfiguration:
             "AND NOT pg_visible_in_snapshot(changed_by, $1::text::pg_snapshot)",
             since,
         )
-        kept: dict[Key, Row] = getattr(self._rows, table.name)
+        kept: dict[Any, Row] = getattr(self._rows, table.name)
         if changed:
             kept = dict(kept)
         for row in changed:
