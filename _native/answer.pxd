@@ -4,6 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from responder._native.der cimport Bytes, Out
+from responder._native.framing cimport Head
 from responder._native.records cimport RecordView
 from responder._native.render cimport Constants
 from responder._native.request cimport CertIDView
@@ -61,11 +62,10 @@ cdef class Responder:
         Out* out,
         const uint8_t* end,
         const RecordView* view,
-        const uint8_t* signature,
+        const uint8_t* tag,
         int64_t max_age,
         bint closes,
+        bint is_known,
         int64_t now,
     ) noexcept nogil
-    cdef Outcome answer(
-        self, Bytes request, size_t size, bint is_post, bint closes, int64_t now, Out* out
-    ) noexcept nogil
+    cdef Outcome answer(self, const Head* head, Bytes request, size_t size, int64_t now, Out* out) noexcept nogil

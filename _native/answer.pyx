@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 from responder._native cimport atomics, der, get_path, http
 from responder._native.der cimport Span
 from responder._native.floors cimport is_below
+from responder._native.framing cimport GET, POST, Head, clear
 from responder._native.profile cimport SigningProfile
 from responder._native.records cimport RecordView, index_of, parse_record, signature_of
 from responder._native.render cimport RENDERED, render_checked
@@ -18,8 +19,6 @@ from responder._native.request cimport MAX_OCTETS, RequestView, parse_request
 from responder._native.sets cimport MAX_RECORD
 from responder._native.sockets cimport CLOCK_BOOTTIME, cs_time
 from responder._native.table cimport find
-
-from responder._native.rows import RequestHead
 
 cdef int64_t SECOND = 1000000000
 cdef enum:
@@ -97,10 +96,15 @@ cdef class Responder:
         self.issuer_mask = self.profile_mask = size - 1
         self.held = [rows, held]
 
-    def respond(self, bytes request not None, bint is_post, int64_t now, /):
+    def respond(self, bytes request not None, bint is_post, int64_t now, /, bytes if_none_match=None):
         cdef uint8_t[MAX_RESPONSE] room
         cdef Out out = der.writer(room, MAX_RESPONSE)
-        if self.answer(request, len(request), is_post, False, now, &out) != ANSWERED:
+        cdef Head head
+        clear(&head)
+        head.method = POST if is_post else GET
+        if if_none_match is not None:
+            head.tags, head.tags_size, head.tag_lists = if_none_match, len(if_none_match), 1
+        if self.answer(&head, request, len(request), now, &out) != ANSWERED:
             return None
         return <bytes> out.position[:der.written(&out, room + MAX_RESPONSE)]
 
@@ -138,9 +142,7 @@ cdef class Responder:
         http.put_date(&out, second)
         self.date_second = second
 
-    cdef Outcome answer(
-        self, Bytes request, size_t size, bint is_post, bint closes, int64_t now, Out* out
-    ) noexcept nogil:
+    cdef Outcome answer(self, const Head* head, Bytes request, size_t size, int64_t now, Out* out) noexcept nogil:
         cdef RequestView asked
         cdef const CertIDView* cert_id = &asked.ids[0]
         cdef RecordView view
@@ -155,6 +157,8 @@ cdef class Responder:
         cdef int64_t due, age
         cdef size_t record_size
         cdef int index
+        cdef uint8_t[2 * (ETAG_PROFILE + ETAG_SIGNATURE)] tag
+        cdef bint is_known
         if atomics.load(self.deadline) <= <uint64_t> cs_time(CLOCK_BOOTTIME):
             return ASK
         if not parse_request(request, size, &asked) or asked.count != 1 or asked.signature_algorithm.size:
@@ -181,15 +185,18 @@ cdef class Responder:
         if profile.algorithm.coordinate and view.signature_size != 2 * profile.algorithm.coordinate:
             return ASK
         end = out.position
-        if render_checked(profile, &view, cert_id.variant, &serial, signature, out) != RENDERED:
+        http.write_hex(tag, view.profile_id, ETAG_PROFILE)
+        http.write_hex(tag + 2 * ETAG_PROFILE, signature, ETAG_SIGNATURE)
+        is_known = head.method != POST and http.is_among(tag, sizeof(tag), head.tags, head.tags_size)
+        if not is_known and render_checked(profile, &view, cert_id.variant, &serial, signature, out) != RENDERED:
             return ASK
-        self.put_head(out, end, &view, signature, min(issuer.max_age, due - ceiling), closes, now)
+        self.put_head(out, end, &view, tag, min(issuer.max_age, due - ceiling), head.closes, is_known, now)
         if out.full:
             return ASK
         if is_below(self.table.floors.start, issuer.tag, &serial, view.epoch, view.number, view.as_of):
             return ASK
         # This process alone writes in its lane.
-        self.counters[self.words.requests[is_post][view.cert_status]] += 1
+        self.counters[self.words.requests[head.method == POST][view.cert_status]] += 1
         self.counters[self.words.hashes[cert_id.variant & 15]] += 1
         self.counters[self.words.answers] += 1
         if asked.nonce != NULL:
@@ -207,12 +214,14 @@ cdef class Responder:
         Out* out,
         const uint8_t* end,
         const RecordView* view,
-        const uint8_t* signature,
+        const uint8_t* tag,
         int64_t max_age,
         bint closes,
+        bint is_known,
         int64_t now,
     ) noexcept nogil:
-        """Before the body, which is what was written since `end`: the headers of `web.exchange.answered`."""
+        """Before the body, which is what was written since `end`: the headers of `web.exchange.answered`; of a client that
+        knows the body, 304 without one."""
         cdef size_t body_size = der.written(out, end)
         if now // SECOND != self.date_second:
             self.set_date(now // SECOND)
@@ -223,10 +232,12 @@ cdef class Responder:
         http.put_text(out, b"\r\nLast-Modified: ")
         http.put_date(out, view.next_update)
         http.put_text(out, b"\"\r\nExpires: ")
-        http.put_hex(out, signature, ETAG_SIGNATURE)
-        http.put_hex(out, view.profile_id, ETAG_PROFILE)
+        der.put(out, tag, 2 * (ETAG_PROFILE + ETAG_SIGNATURE))
         http.put_text(out, b",public,no-transform,must-revalidate\r\nETag: \"")
         http.put_number(out, max_age)
+        if is_known:
+            http.put_text(out, b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=")
+            return
         http.put_text(out, b"\r\nCache-Control: max-age=")
         http.put_number(out, <int64_t> body_size)
         http.put_text(out, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ")
@@ -286,13 +297,3 @@ def find_request(bytes path not None, /):
     cdef uint8_t[get_path.MAX_TARGET] found
     cdef size_t size = get_path.find_request(path, len(path), text, found)
     return <bytes> found[:size] if size else None
-
-
-def recognise(bytes octets not None, /):
-    cdef http.Head head
-    cdef http.Shape shape = http.recognise(octets, len(octets), &head)
-    if shape != http.WHOLE:
-        return "part" if shape == http.PART else "other", None
-    return "whole", RequestHead(
-        head.is_post, <bytes> head.target[:head.target_size], head.size, head.body_size, head.has_conditions, head.closes
-    )

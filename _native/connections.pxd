@@ -15,8 +15,16 @@ ctypedef struct Connection:
     int newer             # and the next free place
     uint8_t* kept         # what came of a request so far, and what followed one that waits
     size_t kept_size
+    bint continued        # told to go on with the body of what is kept
     uint8_t* unsent
+    size_t unsent_at
     size_t unsent_size
+    Bytes body            # after that: a part of what `bodies` holds
+    size_t body_size
+
+
+cdef inline bint has_unsent(const Connection* connection) noexcept nogil:
+    return connection.unsent_size or connection.body_size
 
 
 cdef class Connections:
@@ -30,6 +38,8 @@ cdef class Connections:
     cdef int free_place
     cdef int oldest
     cdef int newest
+    cdef dict bodies         # large ones that are being sent, by token
+    cdef bint bodies_done    # some may be let go
     cdef int64_t now         # nanoseconds since 1970, of this turn
     cdef int64_t monotonic
     cdef void tick(self) noexcept nogil
@@ -37,6 +47,8 @@ cdef class Connections:
     cdef uint64_t token_of(self, const Connection* connection) noexcept nogil
     cdef void accept_some(self) noexcept nogil
     cdef void transmit(self, Connection* connection, Bytes data, size_t size) noexcept nogil
+    cdef attach(self, Connection* connection, bytes body, size_t start)
+    cdef let_go(self)
     cdef bint send_rest(self, Connection* connection) noexcept nogil
     cdef void end(self, Connection* connection) noexcept nogil
     cdef void keep(self, Connection* connection, Bytes data, size_t size) noexcept nogil

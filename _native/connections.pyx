@@ -5,8 +5,9 @@ closed. Events are edges, so whoever pauses reading reads again when the pause i
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
+from responder._native.der cimport Bytes
 from responder._native.sockets cimport (
     CLOCK_MONOTONIC,
     CLOCK_REALTIME,
@@ -39,6 +40,7 @@ cdef class Connections:
         cdef int place
         self.listener, self.idle, self.room = listener, <int64_t> (idle_seconds * SECOND), connections
         self.oldest = self.newest = self.free_place = -1
+        self.bodies = {}
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(errno, "no epoll")
@@ -68,6 +70,7 @@ cdef class Connections:
             self.drop_idle()
             if self.free_place >= 0:
                 self.resume_accepting()
+        self.let_go()
 
     def stop(self):
         cdef int place, newer
@@ -76,7 +79,7 @@ cdef class Connections:
         place = self.oldest
         while place >= 0:
             newer = self.places[place].newer
-            if not self.places[place].waiting and not self.places[place].unsent_size:
+            if not self.places[place].waiting and not has_unsent(&self.places[place]):
                 self.drop(&self.places[place])
             place = newer
 
@@ -85,6 +88,7 @@ cdef class Connections:
         self.listener = -1
         while self.oldest >= 0:
             self.drop(&self.places[self.oldest])
+        self.let_go()
 
     cdef void tick(self) noexcept nogil:
         self.now, self.monotonic = cs_time(CLOCK_REALTIME), cs_time(CLOCK_MONOTONIC)
@@ -113,7 +117,8 @@ cdef class Connections:
                 return
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
-            connection.fd, connection.waiting, connection.closing = fd, False, False
+            connection.fd = fd
+            connection.waiting = connection.closing = connection.continued = False
             connection.active = self.monotonic
             self.append(connection)
             self.open_connections += 1
@@ -126,7 +131,7 @@ cdef class Connections:
         """Now what the socket has room for, the rest when it has again."""
         cdef ssize_t sent = 0
         cdef uint8_t* more
-        if connection.unsent_size == 0:
+        if not has_unsent(connection):
             sent = send(connection.fd, data, size, MSG_NOSIGNAL)
             if sent == <ssize_t> size:
                 return
@@ -138,17 +143,39 @@ cdef class Connections:
         if more == NULL:
             self.drop(connection)
             return
-        memcpy(more, connection.unsent, connection.unsent_size)
+        memcpy(more, connection.unsent + connection.unsent_at, connection.unsent_size)
         memcpy(more + connection.unsent_size, data + sent, size - sent)
         free(connection.unsent)
-        connection.unsent = more
+        connection.unsent, connection.unsent_at = more, 0
         connection.unsent_size += size - sent
+
+    cdef attach(self, Connection* connection, bytes body, size_t start):
+        """Send a large body from `start` on, after what was transmitted; it isn't copied, however slowly it is read."""
+        self.bodies[self.token_of(connection)] = body
+        connection.body = <Bytes> body + start
+        connection.body_size = len(body) - start
+        with nogil:
+            self.send_rest(connection)
+
+    cdef let_go(self):
+        """Of bodies that were sent, or whose client has gone."""
+        cdef Connection* connection
+        self.bodies_done = False
+        for token in list(self.bodies):
+            connection = self.connection_of(token)
+            if connection == NULL or connection.body_size == 0:
+                del self.bodies[token]
 
     cdef bint send_rest(self, Connection* connection) noexcept nogil:
         """Whether nothing is left to send, and the connection is there still."""
         cdef ssize_t sent
-        while connection.unsent_size:
-            sent = send(connection.fd, connection.unsent, connection.unsent_size, MSG_NOSIGNAL)
+        while has_unsent(connection):
+            if connection.unsent_size:
+                sent = send(
+                    connection.fd, connection.unsent + connection.unsent_at, connection.unsent_size, MSG_NOSIGNAL
+                )
+            else:
+                sent = send(connection.fd, connection.body, connection.body_size, MSG_NOSIGNAL)
             if sent < 0 and errno == EINTR:
                 continue
             if sent < 0 and errno == EAGAIN:
@@ -157,8 +184,15 @@ cdef class Connections:
                 self.drop(connection)
                 return False
             self.touch(connection)
-            connection.unsent_size -= sent
-            memmove(connection.unsent, connection.unsent + sent, connection.unsent_size)
+            if connection.unsent_size:
+                connection.unsent_at += sent
+                connection.unsent_size -= sent
+            else:
+                connection.body += sent
+                connection.body_size -= sent
+                self.bodies_done = self.bodies_done or connection.body_size == 0
+        free(connection.unsent)
+        connection.unsent, connection.unsent_at = NULL, 0
         if connection.closing:
             shutdown(connection.fd, SHUT_WR)
         return True
@@ -167,7 +201,7 @@ cdef class Connections:
         """Nothing is answered any more; closed when the client has closed too, or has been idle for too long."""
         self.forget(connection)
         connection.closing = True
-        if connection.unsent_size == 0:
+        if not has_unsent(connection):
             shutdown(connection.fd, SHUT_WR)
 
     # --- places
@@ -219,7 +253,9 @@ cdef class Connections:
         self.unlink(connection)
         self.forget(connection)
         free(connection.unsent)
-        connection.unsent, connection.unsent_size = NULL, 0
+        connection.unsent, connection.unsent_at, connection.unsent_size = NULL, 0, 0
+        self.bodies_done = self.bodies_done or connection.body_size != 0
+        connection.body, connection.body_size = NULL, 0
         connection.fd = -1
         connection.generation += 1
         connection.newer = self.free_place

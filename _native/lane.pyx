@@ -11,25 +11,30 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from responder._native cimport der, get_path, http
+from responder._native cimport der, framing, get_path, http
 from responder._native.answer cimport ANSWERED, MAX_RESPONSE, Responder
-from responder._native.connections cimport Connection, Connections
+from responder._native.connections cimport Connection, Connections, has_unsent
 from responder._native.der cimport Bytes, Out
+from responder._native.framing cimport Head
 from responder._native.sockets cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, close, cs_leave, epoll_event, epoll_wait, recv,
 )
+
+cdef int64_t SECOND = 1000000000
 
 cdef enum:
     EVENTS = 256
     ROUNDS = 16           # of events, before Python has its turn
     BUFFER = 65536        # what one recv may bring, beyond what was kept of a request
     BATCH = 131072        # of answers to requests that came together
+    MAX_BODY = 16384      # of a request that is answered here or by the chain
 
 # What Python is told at the end of a turn: a request for the chain, or (with a descriptor) a connection to take over.
 ctypedef struct Told:
     Told* next
     uint64_t token
     int fd
+    bint closes
     size_t size
     uint8_t[1] octets     # as many as `size`
 
@@ -41,7 +46,7 @@ cdef class Lane(Connections):
     cdef object hand_over
     cdef Told* first_told
     cdef Told** last_told
-    cdef uint8_t[BUFFER + http.MAX_HEAD + http.MAX_BODY] input
+    cdef uint8_t[BUFFER + framing.MAX_HEAD + MAX_BODY] input
     cdef uint8_t[MAX_RESPONSE] answer
     cdef uint8_t[BATCH] batch
     cdef uint8_t[get_path.MAX_TARGET] text
@@ -67,24 +72,35 @@ cdef class Lane(Connections):
             for round_ in range(ROUNDS):
                 if self.turn() <= 0:
                     break
-        if self.first_told != NULL:
-            self.tell()
+        self.after_turn()
 
-    def reply(self, uint64_t token, bytes response not None, bint closes, /):
+    def reply(self, uint64_t token, bytes head not None, bytes body not None, bint closes, /):
         cdef Connection* connection = self.connection_of(token)
-        cdef const uint8_t* octets = response
-        cdef size_t size = len(response)
+        cdef size_t size = len(head)
+        cdef size_t copied = min(<size_t> len(body), MAX_RESPONSE - size)
+        if size > MAX_RESPONSE:
+            raise ValueError(f"a head of {size} octets is more than {MAX_RESPONSE}")
         if connection == NULL or not connection.waiting:
             return
+        memcpy(self.answer, <Bytes> head, size)
+        memcpy(self.answer + size, <Bytes> body, copied)
         with nogil:
             self.tick()
             connection.waiting = False
             self.touch(connection)
-            self.transmit(connection, octets, size)
+            self.transmit(connection, self.answer, size + copied)
+        if connection.fd >= 0 and copied < <size_t> len(body):
+            self.attach(connection, body, copied)
+        with nogil:
             if connection.fd >= 0 and closes:
                 self.end(connection)
             if connection.fd >= 0:
                 self.go_on(connection)
+        self.after_turn()
+
+    cdef after_turn(self):
+        if self.bodies_done:
+            self.let_go()
         if self.first_told != NULL:
             self.tell()
 
@@ -101,7 +117,7 @@ cdef class Lane(Connections):
             if told.fd >= 0:
                 handed.append((told.fd, octets))
             else:
-                asked.append((told.token, octets))
+                asked.append((told.token, octets, told.closes))
             done = told
             told = told.next
             free(done)
@@ -127,7 +143,7 @@ cdef class Lane(Connections):
             connection = self.connection_of(events[index].data.u64)
             if connection == NULL:
                 continue
-            if connection.unsent_size and what & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+            if has_unsent(connection) and what & (EPOLLOUT | EPOLLHUP | EPOLLERR):
                 if self.send_rest(connection):
                     self.go_on(connection)
             elif what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
@@ -139,7 +155,7 @@ cdef class Lane(Connections):
         """Take what has come. A recv that brings less than it might has taken all; the end of the stream is an edge."""
         cdef ssize_t got
         cdef size_t kept
-        while connection.fd >= 0 and not connection.waiting and not connection.unsent_size:
+        while connection.fd >= 0 and not connection.waiting and not has_unsent(connection):
             kept = connection.kept_size
             got = recv(connection.fd, self.input + kept, BUFFER, 0)
             if got < 0 and errno == EINTR:
@@ -163,7 +179,7 @@ cdef class Lane(Connections):
         """After a pause: what was kept, then what has come meanwhile, of which the edge is over."""
         cdef uint8_t* kept = connection.kept
         cdef size_t size = connection.kept_size
-        if connection.waiting or connection.unsent_size:
+        if connection.waiting or has_unsent(connection):
             return
         if size:
             connection.kept, connection.kept_size = NULL, 0
@@ -174,68 +190,106 @@ cdef class Lane(Connections):
 
     cdef void take(self, Connection* connection, Bytes data, size_t size) noexcept nogil:
         """Answer the requests in `data`, in their order; keep what is left."""
-        cdef http.Head head
-        cdef http.Shape shape = http.PART
+        cdef Head head
+        cdef framing.Shape shape = framing.PART
         cdef Out out
-        cdef size_t whole, answered
+        cdef size_t whole
         cdef size_t gathered = 0
         cdef bint closes = False
-        while size and not connection.waiting and not closes:
-            shape = http.recognise(data, size, &head)
-            if shape != http.WHOLE:
-                break
-            whole = head.size + head.body_size
+        cdef bint is_plain = True
+        while size and is_plain and not connection.waiting and not closes:
+            if data[0] == 13 and size > 1 and data[1] == 10:
+                data += 2          # an empty line before a request (RFC 9112 §2.2)
+                size -= 2
+                continue
             out = der.writer(self.answer, MAX_RESPONSE)
-            if self.answers(&head, data, &out):
-                answered = der.written(&out, self.answer + MAX_RESPONSE)
-                if gathered + answered > BATCH:
-                    self.transmit(connection, self.batch, gathered)
-                    gathered = 0
-                    if connection.fd < 0:
-                        return
-                if gathered == 0 and size == whole:
-                    self.transmit(connection, out.position, answered)
-                else:
-                    memcpy(self.batch + gathered, out.position, answered)
-                    gathered += answered
-            elif self.note(self.token_of(connection), -1, data, whole):
-                connection.waiting = True
+            shape = framing.PART if size == 1 and data[0] == 13 else framing.read_head(data, size, &head)
+            if shape == framing.PART:
+                break
+            if shape != framing.WHOLE:
+                self.put_refusal(&out, shape)
+                closes = True
+                whole = size
+            elif head.method == framing.ANOTHER or head.is_chunked or head.body_size > MAX_BODY:
+                is_plain = False
+                break
+            elif size - head.size < head.body_size:
+                shape = framing.PART
+                if connection.continued or not head.expects:
+                    break
+                connection.continued = True
+                whole = 0
+                http.put_text(&out, b"HTTP/1.1 100 Continue\r\n\r\n")
             else:
-                self.drop(connection)
+                connection.continued = False
+                closes = head.closes
+                whole = head.size + <size_t> head.body_size
+                if not self.answers(&head, data, &out):
+                    if not self.note(self.token_of(connection), -1, data, whole, closes):
+                        self.drop(connection)
+                        return
+                    connection.waiting = True
+                    out = der.writer(self.answer, MAX_RESPONSE)
+            if not self.gather(connection, &out, &gathered, size == whole):
                 return
-            closes = head.closes
             data += whole
             size -= whole
+            if shape == framing.PART:
+                break
         if gathered:
             self.transmit(connection, self.batch, gathered)
         if connection.fd < 0:
             return
         if closes and not connection.waiting:
             self.end(connection)
-        elif size and (shape != http.OTHER or connection.waiting or connection.unsent_size):
+        elif size and (is_plain or connection.waiting or has_unsent(connection)):
             self.keep(connection, data, size)
         elif size:
             self.give_away(connection, data, size)
 
-    cdef bint answers(self, const http.Head* head, Bytes data, Out* out) noexcept nogil:
+    cdef bint gather(self, Connection* connection, const Out* out, size_t* gathered, bint is_last) noexcept nogil:
+        """Put what `out` has behind what goes out together; the only one goes out as it is. False where the connection
+        has ended of it."""
+        cdef size_t size = der.written(out, self.answer + MAX_RESPONSE)
+        if gathered[0] + size > BATCH:
+            self.transmit(connection, self.batch, gathered[0])
+            gathered[0] = 0
+        elif gathered[0] == 0 and is_last and size:
+            self.transmit(connection, out.position, size)
+            return connection.fd >= 0
+        memcpy(self.batch + gathered[0], out.position, size)
+        gathered[0] += size
+        return connection.fd >= 0
+
+    cdef void put_refusal(self, Out* out, framing.Shape shape) noexcept nogil:
+        http.put_text(out, b"\r\n\r\n")
+        http.put_date(out, self.now // SECOND)
+        http.put_text(out, b"Content-Length: 0\r\nConnection: close\r\nDate: ")
+        if shape == framing.TOO_LONG:
+            http.put_text(out, b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        else:
+            http.put_text(out, b"HTTP/1.1 400 Bad Request\r\n")
+
+    cdef bint answers(self, const Head* head, Bytes data, Out* out) noexcept nogil:
         """Whether the table has the answer to a plain request."""
         cdef Bytes request = data + head.size
-        cdef size_t length = head.body_size
-        if head.has_conditions and not head.is_post:
+        cdef size_t length = <size_t> head.body_size
+        if head.method == framing.HEAD or not http.is_for_any_ocsp(head.target, head.target_size):
             return False
-        if not http.is_for_any_ocsp(head.target, head.target_size):
-            return False
-        if not head.is_post:
+        if head.method == framing.GET:
+            # A date alone, or several lists, are for `web.caching`.
+            if head.tag_lists > 1 or (head.has_since and head.tag_lists == 0):
+                return False
             length = get_path.find_request(head.target, head.target_size, self.text, self.found)
             request = self.found
-        return length and self.responder.answer(request, length, head.is_post, head.closes, self.now, out) == ANSWERED
+        return length and self.responder.answer(head, request, length, self.now, out) == ANSWERED
 
-    cdef bint note(self, uint64_t token, int fd, Bytes octets, size_t size) noexcept nogil:
+    cdef bint note(self, uint64_t token, int fd, Bytes octets, size_t size, bint closes) noexcept nogil:
         """For the end of the turn."""
         cdef Told* told = <Told*> malloc(sizeof(Told) + size)
         if told == NULL:
             return False
-        told.next, told.token, told.fd, told.size = NULL, token, fd, size
+        told.next, told.token, told.fd, told.size, told.closes = NULL, token, fd, size, closes
         memcpy(told.octets, octets, size)
         self.last_told[0] = told
         self.last_told = &told.next
@@ -244,7 +298,7 @@ cdef class Lane(Connections):
     cdef void give_away(self, Connection* connection, Bytes octets, size_t size) noexcept nogil:
         """Another takes the connection over, with what has come on it."""
         cdef int fd = connection.fd
-        if not self.note(0, fd, octets, size):
+        if not self.note(0, fd, octets, size, False):
             self.drop(connection)
             return
         cs_leave(self.epoll, fd)

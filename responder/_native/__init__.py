@@ -1,10 +1,11 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
-from responder._native.answer import Responder, find_request, pack_issuer, recognise
+from responder._native.answer import Responder, find_request, pack_issuer
 from responder._native.certificate import parse_certificate
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
 from responder._native.floors import Floors
+from responder._native.framing import Framing, read_request
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.lane import Lane
@@ -30,6 +31,7 @@ __all__ = [
     "CertificateParts",
     "ExtensionParts",
     "Floors",
+    "Framing",
     "GENERATED_KINDS",
     "IssuerRow",
     "Lane",
@@ -58,7 +60,7 @@ __all__ = [
     "parse_certificate",
     "parse_ocsp_request",
     "read_key",
-    "recognise",
+    "read_request",
     "tombstone",
     "verify",
     "write_key",

@@ -25,6 +25,7 @@ __all__ = [
     "CertificateParts",
     "ExtensionParts",
     "Floors",
+    "Framing",
     "GENERATED_KINDS",
     "IssuerRow",
     "Lane",
@@ -53,7 +54,7 @@ __all__ = [
     "parse_certificate",
     "parse_ocsp_request",
     "read_key",
-    "recognise",
+    "read_request",
     "tombstone",
     "verify",
     "write_key",
@@ -503,7 +504,7 @@ class Responder:
     def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], /) -> None:
         """Answer for exactly these from now on; issuers as `pack_issuer` gives them."""
 
-    def respond(self, request: bytes, is_post: bool, now: int, /) -> bytes | None:
+    def respond(self, request: bytes, is_post: bool, now: int, /, if_none_match: bytes | None = None) -> bytes | None:
         """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970); None where the chain must be
         asked: nothing in the table, or not plain."""
 
@@ -517,9 +518,25 @@ def pack_issuer(row: IssuerRow, /) -> bytes:
 def find_request(path: bytes, /) -> bytes | None:
     """The DER request that a raw path carries; see `responder.web.get_path.find_request`."""
 
-def recognise(octets: bytes, /) -> tuple[str, RequestHead | None]:
-    """Whether a stream of octets begins with a plain HTTP/1.1 request to `GET` or `POST`: "whole" with what it is,
-    "part" when more is to come, or "other"."""
+def read_request(octets: bytes, /) -> tuple[str, RequestHead | None]:
+    """The head of the HTTP/1.x request that a stream begins with: "whole" with what it says, "part" when more is to
+    come, "refused" for what no or not every parser of RFC 9112 reads so, or "too long" (16 KiB)."""
+
+@final
+class Framing:
+    """Judges the framing of a connection's requests before another parser sees them: two that read it differently are
+    how requests are smuggled (RFC 9112 §11.2)."""
+
+    def __new__(cls) -> Framing:
+        """Of a connection that has just begun."""
+
+    @property
+    def refused(self) -> int:
+        """The status to refuse with, 400 or 431, once something was wrong; else 0."""
+
+    def feed(self, octets: bytes, /) -> bytes:
+        """What may be passed on now that these octets have come: whole heads, what is there of bodies. Nothing more
+        once something was wrong."""
 
 @final
 class Lane:
@@ -531,15 +548,15 @@ class Lane:
         listener: int,
         *,
         responder: Responder,
-        ask: Callable[[list[tuple[int, bytes]]], object],
+        ask: Callable[[list[tuple[int, bytes, bool]]], object],
         hand_over: Callable[[int, bytes], object],
         connections: int,
         idle_seconds: float,
     ) -> Lane:
-        """`ask` is called with tokens and whole plain HTTP requests, of which each is answered by `reply`; nothing more
-        is read of a connection before. `hand_over` is called with a connection's descriptor, which is the callee's, and
-        what has come on it. At most so many connections at once; one that is idle, or whose request takes longer, is
-        closed.
+        """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, and whether the connection ends with
+        it; each is answered by `reply`, and nothing more is read of a connection before. `hand_over` is called with a
+        connection's descriptor, which is the callee's, and what has come on it. At most so many connections at once;
+        one that is idle, or whose request takes longer, is closed.
 
         Raises:
             OSError: there are no descriptors left.
@@ -559,9 +576,13 @@ class Lane:
     def expire(self) -> None:
         """Close what has been idle for too long. To be called about once a second."""
 
-    def reply(self, token: int, response: bytes, closes: bool, /) -> None:
-        """Send the HTTP response to a question, and go on with its connection, or close it. A connection that has gone
-        is no error."""
+    def reply(self, token: int, head: bytes, body: bytes, closes: bool, /) -> None:
+        """Send the HTTP response to a question, and go on with its connection, or close it. A large body is held while
+        it is being sent, and not copied. A connection that has gone is no error.
+
+        Raises:
+            ValueError: the head is longer than 16,384 octets.
+        """
 
     def stop(self) -> None:
         """Accept nothing more, and close all connections on which nothing is under way."""

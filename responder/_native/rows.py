@@ -106,11 +106,14 @@ class IssuerRow(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """A plain HTTP request: `size` of the head in octets, with the empty line, and `body_size`."""
+    """A head of HTTP/1.x: `method` is empty for others than GET, HEAD and POST; `size` in octets, with the empty line;
+    `body_size` None where the body is chunked."""
 
-    is_post: bool
+    method: str
     target: bytes
     size: int
-    body_size: int
-    has_conditions: bool
+    body_size: int | None
+    if_none_match: list[bytes]
+    has_since: bool
+    expects: bool
     closes: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from responder._native import (
     CRLBuilder,
     Floors,
+    Framing,
     IssuerRow,
     Lane,
     PublicKey,
@@ -67,6 +68,7 @@ __all__ = [
     "Current",
     "EPOCH",
     "Floors",
+    "Framing",
     "HASH_NAMES",
     "ImportedStatus",
     "IssuedCertificate",

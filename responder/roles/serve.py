@@ -57,8 +57,9 @@ async def serve(
     async with public_site(config, memory) as site:
         process.ready()
         app = Starlette(routes=[site.route], exception_handlers={Exception: unexpected})
+        http = HTTPSide(app, requests_a_connection=1)
         await serve_lane(
-            listener, site.responder, respond=site.route.respond, http=HTTPSide(app), clock=SystemClock(), stop=stop
+            listener, site.responder, respond=site.route.respond, http=http, clock=SystemClock(), stop=stop
         )
 
 

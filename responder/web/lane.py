@@ -11,7 +11,7 @@ from http import HTTPStatus
 from responder import log
 from responder.interfaces import Clock
 from responder.pki import Lane, Responder
-from responder.web.caching import NO_STORE, Headers, Response, first, imf_fixdate
+from responder.web.caching import NO_STORE, Headers, Response, imf_fixdate
 from responder.web.exchange import raw_path
 from responder.web.server import GRACE_SECONDS, HTTPSide
 
@@ -40,7 +40,7 @@ async def serve_lane(
 
     Args:
         respond: what only the chain can answer.
-        http: what takes over connections whose requests aren't plain.
+        http: what takes over connections with requests of other methods, or chunked or large bodies.
     """
     site = _Site(listener, responder, respond, http, clock)
     loop = asyncio.get_running_loop()
@@ -91,9 +91,9 @@ class _Site:
         await asyncio.sleep(0)
         self.lane.stop()
 
-    def _ask(self, asked: list[tuple[int, bytes]]) -> None:
-        for token, octets in asked:
-            self._begin(self._answer(token, octets))
+    def _ask(self, asked: list[tuple[int, bytes, bool]]) -> None:
+        for token, octets, closes in asked:
+            self._begin(self._answer(token, octets, closes=closes))
 
     def _hand_over(self, fd: int, octets: bytes) -> None:
         self._begin(self._http.take_over(fd, octets))
@@ -103,19 +103,18 @@ class _Site:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, token: int, octets: bytes) -> None:
+    async def _answer(self, token: int, octets: bytes, *, closes: bool) -> None:
         method, target, headers, body = read_plain(octets)
-        closes = (first(headers, b"connection") or b"").lower() == b"close"
         try:
             response = await self._respond(method, raw_path(target), headers, body)
         except Exception as error:  # a bug: the client gets 500, the operator the traceback
             if self._may_log("unexpected"):
                 _log.exception("unexpected_error", error=repr(error))
             response, closes = Response(500, dict(NO_STORE), b""), True
-        self.lane.reply(token, self._encode(response, closes=closes), closes)
+        self.lane.reply(token, self._head(response, closes=closes), b"" if method == "HEAD" else response.body, closes)
 
-    def _encode(self, response: Response, *, closes: bool) -> bytes:
-        """Its octets, with what every response has."""
+    def _head(self, response: Response, *, closes: bool) -> bytes:
+        """With what every response has."""
         lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         if response.status != HTTPStatus.NOT_MODIFIED:
@@ -123,11 +122,11 @@ class _Site:
         lines.append(f"Date: {imf_fixdate(self._clock.now())}")
         if closes:
             lines.append("Connection: close")
-        return "\r\n".join([*lines, "", ""]).encode() + response.body
+        return "\r\n".join([*lines, "", ""]).encode()
 
 
 def read_plain(octets: bytes) -> tuple[str, bytes, Headers, bytes]:
-    """The parts of a whole request that the native core has recognised: method, target, headers, body."""
+    """The parts of a whole request that the native core has judged: method, target, headers, body."""
     head, _, body = octets.partition(b"\r\n\r\n")
     line, *fields = head.split(b"\r\n")
     method, target, _ = line.split(b" ")

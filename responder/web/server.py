@@ -18,13 +18,14 @@ from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, Updated
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import LifespanFailureError, parse_socket_addr
 from starlette.applications import Starlette
 
 from responder.errors import CertstatusError
+from responder.pki import Framing
 
 GRACE_SECONDS = 8.0
 """How long requests under way may take once a stop was asked for; less than the supervisor's own limit."""
@@ -33,8 +34,11 @@ GRACE_SECONDS = 8.0
 class HTTPSide:
     """Hypercorn's connections, each made of a pair of streams: `connected` is for `asyncio.start_server`."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, *, requests_a_connection: int | None = None) -> None:
+        """`requests_a_connection`: after so many a client has to come again."""
         self.settings = _settings()
+        if requests_a_connection is not None:
+            self.settings.keep_alive_max_requests = requests_a_connection
         self.wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # Starlette's Scope is looser than Hypercorn's
         self.state: LifespanState = {}
         self._context = WorkerContext(None)
@@ -158,21 +162,40 @@ class _Connection(TCPServer):
         await super().protocol_send(event)
 
 
-class _OtherProtocol(Exception):
-    """A client that begins with something else than HTTP/1.x."""
+_NO_REQUEST = b"\0\r\n\r\n"
+"""What h11 refuses wherever a head or a chunk may begin."""
 
 
 class _HTTP1(H11Protocol):
-    """HTTP/1.x, without a way to HTTP/2: an offer to upgrade is passed over, its preface is a bad request."""
+    """HTTP/1.x whose framing was judged by the native core before h11 sees it; without a way to HTTP/2: an offer to
+    upgrade is passed over, its preface is a bad request."""
+
+    def __init__(self, *arguments: Any) -> None:
+        """See Hypercorn's `H11Protocol`."""
+        super().__init__(*arguments)
+        self._framing = Framing()
 
     async def handle(self, event: Event) -> None:
         """See Hypercorn's `H11Protocol`."""
-        try:
-            await super().handle(event)
-        except _OtherProtocol:
-            await self._send_error_response(400)
-            await self.send(Closed())
+        if isinstance(event, RawData) and event.data:
+            judged = self._framing.feed(event.data)
+            if self._framing.refused:
+                judged += _NO_REQUEST  # so that requests before it are answered before
+            if not judged:
+                return
+            event = RawData(judged)
+        await super().handle(event)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        await super()._send_error_response(self._framing.refused or status_code)
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        if not event.http_version.startswith(b"1."):
-            raise _OtherProtocol
+        """Nothing leads to HTTP/2."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        await super()._create_stream(
+            h11.Request(
+                method=request.method, target=request.target, headers=headers, http_version=request.http_version
+            )
+        )

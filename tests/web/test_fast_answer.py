@@ -9,13 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import quote
 
-import httptools
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responder import metrics
-from responder._native import Floors, Responder, Table, find_request, pack_issuer, recognise
+from responder._native import Floors, Responder, Table, find_request, pack_issuer
 from responder.pki import (
     Certificate,
     CRLReason,
@@ -237,85 +236,3 @@ def spelled(url: bytes, octets: bytes, how: str) -> bytes:
 @example(b"/x%3")
 def test_the_request_in_a_path_is_found_as_in_python(path: bytes) -> None:
     assert find_request(path) == get_path.find_request(path)
-
-
-# --- the head
-
-
-class Judged:
-    """What llhttp makes of a stream."""
-
-    def __init__(self, octets: bytes) -> None:
-        self.url, self.body, self.ended, self.error = b"", b"", False, ""
-        parser = httptools.HttpRequestParser(self)
-        try:
-            parser.feed_data(octets)
-        except httptools.HttpParserError as error:
-            self.error = repr(error)
-        else:
-            self.method, self.version = parser.get_method(), parser.get_http_version()
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.ended = True
-
-
-HEADERS = st.sampled_from(
-    [b"Host: x", b"host:x", b"Host:", b"Content-Length: 4", b"Content-Length: 04", b"content-length:4\t", b"X: \xff",
-     b"Content-Length: 5", b"Content-Length: +4", b"Transfer-Encoding: chunked", b"Connection: close", b"X : y",
-     b"Connection: keep-alive", b"Connection: Upgrade", b"X: a\x00b", b"Accept: */*", b" folded", b"X:y ", b": y",
-     b"Expect: 100-continue", b"If-None-Match: \"x\"", b"X: a\rb", b"X: a\nY: b", b"Range: bytes=0-1"]
-)  # fmt: skip
-STREAMS = st.tuples(
-    st.sampled_from([b"GET", b"POST", b"get", b"PUT", b"POSTS"]),
-    st.sampled_from([b" ", b"  ", b"\t"]),
-    st.sampled_from([b"/ocsp", b"/", b"http://x/ocsp", b"*", b"/a b", b"/\xff", b"/ocsp?x", b""]),
-    st.sampled_from([b" HTTP/1.1", b" HTTP/1.0", b" HTTP/1.1 ", b" http/1.1", b" HTTP/2.0"]),
-    st.lists(HEADERS, max_size=5),
-    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n"]),
-    st.sampled_from([b"", b"abcd", b"abcdGET /next HTTP/1.1\r\n", b"abc"]),
-).map(lambda part: part[5].join([b"".join(part[:4]), *part[4], b"", b""]) + part[6])
-
-
-@settings(max_examples=1500, deadline=None)
-@given(STREAMS, st.integers(0, 300), st.integers(0, 255))
-def test_whatever_is_recognised_is_read_alike_by_llhttp(stream: bytes, place: int, octet: int) -> None:
-    for octets in (stream, stream[:place] + bytes([octet]) + stream[place + 1 :]):
-        shape, head = recognise(octets)
-        if head is None:
-            assert shape in {"part", "other"}
-            continue
-        whole = octets[: head.size + head.body_size]
-        judged = Judged(whole)
-        assert not judged.error
-        assert judged.ended
-        assert judged.version == "1.1"
-        assert judged.method == (b"POST" if head.is_post else b"GET")
-        assert judged.url == head.target
-        assert judged.body == whole[head.size :]
-        # Cut anywhere it is a part, never something else.
-        for cut in range(1, len(whole)):
-            assert recognise(whole[:cut]) == ("part", None)
-
-
-def test_a_browser_and_a_ca_client_are_recognised() -> None:
-    get = (
-        b"GET /ocsp/MEI%3D HTTP/1.1\r\nHost: ocsp.example.com\r\nUser-Agent: x\r\nAccept: */*\r\n"
-        b"Connection: keep-alive\r\n\r\n"
-    )
-    shape, head = recognise(get)
-    assert (shape, head and (head.is_post, head.target, head.size)) == ("whole", (False, b"/ocsp/MEI%3D", len(get)))
-    post = (
-        b"POST / HTTP/1.1\r\nHost: [::1]:8080\r\nContent-Type: application/ocsp-request\r\ncontent-length: 3\r\n"
-        b"If-Modified-Since: x\r\nConnection: close\r\n\r\nabc"
-    )
-    shape, head = recognise(post)
-    assert head is not None
-    assert (head.is_post, head.body_size, head.closes, head.has_conditions) == (True, 3, True, True)
-    assert recognise(b"GET /" + b"x" * 17000) == ("other", None)
-    assert recognise(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16385\r\n\r\n") == ("other", None)

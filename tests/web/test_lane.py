@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import os
 import socket
+import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -17,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from responder.pki import Certificate, Issuer, encode_serial
+from responder.pki import CRL, Certificate, Issuer, encode_serial
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
 from responder.web.crl import CRLEndpoint, PublishedCRLs
@@ -27,6 +30,7 @@ from responder.web.server import HTTPSide, serve_http
 from tests.doubles import FakeClock
 from tests.ocsp.chain import SERIAL, make_chain
 from tests.web.test_fast_answer import Both, request_for
+from tests.web.test_framing import AMBIGUOUS
 
 IN_TABLE, NOT_YET, NOBODY = SERIAL, SERIAL + 1, SERIAL + 2
 
@@ -38,6 +42,8 @@ class Served:
     both: Both
     lane_port: int
     plain_port: int
+    clock: FakeClock
+    published: PublishedCRLs
     asked_in_python: list[tuple[str, bytes]] = field(default_factory=list)
 
     def der(self, serial: int, variant: int = 1) -> bytes:
@@ -58,18 +64,21 @@ async def served(clock: FakeClock, issuer: Issuer, signer: Signer) -> AsyncItera
     await chain.ask(IN_TABLE)
     both = Both(chain)
     both.fill()
-    route = PublicRoute(both.exchange, both.python, CRLEndpoint(PublishedCRLs(), issuers=chain.issuers, clock=clock))
+    now = clock.now()
+    published = PublishedCRLs([CRL(issuer.id, "full", 1, b"a CRL", now, now + timedelta(days=1), b"x" * 32)])
+    route = PublicRoute(both.exchange, both.python, CRLEndpoint(published, issuers=chain.issuers, clock=clock))
     app, stop = Starlette(routes=[route]), asyncio.Event()
     fast, plain = listening(), listening()
-    site = Served(both, fast.getsockname()[1], plain.getsockname()[1])
+    site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published)
 
     async def respond(method: str, path: bytes, headers: Headers, body: bytes) -> Response:
         site.asked_in_python.append((method, path))
         return await route.respond(method, path, headers, body)
 
     # The native way looks at the real clock; the records are of the fake one's time.
+    http = HTTPSide(app, requests_a_connection=1)
     servers = [
-        asyncio.create_task(serve_lane(fast, both.native, respond=respond, http=HTTPSide(app), clock=clock, stop=stop)),
+        asyncio.create_task(serve_lane(fast, both.native, respond=respond, http=http, clock=clock, stop=stop)),
         asyncio.create_task(serve_http(app, plain, stop)),
     ]
     await asyncio.sleep(0.01)
@@ -159,8 +168,10 @@ CORPUS = st.one_of(
         st.lists(
             st.sampled_from(
                 ["If-None-Match: *", "If-None-Match: \"other\"", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT",
-                 "Accept: */*", "Content-Type: application/ocsp-request", "Range: bytes=0-1", "TE: trailers",
-                 "Connection: keep-alive", "User-Agent: x"]
+                 "If-None-Match: W/*, x", "If-None-Match: \"a\" , {tag}", "If-None-Match: W/{tag}", "If-None-Match:",
+                 "If-None-Match: x{tag}", "Accept: */*", "Content-Type: application/ocsp-request", "Range: bytes=0-1",
+                 "TE: trailers", "Connection: keep-alive, TE", "Connection: close", "User-Agent: x",
+                 "Upgrade: websocket", "Connection: Upgrade", "Host: y", "X : y", "Content-Length: 0"]
             ),
             max_size=3, unique=True,
         ),
@@ -169,6 +180,12 @@ CORPUS = st.one_of(
         [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n",
          b"GET /crl/nobody.crl HTTP/1.1\r\nHost: x\r\n\r\n",
          b"PUT /ocsp HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+         b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n", b"get / HTTP/1.1\r\nHost: x\r\n\r\n",
+         b"GET /crl/test-rsa.crl HTTP/1.1\r\nHost: x\r\n\r\n", b"HEAD /crl/test-rsa.crl HTTP/1.1\r\nHost: x\r\n\r\n",
+         b"GET /crl/test-rsa.crl HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n",
+         b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+         b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
+         b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 4000,
          b"POST /crl/a.crl HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", post(b"junk"), post(b""), get(b"junk"),
          post(b"x" * 16384), b"GET /ocsp/%zz HTTP/1.1\r\nHost: x\r\n\r\n", post(b"junk", path="/elsewhere"),
          b"GET /.well-known/pki/ocsp/test-ec/1a2b HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -182,6 +199,8 @@ def spelled(site: Served, case: tuple[int, int, str, tuple[str, ...]] | bytes) -
         return case
     serial, variant, kind, fields = case
     der = site.der(serial, variant)
+    tag = known_tag(site, der)
+    fields = tuple(field.replace("{tag}", tag) for field in fields)
     if kind == "post":
         return post(der, *fields)
     if kind == "head":
@@ -193,7 +212,14 @@ def spelled(site: Served, case: tuple[int, int, str, tuple[str, ...]] | bytes) -
     return request.replace(b" HTTP", b"?q=1 HTTP") if kind == "get with query" else request
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def known_tag(site: Served, der: bytes) -> str:
+    """What a client that was here before has kept of an answer from the table."""
+    response = site.both.native.respond(der, False, time.time_ns())
+    head = response.partition(b"\r\n\r\n")[0].decode() if response is not None else 'ETag: "none"'
+    return next(line[6:] for line in head.split("\r\n") if line.startswith("ETag: "))
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CORPUS)
 async def test_the_lane_and_hypercorn_say_the_same(
     rsa_site: Served, case: tuple[int, int, str, tuple[str, ...]] | bytes
@@ -203,11 +229,27 @@ async def test_the_lane_and_hypercorn_say_the_same(
 
 
 async def test_what_is_in_the_table_needs_no_python(site: Served) -> None:
-    for request in (post(site.der(IN_TABLE)), get(site.der(IN_TABLE, 2)), get(site.der(IN_TABLE), prefix="/x/y/")):
+    der = site.der(IN_TABLE)
+    for request in (
+        post(der),
+        post(der, "If-None-Match: *"),
+        get(site.der(IN_TABLE, 2)),
+        get(der, prefix="/x/y/"),
+        get(der, version="1.0"),
+        b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(der) + der,
+        get(der, "Upgrade: h2c", "TE: trailers", "Range: bytes=0-1"),
+    ):
         status, headers, body = await one(site.lane_port, request)
         assert status == b"200"
         assert len(body) > 400
         assert headers["cache-control"].startswith("max-age=")
+    tag = headers["etag"]
+    for value in (tag, f"W/{tag}", f'"x",{tag}', "*"):
+        status, headers, body = await one(
+            site.lane_port,
+            get(der, f"If-None-Match: {value}", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT"),
+        )
+        assert (status, body, headers["etag"]) == (b"304", b"", tag)
     assert site.asked_in_python == []
     await one(site.lane_port, post(site.der(NOT_YET)))
     assert len(site.asked_in_python) == 1
@@ -223,14 +265,20 @@ async def test_requests_on_one_connection_are_answered_in_their_order(site: Serv
         came = [len((await asyncio.wait_for(read_response(reader), 10))[2]) for _ in order]
         assert came == [sizes[index] for index in order]
         writer.close()
-    # The last one is another's: HEAD goes to Hypercorn, after the answers before it.
+    # The last ones are another's: what is chunked goes to Hypercorn, after the answers before it, and ends there.
     reader, writer = await asyncio.open_connection("127.0.0.1", site.lane_port)
-    writer.write(kinds[0] * 20 + kinds[1] + get(site.der(IN_TABLE), method="HEAD"))
+    der = site.der(IN_TABLE)
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(der), der)
+    writer.write(kinds[0] * 20 + kinds[1] + get(der, method="HEAD") + chunked + kinds[0])
     for _ in range(21):
         assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"200"
     status, headers, _ = await asyncio.wait_for(read_response(reader, is_head=True), 10)
     assert status == b"200"
     assert int(headers["content-length"]) == sizes[0]
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in head.lower()
+    assert len(await asyncio.wait_for(reader.read(), 10)) == sizes[0]
     writer.close()
 
 
@@ -267,6 +315,68 @@ async def test_a_client_that_reads_slowly_gets_everything(site: Served) -> None:
         assert status == b"200"
     await asking
     writer.close()
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+async def test_what_may_be_read_in_two_ways_is_refused_by_both(site: Served, name: str) -> None:
+    """After the answers to what came before it on the connection, which ends with that."""
+    good = post(site.der(IN_TABLE))
+    for port in (site.lane_port, site.plain_port):
+        for pause, parts in ((0.0, [good + AMBIGUOUS[name]]), (0.02, [good, AMBIGUOUS[name]])):
+            came = await send(port, *parts, good, pause=pause)
+            assert came.count(b"HTTP/1.1 200") == 1
+            assert came.startswith(b"HTTP/1.1 200")
+            assert came.count(b"HTTP/1.1 400") == 1
+
+
+async def test_a_client_that_waits_is_told_to_go_on(site: Served) -> None:
+    der = site.der(IN_TABLE)
+    head, _, body = post(der, "Expect: 100-continue").partition(b"\r\n\r\n")
+    for port in (site.lane_port, site.plain_port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(head + b"\r\n\r\n")
+            assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"100"
+            writer.write(body[:7])
+            await asyncio.sleep(0.02)
+            writer.write(body[7:])
+            assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"200"
+            # Nobody waits whose body has come; but Hypercorn doesn't look.
+            if port == site.lane_port:
+                writer.write(head + b"\r\n\r\n" + body)
+                assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"200"
+        writer.close()
+
+
+async def test_a_large_crl_is_not_copied_for_each_who_reads_it_slowly(site: Served) -> None:
+    size, readers = 24 << 20, 20
+    now = site.clock.now()
+    large = CRL("test-ec", "full", 7, os.urandom(size), now, now + timedelta(days=1), b"x" * 32)
+    site.published.replace([large])
+    before = resident_octets()
+    connections = [await asyncio.open_connection("127.0.0.1", site.lane_port, limit=1 << 16) for _ in range(readers)]
+    for _, writer in connections:
+        writer.write(b"GET /crl/test-ec.crl HTTP/1.1\r\nHost: x\r\n\r\n" + post(site.der(IN_TABLE)))
+    await asyncio.sleep(0.3)
+    assert (await one(site.lane_port, post(site.der(IN_TABLE))))[0] == b"200"
+    assert resident_octets() - before < readers * size / 4
+    # It is published no more, and yet sent to its end to those who wait; then comes what else they asked.
+    site.published.replace([replace(large, crl_number=8, der=b"small")])
+    for index, (reader, writer) in enumerate(connections):
+        if index % 2:
+            writer.transport.abort()
+            continue
+        status, _, body = await asyncio.wait_for(read_response(reader), 30)
+        assert (status, body == large.der) == (b"200", True)
+        assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"200"
+        writer.close()
+    await asyncio.sleep(0.05)
+    assert sys.getrefcount(large.der) == 3, "of this test's CRL, its dictionary-less slot, and the call's own"
+
+
+def resident_octets() -> int:
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize(
