@@ -26,6 +26,7 @@ cdef size_t find(const uint8_t* table, const uint8_t* tag, const Span* serial, u
 
 cdef class Table:
     cdef uint8_t* start
+    cdef uint64_t sets
     cdef object memory
     cdef Floors floors
     cdef uint32_t owner

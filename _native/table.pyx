@@ -89,6 +89,7 @@ cdef class Table:
             raise ValueError(f"owner {owner} isn't between 1 and 2^32 - 1")
         self.memory, self.floors, self.owner = memory, floors, owner
         self.start = &octets[0]
+        self.sets = min((<TableHeader*> self.start).sets, <uint64_t> (len(octets) - HEADER) // SET)
 
     @staticmethod
     def lay_out(memory not None, bytes key not None, /):
@@ -165,7 +166,7 @@ cdef class Table:
         cdef int swept = 0
         if not owner:
             raise ValueError("owner 0 is nobody")
-        for index in range((<TableHeader*> self.start).sets):
+        for index in range(self.sets):   # not as the header says, which may be what a process crashed of
             where = set_at(self.start, index)
             if atomics.load32(&where.owner) != owner:
                 continue

@@ -179,6 +179,9 @@ FLOORS_OVERFLOWN = Counter(
 )
 BELOW_FLOOR = Counter("below_floor_total", "Answers not given because their status had changed; made again.")
 PROCESS_RESTARTS = Counter("process_restarts_total", "Processes restarted by the supervisor.")
+MEMORY_RENEWALS = Counter(
+    "memory_renewals_total", "Times the memory of a host was made anew because processes crashed one after another."
+)
 
 
 def fast_words() -> dict[str, Any]:

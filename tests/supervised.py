@@ -19,7 +19,7 @@ from responder.host.segment import Segment
 from responder.host.sockets import open_socket
 from responder.host.supervisor import Supervisor
 
-SEGMENT = Segment.create(3)
+SEGMENT = Segment.create(4)
 SCENARIOS: dict[str, Callable[[], int]] = {}
 
 
@@ -101,6 +101,27 @@ def hopeless() -> int:
 @scenario
 def silent() -> int:
     return run([Child("silent", lambda context: live(context, heartbeats=False))], silence_seconds=0.5)
+
+
+@scenario
+def crashing() -> int:
+    """Two that live, and one that crashes until what they share has been made anew."""
+    made_anew = False
+
+    def make_anew() -> None:
+        nonlocal made_anew
+        made_anew = True
+        say(made_anew=True)
+
+    def crash(context: ChildContext) -> int:
+        if not made_anew:
+            say(child=context.name, pid=os.getpid())
+            context.ready()
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return live(context)
+
+    return run([Child("one", live), Child("two", live), Child("crashing", crash)], on_crashes=make_anew)
 
 
 @scenario

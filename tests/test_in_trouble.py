@@ -29,6 +29,7 @@ from redis import Redis
 
 from responder import metrics
 from responder.embedded import EmbeddedPostgres
+from responder.host.supervisor import MAX_CRASHES
 from responder.pki import Issuer, encode_serial, make_issuer
 from tests import der
 from tests.commandline import free_port
@@ -77,6 +78,16 @@ class Site:
             await connection.close()
 
         asyncio.run(execute())
+
+    def value(self, query: str) -> object:
+        async def fetch() -> object:
+            connection: asyncpg.Connection = await asyncpg.connect(self.postgres.url)
+            try:
+                return await connection.fetchval(query)
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
 
     def redis(self, use: Callable[[Redis], T]) -> T:
         redis = Redis.from_url(self.store.url)
@@ -292,6 +303,21 @@ def test_a_store_killed_and_started_on_its_snapshot_brings_no_good_back(site: Si
     assert site.metric("store_untrusted_total") >= untrusted
 
 
+def processes(site: Site, name: str) -> list[int]:
+    assert site.process is not None
+    children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith(name)]
+
+
+def crash_until_made_anew(site: Site) -> None:
+    before = site.metric("memory_renewals_total")
+    for _ in range(MAX_CRASHES):
+        eventually("there is one to crash", lambda: bool(processes(site, "serve-")))
+        os.kill(processes(site, "serve-")[0], signal.SIGSEGV)
+        time.sleep(0.7)  # the supervisor looks twice a second
+    eventually("it is made anew", lambda: site.metric("memory_renewals_total") == before + 1)
+
+
 def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> None:
     well = site.issuer("well")
     # Answers of every kind.
@@ -348,11 +374,9 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     # Everything signed again, a worker that is killed, and a store that is away.
     site.run("issuer", "set", "well", "responder_id_by_name=true")
     eventually("signed on schedule", lambda: site.metric("presigned_total") > 0)
-    assert site.process is not None
-    children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split()
-    worker = next(pid for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("serve-1"))
-    os.kill(int(worker), signal.SIGKILL)
+    os.kill(processes(site, "serve-1")[0], signal.SIGKILL)
     eventually("it is started again", lambda: site.metric("process_restarts_total") > 0)
+    crash_until_made_anew(site)
     site.store.kill()
     for unknown in range(0x70, 0x74):  # in no table
         site.ask("well", unknown)
@@ -371,6 +395,19 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     ]
     # There is room for 30,000 and more; ocsp/test_keeper.py has it overflow.
     assert still == ["floors_overflown_total"]
+
+
+def test_memory_in_which_processes_crash_is_made_anew(site: Site) -> None:
+    """Which is another host: nobody waits for the lease of the one before, and nothing revoked is good."""
+    site.run("revoke", hex(GOOD[2]), "--issuer", "ed", "--reason", "keyCompromise")
+    requests = site.metric("ocsp_requests_total")
+    crash_until_made_anew(site)
+    eventually("it answers", lambda: site.ask("ed", GOOD[3]) == "GOOD")
+    assert site.ask("ed", GOOD[2]) == "REVOKED"
+    assert site.metric("ocsp_requests_total") > requests > 0, "counters go on"
+    assert site.value("SELECT count(*) FROM hosts") == 1, "the one before has left"
+    site.run("revoke", hex(GOOD[3]), "--issuer", "ed", "--reason", "keyCompromise")
+    assert site.ask("ed", GOOD[3]) == "REVOKED"
 
 
 def test_a_reload_replaces_the_processes_and_one_that_is_refused_changes_nothing(site: Site) -> None:

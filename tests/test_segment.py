@@ -44,6 +44,21 @@ def test_the_header_says_where_everything_is(made: list[int]) -> None:
     assert end <= header[2]
 
 
+def test_one_that_is_made_anew_is_empty_but_for_its_lanes_and_has_another_name(made: list[int]) -> None:
+    segment = Segment.create(2, floors=64, table=70_000)
+    identity = segment.identity
+    segment.lane(1)[5] = 7
+    segment.host[TRUSTED_UNTIL] = 1
+    for region in (Region.FLOORS, Region.TABLE):
+        segment.region(region)[:] = b"x" * len(segment.region(region))
+    segment.renew()
+    again = Segment(made[0])  # as another process has it mapped
+    assert again.lane(1)[5] == 7
+    assert again.host[TRUSTED_UNTIL] == 0
+    assert not any(again.region(Region.FLOORS)) and not any(again.region(Region.TABLE))
+    assert again.identity == segment.identity != identity
+
+
 def test_regions_and_lanes_do_not_touch_each_other(made: list[int]) -> None:
     segment = Segment.create(2, floors=64, table=64, limiter=64)
     for lane in range(3):

@@ -156,6 +156,20 @@ def test_a_child_with_a_bug_says_so_and_never_runs_the_parents_code() -> None:
         assert text.count('"restarts"') == 1
 
 
+def test_after_crashes_what_is_shared_is_made_anew_while_nobody_runs() -> None:
+    with started("crashing") as program:
+        program.hear(made_anew=True)
+        before = program.said
+        # The crashing one three times; the others, each started once, have ended in good order.
+        assert sum(said.get("child") == "crashing" for said in before) == 3
+        assert [said["ended"] for said in before if "ended" in said] == ["one", "two"]
+        program.said = []
+        pids = program.children(3)
+        assert len(pids) == 3
+        program.process.terminate()
+        assert program.rest()[-1] == {"restarts": 3}
+
+
 def test_a_child_that_says_nothing_is_killed_and_started_again() -> None:
     with started("silent") as program:
         first = program.hear(child="silent")["pid"]

@@ -61,7 +61,7 @@ def _run(path: Path | None, roles: tuple[str, ...], *, no_lane: bool = False) ->
         configure_log(changed)  # a refused configuration changes nothing, not the log either
         return children(changed, roles, sockets, segment)
 
-    supervisor = supervise(children(loaded, roles, sockets, segment), segment, on_reload=reload)
+    supervisor = supervise(loaded, roles, sockets, segment, on_reload=reload)
 
     def tell() -> None:
         _log.info(

@@ -28,7 +28,7 @@ from responder.errors import ConfigError
 from responder.host.child import Child, ChildContext
 from responder.pki import Certificate, CertStatus, CRLReason
 from responder.roles.crl import publish_crls
-from responder.roles.host import ROLES, Sockets, children, create_segment, leave_host, supervise
+from responder.roles.host import ROLES, Sockets, create_segment, leave_host, supervise
 from responder.roles.stores import Stores, open_stores
 from responder.roles.work import sign_pending
 from responder.storage.migrations import migrate
@@ -117,7 +117,7 @@ def _run(
     def check(context: ChildContext) -> int:
         return run_checks(demo, as_json=options.as_json)
 
-    supervisor = supervise(children(loaded, ROLES, sockets, segment), segment, watch=[dead_server])
+    supervisor = supervise(loaded, ROLES, sockets, segment, watch=[dead_server])
     code = supervisor.run(
         until=Child(name="checks", run=check, heartbeat=False) if options.once else None, on_ready=announce
     )

@@ -73,7 +73,8 @@ class Segment:
         octets = os.fstat(fd).st_size
         if octets < _HEADER_WORDS * WORD:
             raise ValueError(f"{octets} octets are too few for a segment's header")
-        self._octets = memoryview(mmap.mmap(fd, octets))
+        self._map = mmap.mmap(fd, octets)
+        self._octets = memoryview(self._map)
         header = self._octets[: _HEADER_WORDS * WORD].cast("Q")
         if header[_MAGIC] != MAGIC:
             raise ValueError("it isn't a segment: it begins with something else")
@@ -109,11 +110,22 @@ class Segment:
             # A process that could shrink it would end all others by SIGBUS.
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             segment = cls(fd)
-            for word in range(_IDENTITY, _IDENTITY + _IDENTITY_WORDS):
-                segment.host[word] = int.from_bytes(os.urandom(WORD), "little")
+            segment._name()
             return segment
         finally:
             os.close(fd)  # the mapping keeps the memory
+
+    def renew(self) -> None:
+        """As if it had just been made, but for the lanes, whose counters go on. Nobody else may use it meanwhile."""
+        for region in set(Region) - {Region.LANES}:
+            offset, size = self._places[region]
+            if size:
+                self._map.madvise(mmap.MADV_REMOVE, offset, _in_pages(size))
+        self._name()
+
+    def _name(self) -> None:
+        for word in range(_IDENTITY, _IDENTITY + _IDENTITY_WORDS):
+            self.host[word] = int.from_bytes(os.urandom(WORD), "little")
 
     @property
     def identity(self) -> str:

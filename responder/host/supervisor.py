@@ -21,6 +21,7 @@ from responder.errors import ConfigError
 from responder.host.child import Child, ChildContext
 from responder.host.kernel import name_process, notify, raise_descriptor_limit, set_death_signal
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Lane, Segment
+from responder.host.slot import Slot, is_crash
 
 _log = log.get("supervisor")
 
@@ -30,29 +31,12 @@ START_SECONDS = 60.0
 MAX_FAILED_STARTS = 5
 """So many deaths of a process before it was ever ready, one after another, end everything: it can't live."""
 
-_FIRST_PAUSE_SECONDS = 0.1
-_LAST_PAUSE_SECONDS = 10.0
-_HEALTHY_SECONDS = 30.0
+MAX_CRASHES = 3
+"""So many within a minute, and what the processes share isn't believed any more."""
+
 _TICK_SECONDS = 0.5
 _MINUTE_SECONDS = 60.0
 _NANOSECONDS = 1_000_000_000
-
-
-@dataclass
-class _Slot:
-    """A place that a child lives in; its lane of the counters stays when the process is replaced."""
-
-    spec: Child
-    lane: int
-    pid: int = 0
-    ready_fd: int = -1
-    is_ready: bool = False
-    started_at: float = 0.0
-    start_at: float | None = 0.0  # when to start it next; None while it runs
-    failed_starts: int = 0
-    pause: float = _FIRST_PAUSE_SECONDS
-    stopping_since: float | None = None
-    deaths: list[float] = field(default_factory=list)  # within the last minute
 
 
 @dataclass
@@ -69,6 +53,7 @@ class Supervisor:
         watch: each is asked every half second, and returns a sentence when something vital has ended.
         on_restart: called for each process that is going to be started again because it ended by itself.
         on_end: called with the place of a process that has ended in whatever way, before another has it.
+        on_crashes: called after MAX_CRASHES within a minute, while no child runs: makes the shared memory anew.
     """
 
     children: Sequence[Child]
@@ -79,9 +64,11 @@ class Supervisor:
     watch: Sequence[Callable[[], str | None]] = ()
     on_restart: Callable[[], None] = lambda: None
     on_end: Callable[[int], object] = lambda place: None
-    _slots: list[_Slot] = field(default_factory=list)
-    _to_replace: list[_Slot] = field(default_factory=list)
+    on_crashes: Callable[[], None] | None = None
+    _slots: list[Slot] = field(default_factory=list)
+    _to_replace: list[Slot] = field(default_factory=list)
     _signals: set[int] = field(default_factory=set)
+    _crashes: list[float] = field(default_factory=list)  # within the last minute
 
     def run(self, until: Child | None = None, on_ready: Callable[[], None] | None = None) -> int:
         """Keep the children until SIGTERM or SIGINT.
@@ -95,8 +82,8 @@ class Supervisor:
         """
         assert len(self.children) < self.segment.lanes, "the supervisor has a lane too"
         raise_descriptor_limit()
-        self._slots = [_Slot(child, lane) for lane, child in enumerate(self.children)]
-        last = _Slot(until, len(self._slots), start_at=None) if until is not None else None
+        self._slots = [Slot(child, lane) for lane, child in enumerate(self.children)]
+        last = Slot(until, len(self._slots), start_at=None) if until is not None else None
         announced = False
         with self._signal_pipe() as wakeup:
             try:
@@ -107,7 +94,7 @@ class Supervisor:
                     if signal.SIGHUP in self._signals:
                         self._reload()
                     self._signals.clear()
-                    if last is not None and last.pid and (code := _reap(last)) is not None:
+                    if last is not None and last.pid and (code := last.reap()) is not None:
                         return code
                     if self._reap_and_check() or self._something_ended():
                         return 1
@@ -126,7 +113,7 @@ class Supervisor:
 
     # --- one child ---
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         read_end, write_end = os.pipe()
         parent = os.getpid()
         lane = self.segment.lane(min(slot.lane, self.segment.lanes - 1))
@@ -147,8 +134,7 @@ class Supervisor:
                 os._exit(code)
         os.close(write_end)
         os.set_blocking(read_end, False)
-        slot.pid, slot.ready_fd, slot.is_ready = pid, read_end, False
-        slot.started_at, slot.start_at, slot.stopping_since = time.monotonic(), None, None
+        slot.begin(pid, read_end, time.monotonic())
 
     def _be(self, spec: Child, place: int, lane: Lane, ready_fd: int, parent: int) -> int:
         """The life of a child process."""
@@ -176,9 +162,8 @@ class Supervisor:
             self.segment.lane(slot.lane)[RECENT_DEATHS] = len(slot.deaths)
             if not slot.pid:
                 continue
-            if not slot.is_ready and slot.ready_fd >= 0:
-                slot.is_ready = _read_ready(slot)
-            code = _reap(slot)
+            slot.look_whether_ready()
+            code = slot.reap()
             if code is None:
                 self._kill_if_hanging(slot, now)
                 continue
@@ -187,32 +172,43 @@ class Supervisor:
                 slot.start_at = now
                 continue
             self.on_restart()
-            slot.deaths.append(now)
-            slot.failed_starts = 0 if slot.is_ready else slot.failed_starts + 1
+            slot.died(now)
+            if is_crash(code):
+                self._crashes.append(now)
             _log.error("process_ended", process=slot.spec.name, exit_code=code, failed_starts=slot.failed_starts)
             if slot.failed_starts >= MAX_FAILED_STARTS:
                 _log.error("process_cannot_live", process=slot.spec.name)
                 return True
-            if now - slot.started_at > _HEALTHY_SECONDS:
-                slot.pause = _FIRST_PAUSE_SECONDS
-            slot.start_at = now + slot.pause
-            slot.pause = min(2 * slot.pause, _LAST_PAUSE_SECONDS)
+        self._crashes = [crash for crash in self._crashes if now - crash < _MINUTE_SECONDS]
+        if self.on_crashes is not None and len(self._crashes) >= MAX_CRASHES:
+            self._begin_anew()
         return False
 
-    def _kill_if_hanging(self, slot: _Slot, now: float) -> None:
+    def _begin_anew(self) -> None:
+        """Let nobody run, have what they share made anew, and start all of them."""
+        _log.error("shared_memory_made_anew", crashes_within_a_minute=len(self._crashes))
+        self._crashes.clear()
+        self._to_replace.clear()
+        self._stop_all(self._slots)
+        if self.on_crashes is not None:
+            self.on_crashes()
+        for slot in self._slots:
+            slot.start_at = time.monotonic()
+
+    def _kill_if_hanging(self, slot: Slot, now: float) -> None:
         if slot.stopping_since is not None:
             if now - slot.stopping_since > self.grace_seconds:
-                _kill(slot, signal.SIGKILL)
+                slot.kill(signal.SIGKILL)
             return
         if not slot.is_ready:
             if now - slot.started_at > START_SECONDS:
                 _log.error("process_never_ready", process=slot.spec.name)
-                _kill(slot, signal.SIGKILL)
+                slot.kill(signal.SIGKILL)
             return
         last_beat = self.segment.lane(slot.lane)[HEARTBEAT] / _NANOSECONDS
         if slot.spec.heartbeat and now - last_beat > self.silence_seconds:
             _log.error("process_silent", process=slot.spec.name)
-            _kill(slot, signal.SIGKILL)
+            slot.kill(signal.SIGKILL)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -253,24 +249,23 @@ class Supervisor:
         slot = self._to_replace.pop(0)
         slot.is_ready = False
         slot.stopping_since = time.monotonic()
-        _kill(slot, signal.SIGTERM)
+        slot.kill(signal.SIGTERM)
         if not self._to_replace:
             notify("READY=1")
 
-    def _stop_all(self, slots: Sequence[_Slot]) -> None:
+    def _stop_all(self, slots: Sequence[Slot]) -> None:
         for slot in slots:
-            _kill(slot, signal.SIGTERM)
+            slot.kill(signal.SIGTERM)
         deadline = time.monotonic() + self.grace_seconds
         while any(slot.pid for slot in slots) and time.monotonic() < deadline:
             for slot in slots:
-                _reap(slot)
+                slot.reap()
             time.sleep(0.02)
         for slot in slots:
             if slot.pid:
                 _log.warning("process_killed", process=slot.spec.name, reason="didn't end in time")
-                _kill(slot, signal.SIGKILL)
-                os.waitpid(slot.pid, 0)
-                slot.pid = 0
+                slot.kill(signal.SIGKILL)
+                slot.reap(wait=True)
 
     # --- waiting ---
 
@@ -303,35 +298,3 @@ class Supervisor:
             selector.select(max(0.0, min([_TICK_SECONDS, *due])))
         with contextlib.suppress(BlockingIOError):
             self._signals.update(os.read(wakeup, 4096))
-
-
-def _read_ready(slot: _Slot) -> bool:
-    """Whether the child has said that it is ready; the pipe is closed with that, or with its end."""
-    try:
-        said = os.read(slot.ready_fd, 1)
-    except BlockingIOError:
-        return False
-    os.close(slot.ready_fd)
-    slot.ready_fd = -1
-    return said == b"r"
-
-
-def _reap(slot: _Slot) -> int | None:
-    """The exit code (negative for a signal) when the process has ended; only this one is waited for."""
-    if not slot.pid:
-        return None
-    pid, status = os.waitpid(slot.pid, os.WNOHANG)
-    if pid == 0:
-        return None
-    slot.pid = 0
-    if slot.ready_fd >= 0:
-        os.close(slot.ready_fd)
-        slot.ready_fd = -1
-    slot_was_ready = slot.is_ready
-    slot.is_ready = slot_was_ready and slot.stopping_since is None
-    return os.waitstatus_to_exitcode(status)
-
-
-def _kill(slot: _Slot, number: int) -> None:
-    if slot.pid:
-        os.kill(slot.pid, number)  # not reaped yet, so the id is still its own

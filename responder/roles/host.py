@@ -22,7 +22,7 @@ from responder.host.supervisor import Supervisor
 from responder.roles.admin import administer
 from responder.roles.crl import build_crls
 from responder.roles.keep import keep, leave
-from responder.roles.memory import HostMemory, create_memory
+from responder.roles.memory import HostMemory, create_memory, renew_memory
 from responder.roles.serve import serve
 from responder.roles.work import work
 
@@ -120,13 +120,20 @@ def create_segment(config: Config, sockets: Sockets) -> Segment:
     return segment
 
 
-def supervise(processes: Sequence[Child], segment: Segment, **options: Any) -> Supervisor:
-    """A supervisor of these processes (`children`), which counts how often it starts one again, and gives back what one
-    that ended kept of the table."""
+def supervise(config: Config, roles: Sequence[str], sockets: Sockets, segment: Segment, **options: Any) -> Supervisor:
+    """A supervisor of the processes of these roles, which counts how often it starts one again, gives back what one
+    that ended kept of the table, and makes the memory anew when they crash one after another."""
     table = HostMemory.of(segment, segment.lanes - 1).table
+
+    def begin_anew() -> None:
+        metrics.MEMORY_RENEWALS.inc()
+        leave_host(config, sockets, segment)  # under the old name
+        renew_memory(segment)
+
     return Supervisor(
-        processes,
+        children(config, roles, sockets, segment),
         segment=segment,
+        on_crashes=begin_anew,
         on_restart=metrics.PROCESS_RESTARTS.inc,
         on_end=lambda place: table.sweep(place + 1),
         **options,

@@ -104,6 +104,16 @@ def create_memory(config: Config, processes: int) -> Segment:
     segment = Segment.create(
         processes, floors=config.table.floor_megabytes * megabyte, table=config.table.megabytes * megabyte
     )
+    _lay_out(segment)
+    return segment
+
+
+def renew_memory(segment: Segment) -> None:
+    """Make all of it anew but the counters, while no other process uses it: another host, as far as anyone can tell."""
+    segment.renew()
+    _lay_out(segment)
+
+
+def _lay_out(segment: Segment) -> None:
     Floors.lay_out(segment.region(Region.FLOORS), os.urandom(_KEY_OCTETS))
     Table.lay_out(segment.region(Region.TABLE), os.urandom(_KEY_OCTETS))
-    return segment
