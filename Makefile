@@ -56,15 +56,15 @@ check: $(DEV)
 	$(BIN)/python -m towncrier build --draft --version unreleased >/dev/null
 	$(BIN)/python -m mypy.stubtest responder._native $(if $(wildcard tests/stubtest_allowlist.txt),--allowlist tests/stubtest_allowlist.txt)
 
-test: $(DEV)
+test: $(DEV) loadtest/open_loop.c
 	@.ci/prerequisites programs $(JUDGES) --install
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # One worker more than cores: the supervisor's tests wait for most of their time.
-quicktest: $(DEV)
+quicktest: $(DEV) loadtest/open_loop.c
 	@$(BIN)/python -m pytest -q -n $$(($(WORKERS) + 1)) --dist worksteal -m "not server" $(ARGS)
 
-coverage: $(DEV)
+coverage: $(DEV) loadtest/open_loop.c
 	@.ci/prerequisites programs $(JUDGES) --install
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS); tests=$$?; \
@@ -85,9 +85,12 @@ bench-issuers: $(EMBEDDED)
 bench-crl: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.large_crl $(ARGS)
 
-bench-nginx: $(EMBEDDED)
+bench-nginx: $(DEV) loadtest/open_loop.c
 	@.ci/prerequisites programs wrk:wrk --install
 	@$(BIN)/python -m loadtest.beside_nginx $(ARGS)
+
+loadtest/open_loop.c: loadtest/open_loop.pyx $(DEV)
+	@$(BIN)/cythonize -q -i $<
 
 bench-fill: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.filling $(ARGS)

@@ -1,12 +1,15 @@
 """CPU an answer of the fast path, beside nginx sending a file of the same size from memory, in one run.
 
-    python -m loadtest.beside_nginx [--rounds 5] [--seconds 3] [--workers 1] [--connections 64] [--json]
+    python -m loadtest.beside_nginx [--rounds 5] [--seconds 3] [--workers 1] [--connections 64] [--open-loop] [--json]
 
 Both servers are pinned to the same core (or, with two workers, to the same two), the client (wrk) to the last one. What
 counts is user and system time of the server's process tree divided by its answers; of certstatus that is the
 supervisor, the workers, the keeper and all others. Each round measures all kinds one after the other; a figure is the
 median of the rounds, a ratio the median of the rounds' ratios. Everything is on: counters, freshness, lease, floors
 and all headers.
+
+With --open-loop the latency is measured, too: requests at 60 % of the rate that the slower of the two reached in this
+run, at constant intervals, each answer's time counted from when its request was due.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,7 +28,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +39,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from loadtest.first_figures import running_demo
+from loadtest.open_loop import at_rate
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _OURS = ("serve-", "keep", "work", "crl", "admin")
@@ -67,11 +72,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Target:
-    """What wrk asks, and whose processes answer."""
+    """What wrk asks, the same as octets, and whose processes answer."""
 
     name: str
     url: str
     script: Path | None
+    request: bytes
     processes: Callable[[], list[int]]
 
 
@@ -110,6 +116,25 @@ def ask(target: Target, *, seconds: int, connections: int, core: int) -> Cost:
         raise RuntimeError(f"{target.name}: {done.stdout}")
     count = int(found[1])
     return Cost(user / count * 1e6, system / count * 1e6, count / elapsed)
+
+
+def latency(target: Target, rate: float, *, seconds: int, connections: int, core: int) -> list[int]:
+    """The median and the 99th percentile at this rate, in microseconds."""
+    host, _, port = target.url.removeprefix("http://").partition("/")[0].partition(":")
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(connections)]
+            _, found = at_rate(sockets, target.request, rate=rate, seconds=seconds, spared=0.3, percentiles=(0.5, 0.99))
+            return found
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
+def http_request(method: str, path: str, body: bytes = b"") -> bytes:
+    fields = f"Content-Type: application/ocsp-request\r\nContent-Length: {len(body)}\r\n" if body else ""
+    return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n".encode() + body
 
 
 def request_der(issuer: dict[str, Any]) -> bytes:
@@ -158,6 +183,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--port", type=int, default=28701)
+    parser.add_argument("--open-loop", action="store_true", help="measure latencies at a constant rate, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     for program in ("wrk", "taskset", "nginx"):
@@ -174,8 +200,9 @@ def main() -> None:
             bodies[issuer["id"]] = httpx.post(f"{demo['http']}/ocsp", content=der, trust_env=False).content
             ours = lambda: processes_of_demo(demo)  # noqa: E731
             script = lua_post(der, folder / f"{issuer['id']}.lua")
-            targets.append(Target(f"{issuer['id']} POST", f"{demo['http']}/ocsp", script, ours))
-            targets.append(Target(f"{issuer['id']} GET", f"{demo['http']}/ocsp/{path}", None, ours))
+            post, get = http_request("POST", "/ocsp", der), http_request("GET", f"/ocsp/{path}")
+            targets.append(Target(f"{issuer['id']} POST", f"{demo['http']}/ocsp", script, post, ours))
+            targets.append(Target(f"{issuer['id']} GET", f"{demo['http']}/ocsp/{path}", None, get, ours))
         for pid in processes_of_demo(demo):
             os.sched_setaffinity(pid, server_cores)
         with nginx(folder, bodies, workers=options.workers, cores=server_cores, port=options.port) as workers:
@@ -187,13 +214,30 @@ def main() -> None:
     for figure in figures:
         ratios = f"{figure['ratio']:9.2f}{figure['user_ratio']:8.2f}" if "ratio" in figure else ""
         print(f"{figure['what']:24}{figure['cpu']:8.1f}{figure['user']:9.1f}{figure['answers']:11,.0f}{ratios}")
+    if options.open_loop:
+        print(
+            f"\n{'':24}{'at rate/s':>11}{'p50 us':>8}{'p99 us':>8}{'nginx p50':>11}{'nginx p99':>11}{'p99 x nginx':>13}"
+        )
+        for figure in figures:
+            if "rate" in figure:
+                print(
+                    f"{figure['what']:24}{figure['rate']:11,.0f}{figure['p50']:8.0f}{figure['p99']:8.0f}"
+                    f"{figure['nginx_p50']:11.0f}{figure['nginx_p99']:11.0f}{figure['p99_ratio']:13.2f}"
+                )
 
 
 def measure(
     targets: list[Target], files: list[str], workers: list[int], options: argparse.Namespace, core: int
 ) -> list[dict[str, Any]]:
     plain = [
-        Target(f"nginx, {name}", f"http://127.0.0.1:{options.port}/{name}", None, lambda: workers) for name in files
+        Target(
+            f"nginx, {name}",
+            f"http://127.0.0.1:{options.port}/{name}",
+            None,
+            http_request("GET", f"/{name}"),
+            lambda: workers,
+        )
+        for name in files
     ]
     beside = {target.name: next(each for each in plain if target.name.split()[0] in each.name) for target in targets}
     costs: dict[str, list[Cost]] = {}
@@ -203,7 +247,7 @@ def measure(
             cost = ask(target, seconds=seconds, connections=options.connections, core=core)
             if not warm:
                 costs.setdefault(target.name, []).append(cost)
-    figures = []
+    figures: list[dict[str, Any]] = []
     for target in (*plain, *targets):
         mine = costs[target.name]
         figure: dict[str, Any] = {
@@ -216,8 +260,37 @@ def measure(
             pairs = list(zip(mine, costs[beside[target.name].name], strict=True))
             figure["ratio"] = statistics.median(ours.all / theirs.all for ours, theirs in pairs)
             figure["user_ratio"] = statistics.median(ours.user / theirs.user for ours, theirs in pairs)
+            if options.open_loop:
+                figure |= beside_at_rate(target, beside[target.name], figure, figures, options, core)
         figures.append(figure)
     return figures
+
+
+def beside_at_rate(
+    target: Target,
+    other: Target,
+    figure: dict[str, Any],
+    figures: list[dict[str, Any]],
+    options: argparse.Namespace,
+    core: int,
+) -> dict[str, float]:
+    """Latencies of both, one after the other in each round, at 60 % of what the slower one can."""
+    rate = 0.6 * min(figure["answers"], next(each["answers"] for each in figures if each["what"] == other.name))
+    pairs = [
+        [
+            latency(each, rate, seconds=options.seconds, connections=options.connections, core=core)
+            for each in (target, other)
+        ]
+        for _ in range(options.rounds)
+    ]
+    return {
+        "rate": rate,
+        "p50": statistics.median(ours[0] for ours, _ in pairs),
+        "p99": statistics.median(ours[1] for ours, _ in pairs),
+        "nginx_p50": statistics.median(theirs[0] for _, theirs in pairs),
+        "nginx_p99": statistics.median(theirs[1] for _, theirs in pairs),
+        "p99_ratio": statistics.median(ours[1] / theirs[1] for ours, theirs in pairs),
+    }
 
 
 if __name__ == "__main__":
