@@ -38,6 +38,7 @@ ctypedef struct CounterWords:
     uint16_t answers
     uint16_t ages            # the first bucket, then one for what is above all bounds, then the sum
     uint16_t nonces
+    uint16_t[2] crls         # sent, not modified
 
 
 cdef class Responder:
@@ -56,7 +57,7 @@ cdef class Responder:
     cdef uint8_t[32] date
     cdef const IssuerPlace* find_issuer(self, const CertIDView* asked) noexcept nogil
     cdef const Constants* find_profile(self, const uint8_t* profile_id) noexcept nogil
-    cdef void set_date(self, int64_t second) noexcept nogil
+    cdef const uint8_t* date_at(self, int64_t second) noexcept nogil
     cdef void put_head(
         self,
         Out* out,

@@ -48,6 +48,7 @@ cdef class Responder:
         for index in range(5):
             self.words.hashes[index] = words["hashes"][index]
         self.words.answers, self.words.ages, self.words.nonces = words["answers"], words["ages"], words["nonces"]
+        self.words.crls = words["crls"]
         if len(words["bounds"]) != AGES:
             raise ValueError(f"{len(words['bounds'])} bounds of ages, not {AGES}")
         for index in range(AGES):
@@ -136,11 +137,14 @@ cdef class Responder:
                 return self.profiles[index]
             index += 1
 
-    cdef void set_date(self, int64_t second) noexcept nogil:
-        """The Date header, once a second."""
-        cdef Out out = der.writer(self.date, 29)
-        http.put_date(&out, second)
-        self.date_second = second
+    cdef const uint8_t* date_at(self, int64_t second) noexcept nogil:
+        """The Date header, made once a second."""
+        cdef Out out
+        if second != self.date_second:
+            out = der.writer(self.date, 29)
+            http.put_date(&out, second)
+            self.date_second = second
+        return self.date
 
     cdef Outcome answer(self, const Head* head, Bytes request, size_t size, int64_t now, Out* out) noexcept nogil:
         cdef RequestView asked
@@ -223,10 +227,8 @@ cdef class Responder:
         """Before the body, which is what was written since `end`: the headers of `web.exchange.answered`; of a client that
         knows the body, 304 without one."""
         cdef size_t body_size = der.written(out, end)
-        if now // SECOND != self.date_second:
-            self.set_date(now // SECOND)
         http.put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
-        der.put(out, self.date, 29)
+        der.put(out, self.date_at(now // SECOND), 29)
         http.put_text(out, b"\r\nDate: ")
         http.put_date(out, view.this_update)
         http.put_text(out, b"\r\nLast-Modified: ")

@@ -81,6 +81,11 @@ cdef inline void clear(Head* head) noexcept nogil:
     head.body_size, head.tag_lists, head.tags_size = 0, 0, 0
 
 
+cdef inline bint is_for_rules(const Head* head) noexcept nogil:
+    """Whether its conditions are for `web.caching`: a date alone, or several lists of tags."""
+    return head.tag_lists > 1 or (head.has_since and head.tag_lists == 0)
+
+
 cdef inline bint read_length(Head* head, Bytes value, size_t size) noexcept nogil:
     cdef size_t index
     if head.has_length or head.is_chunked or size == 0 or size > MAX_DIGITS:

@@ -98,3 +98,13 @@ cdef inline void put_date(Out* out, int64_t seconds) noexcept nogil:
     times.write_two(at + 23, day.second)
     at[19] = at[22] = 58
     memcpy(at + 25, b" GMT", 4)
+
+
+cdef inline void put_refusal(Out* out, int status, int64_t seconds) noexcept nogil:
+    """Of what isn't a request, with the end of its connection."""
+    put_text(out, b"\r\n\r\n")
+    put_date(out, seconds)
+    put_text(out, b"Content-Length: 0\r\nConnection: close\r\nDate: ")
+    put_text(out, b" Request Header Fields Too Large\r\n" if status == 431 else b" Bad Request\r\n")
+    put_number(out, status)
+    put_text(out, b"HTTP/1.1 ")

@@ -16,6 +16,7 @@ from responder._native.answer cimport ANSWERED, MAX_RESPONSE, Responder
 from responder._native.connections cimport Connection, Connections, has_unsent
 from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport Head
+from responder._native.pages cimport Page, PageData, Pages, put_page_head
 from responder._native.sockets cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, close, cs_leave, epoll_event, epoll_wait, recv,
 )
@@ -27,13 +28,16 @@ cdef enum:
     ROUNDS = 16           # of events, before Python has its turn
     BUFFER = 65536        # what one recv may bring, beyond what was kept of a request
     BATCH = 131072        # of answers to requests that came together
+    MAX_SMALL = 8192      # of a page: larger ones aren't copied
     MAX_BODY = 16384      # of a request that is answered here or by the chain
 
-# What Python is told at the end of a turn: a request for the chain, or (with a descriptor) a connection to take over.
+# What Python is told at the end of a turn: a request for the chain, (with a descriptor) a connection to take over, or
+# (with a page) that its body is to be sent.
 ctypedef struct Told:
     Told* next
     uint64_t token
     int fd
+    void* page
     bint closes
     size_t size
     uint8_t[1] octets     # as many as `size`
@@ -42,6 +46,7 @@ ctypedef struct Told:
 @cython.final
 cdef class Lane(Connections):
     cdef Responder responder
+    cdef Pages pages
     cdef object ask
     cdef object hand_over
     cdef Told* first_told
@@ -52,8 +57,8 @@ cdef class Lane(Connections):
     cdef uint8_t[get_path.MAX_TARGET] text
     cdef uint8_t[get_path.MAX_TARGET] found
 
-    def __cinit__(self, int listener, *, Responder responder not None, ask, hand_over, connections, idle_seconds):
-        self.responder, self.ask, self.hand_over = responder, ask, hand_over
+    def __cinit__(self, int listener, *, Responder responder not None, Pages pages not None, ask, hand_over, **_):
+        self.responder, self.pages, self.ask, self.hand_over = responder, pages, ask, hand_over
         self.first_told = NULL
         self.last_told = &self.first_told
 
@@ -101,7 +106,7 @@ cdef class Lane(Connections):
     cdef after_turn(self):
         if self.bodies_done:
             self.let_go()
-        if self.first_told != NULL:
+        while self.first_told != NULL:
             self.tell()
 
     cdef tell(self):
@@ -114,7 +119,9 @@ cdef class Lane(Connections):
         self.last_told = &self.first_told
         while told != NULL:
             octets = <bytes> told.octets[:told.size]
-            if told.fd >= 0:
+            if told.page != NULL:
+                self.send_body(told.token, <Page> told.page, told.closes)
+            elif told.fd >= 0:
                 handed.append((told.fd, octets))
             else:
                 asked.append((told.token, octets, told.closes))
@@ -125,6 +132,19 @@ cdef class Lane(Connections):
             self.hand_over(fd, octets)
         if asked:
             self.ask(asked)
+
+    cdef send_body(self, uint64_t token, Page page, bint closes):
+        """After the head, which has been sent."""
+        cdef Connection* connection = self.connection_of(token)
+        if connection == NULL:
+            return
+        connection.waiting = False
+        self.attach(connection, page.held[1], 0)
+        with nogil:
+            if connection.fd >= 0 and closes:
+                self.end(connection)
+            if connection.fd >= 0:
+                self.go_on(connection)
 
     # --- one turn, without the GIL
 
@@ -193,6 +213,7 @@ cdef class Lane(Connections):
         cdef Head head
         cdef framing.Shape shape = framing.PART
         cdef Out out
+        cdef const PageData* following
         cdef size_t whole
         cdef size_t gathered = 0
         cdef bint closes = False
@@ -207,7 +228,7 @@ cdef class Lane(Connections):
             if shape == framing.PART:
                 break
             if shape != framing.WHOLE:
-                self.put_refusal(&out, shape)
+                http.put_refusal(&out, 431 if shape == framing.TOO_LONG else 400, self.now // SECOND)
                 closes = True
                 whole = size
             elif head.method == framing.ANOTHER or head.is_chunked or head.body_size > MAX_BODY:
@@ -224,12 +245,14 @@ cdef class Lane(Connections):
                 connection.continued = False
                 closes = head.closes
                 whole = head.size + <size_t> head.body_size
+                following = NULL
                 if not self.answers(&head, data, &out):
-                    if not self.note(self.token_of(connection), -1, data, whole, closes):
-                        self.drop(connection)
-                        return
-                    connection.waiting = True
                     out = der.writer(self.answer, MAX_RESPONSE)
+                    if not self.shows(&head, &out, &following) or following != NULL:
+                        if not self.note(self.token_of(connection), -1, data, whole, following, closes):
+                            self.drop(connection)
+                            return
+                        connection.waiting = True
             if not self.gather(connection, &out, &gathered, size == whole):
                 return
             data += whole
@@ -261,15 +284,6 @@ cdef class Lane(Connections):
         gathered[0] += size
         return connection.fd >= 0
 
-    cdef void put_refusal(self, Out* out, framing.Shape shape) noexcept nogil:
-        http.put_text(out, b"\r\n\r\n")
-        http.put_date(out, self.now // SECOND)
-        http.put_text(out, b"Content-Length: 0\r\nConnection: close\r\nDate: ")
-        if shape == framing.TOO_LONG:
-            http.put_text(out, b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
-        else:
-            http.put_text(out, b"HTTP/1.1 400 Bad Request\r\n")
-
     cdef bint answers(self, const Head* head, Bytes data, Out* out) noexcept nogil:
         """Whether the table has the answer to a plain request."""
         cdef Bytes request = data + head.size
@@ -277,19 +291,45 @@ cdef class Lane(Connections):
         if head.method == framing.HEAD or not http.is_for_any_ocsp(head.target, head.target_size):
             return False
         if head.method == framing.GET:
-            # A date alone, or several lists, are for `web.caching`.
-            if head.tag_lists > 1 or (head.has_since and head.tag_lists == 0):
+            if framing.is_for_rules(head):
                 return False
             length = get_path.find_request(head.target, head.target_size, self.text, self.found)
             request = self.found
         return length and self.responder.answer(head, request, length, self.now, out) == ANSWERED
 
-    cdef bint note(self, uint64_t token, int fd, Bytes octets, size_t size, bint closes) noexcept nogil:
+    cdef bint shows(self, const Head* head, Out* out, const PageData** following) noexcept nogil:
+        """Whether a page is asked for, and `out` has its head, and the body where that is small; else it is `following`.
+        Where only the rules in Python know whether the client has it, they are asked."""
+        cdef const PageData* page
+        cdef uint64_t* counters
+        cdef int64_t ceiling = (self.now + SECOND - 1) // SECOND
+        cdef bint is_known = False
+        if head.method == framing.POST:
+            return False
+        page = self.pages.find(head.target, head.target_size)
+        if page == NULL or (page.is_dated and (page.next_update <= self.now // SECOND or framing.is_for_rules(head))):
+            return False
+        if page.is_dated:
+            is_known = http.is_among(page.tag, page.tag_size, head.tags, head.tags_size)
+            counters = self.responder.counters
+            counters[self.responder.words.crls[is_known]] += 1
+        if head.method == framing.GET and not is_known:
+            if page.body_size <= MAX_SMALL:
+                der.put(out, page.body, page.body_size)
+            else:
+                following[0] = page
+        put_page_head(out, page, is_known, head.closes, self.responder.date_at(self.now // SECOND), ceiling)
+        return True
+
+    cdef bint note(
+        self, uint64_t token, int fd, Bytes octets, size_t size, const PageData* page, bint closes
+    ) noexcept nogil:
         """For the end of the turn."""
         cdef Told* told = <Told*> malloc(sizeof(Told) + size)
         if told == NULL:
             return False
         told.next, told.token, told.fd, told.size, told.closes = NULL, token, fd, size, closes
+        told.page = NULL if page == NULL else page.page
         memcpy(told.octets, octets, size)
         self.last_told[0] = told
         self.last_told = &told.next
@@ -298,7 +338,7 @@ cdef class Lane(Connections):
     cdef void give_away(self, Connection* connection, Bytes octets, size_t size) noexcept nogil:
         """Another takes the connection over, with what has come on it."""
         cdef int fd = connection.fd
-        if not self.note(0, fd, octets, size, False):
+        if not self.note(0, fd, octets, size, NULL, False):
             self.drop(connection)
             return
         cs_leave(self.epoll, fd)

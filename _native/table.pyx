@@ -176,16 +176,19 @@ cdef class Table:
             swept += 1
         return swept
 
-    def usage(self):
+    def usage(self, uint64_t looked_at=0, /):
         cdef const Set* where
+        cdef uint64_t step = max(self.sets // looked_at, <uint64_t> 1) if looked_at else 1
         cdef uint64_t index
+        cdef uint64_t looked = 0
         cdef uint64_t records = 0
         cdef uint64_t units = 0
-        for index in range((<TableHeader*> self.start).sets):
+        for index in range(0, self.sets, step):
             where = set_at(self.start, index)
+            looked += 1
             records += where.count
             units += UNITS - FIRST_UNIT - units_left(where)
-        return records, units * UNIT, (<TableHeader*> self.start).sets * (UNITS - FIRST_UNIT) * UNIT
+        return records, units * UNIT, looked * (UNITS - FIRST_UNIT) * UNIT
 
     cdef Put put_span(
         self, const uint8_t* tag, const Span* serial, const Span* record, int64_t now, Span* other

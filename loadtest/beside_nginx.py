@@ -5,8 +5,8 @@
 Both servers are pinned to the same core (or, with two workers, to the same two), the client (wrk) to the last one. What
 counts is user and system time of the server's process tree divided by its answers; of certstatus that is the
 supervisor, the workers, the keeper and all others. Each round measures all kinds one after the other; a figure is the
-median of the rounds, a ratio the median of the rounds' ratios. Everything is on: counters, freshness, lease, floors
-and all headers.
+median of the rounds, a ratio the median of the rounds' ratios, each of two that were measured right after each other.
+Everything is on: counters, freshness, lease, floors and all headers.
 
 With --open-loop the latency is measured, too: requests at 60 % of the rate that the slower of the two reached in this
 run, at constant intervals, each answer's time counted from when its request was due.
@@ -240,42 +240,45 @@ def measure(
         for name in files
     ]
     beside = {target.name: next(each for each in plain if target.name.split()[0] in each.name) for target in targets}
-    costs: dict[str, list[Cost]] = {}
+    pairs: dict[str, list[tuple[Cost, Cost]]] = {target.name: [] for target in targets}
     for warm in (True, *[False] * options.rounds):
-        for target in (*plain, *targets):
-            seconds = 1 if warm else options.seconds
-            cost = ask(target, seconds=seconds, connections=options.connections, core=core)
+        for target in targets:
+            # Right after each other: a shared machine isn't the same for long.
+            theirs, ours = (
+                ask(each, seconds=1 if warm else options.seconds, connections=options.connections, core=core)
+                for each in (beside[target.name], target)
+            )
             if not warm:
-                costs.setdefault(target.name, []).append(cost)
-    figures: list[dict[str, Any]] = []
-    for target in (*plain, *targets):
-        mine = costs[target.name]
-        figure: dict[str, Any] = {
-            "what": target.name,
-            "cpu": statistics.median(cost.all for cost in mine),
-            "user": statistics.median(cost.user for cost in mine),
-            "answers": statistics.median(cost.answers for cost in mine),
-        }
-        if target.name in beside:
-            pairs = list(zip(mine, costs[beside[target.name].name], strict=True))
-            figure["ratio"] = statistics.median(ours.all / theirs.all for ours, theirs in pairs)
-            figure["user_ratio"] = statistics.median(ours.user / theirs.user for ours, theirs in pairs)
-            if options.open_loop:
-                figure |= beside_at_rate(target, beside[target.name], figure, figures, options, core)
+                pairs[target.name].append((ours, theirs))
+    figures = [
+        described(other.name, [theirs for name in pairs if beside[name] is other for _, theirs in pairs[name]])
+        for other in plain
+    ]
+    for target in targets:
+        mine = pairs[target.name]
+        figure = described(target.name, [ours for ours, _ in mine])
+        figure["ratio"] = statistics.median(ours.all / theirs.all for ours, theirs in mine)
+        figure["user_ratio"] = statistics.median(ours.user / theirs.user for ours, theirs in mine)
+        if options.open_loop:
+            rate = 0.6 * min(figure["answers"], statistics.median(theirs.answers for _, theirs in mine))
+            figure |= beside_at_rate(target, beside[target.name], rate, options, core)
         figures.append(figure)
     return figures
 
 
+def described(name: str, costs: list[Cost]) -> dict[str, Any]:
+    return {
+        "what": name,
+        "cpu": statistics.median(cost.all for cost in costs),
+        "user": statistics.median(cost.user for cost in costs),
+        "answers": statistics.median(cost.answers for cost in costs),
+    }
+
+
 def beside_at_rate(
-    target: Target,
-    other: Target,
-    figure: dict[str, Any],
-    figures: list[dict[str, Any]],
-    options: argparse.Namespace,
-    core: int,
+    target: Target, other: Target, rate: float, options: argparse.Namespace, core: int
 ) -> dict[str, float]:
-    """Latencies of both, one after the other in each round, at 60 % of what the slower one can."""
-    rate = 0.6 * min(figure["answers"], next(each["answers"] for each in figures if each["what"] == other.name))
+    """Latencies of both, one after the other in each round."""
     pairs = [
         [
             latency(each, rate, seconds=options.seconds, connections=options.connections, core=core)

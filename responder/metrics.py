@@ -193,6 +193,7 @@ def fast_words() -> dict[str, Any]:
         "hashes": [CERT_ID_HASHES.word(algorithm) for algorithm in algorithms],
         "answers": ANSWERS.word("table"),
         "nonces": NONCE_REQUESTS.word(),
+        "crls": [CRL_REQUESTS.word("ok"), CRL_REQUESTS.word("not_modified")],
         "ages": RESPONSE_AGE.word(),
         "bounds": RESPONSE_AGE.bounds,
     }

@@ -393,6 +393,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
             rf"^{re.escape(metric.name)}(?:_count)?(?:\{{[^}}]*\}})? (?!0\.0$)[0-9.e+]+$", text, re.MULTILINE
         )
     ]
+    assert re.search(r"^\w*table_taken_ratio \S+$", text, re.MULTILINE)
     # There is room for 30,000 and more; ocsp/test_keeper.py has it overflow.
     assert still == ["floors_overflown_total"]
 

@@ -9,6 +9,7 @@ from responder._native.framing import Framing, read_request
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.lane import Lane
+from responder._native.pages import Page, Pages
 from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_ocsp_request
@@ -37,6 +38,8 @@ __all__ = [
     "Lane",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
+    "Page",
+    "Pages",
     "PrivateKey",
     "PublicKey",
     "Records",

@@ -31,6 +31,8 @@ __all__ = [
     "Lane",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
+    "Page",
+    "Pages",
     "PrivateKey",
     "PublicKey",
     "Records",
@@ -489,8 +491,9 @@ class Table:
         """Give back the sets that a process kept when it was killed; what was half-written is emptied. To be called
         when it is dead, and before another has its number. Returns how many sets there were."""
 
-    def usage(self) -> tuple[int, int, int]:
-        """How many records there are, how many octets they take, and how many there are room for."""
+    def usage(self, looked_at: int = 0, /) -> tuple[int, int, int]:
+        """How many records there are, how many octets they take, and how many there are room for: in all of its sets,
+        or in about so many, evenly spread. What is looked at takes memory, though it was never used."""
 
 @final
 class Responder:
@@ -539,6 +542,44 @@ class Framing:
         once something was wrong."""
 
 @final
+class Page:
+    """A whole body under a fixed path."""
+
+    def __new__(
+        cls,
+        path: bytes,
+        body: bytes,
+        media_type: bytes,
+        /,
+        *,
+        etag: bytes = b"",
+        this_update: int = 0,
+        next_update: int = 0,
+        fresh_until: int = 0,
+        max_age: int = 0,
+    ) -> Page:
+        """`etag` is what goes between the quotes; with one, caches are told what `web.caching.cache_headers` says, and
+        the page is there until `next_update`. Times in seconds since 1970, `max_age` in seconds.
+
+        Raises:
+            ValueError: a path of more than 128 octets, or an ETag of more than 64.
+        """
+
+    @property
+    def body(self) -> bytes:
+        """As it was given."""
+
+@final
+class Pages:
+    """Those that a lane shows to GET and HEAD."""
+
+    def __new__(cls) -> Pages:
+        """None."""
+
+    def replace(self, pages: Iterable[Page], /) -> None:
+        """Show exactly these from now on."""
+
+@final
 class Lane:
     """The connections of a process on one listening socket: plain requests are answered from the table, in turns
     without the GIL."""
@@ -548,6 +589,7 @@ class Lane:
         listener: int,
         *,
         responder: Responder,
+        pages: Pages,
         ask: Callable[[list[tuple[int, bytes, bool]]], object],
         hand_over: Callable[[int, bytes], object],
         connections: int,

@@ -13,6 +13,9 @@ from responder.pki import Floors, Issuer, IssuerRow, NoncePolicy, Responder, Sna
 
 _KEY_OCTETS = 96
 
+_SAMPLED_SETS = 256
+"""Of the table, for how full it is: a megabyte."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostMemory:
@@ -47,6 +50,12 @@ class HostMemory:
     def floors_taken(self) -> float:
         """How much of the room for floors was ever used: 0 to 1."""
         return self.floors.taken / self.floors.places
+
+    @property
+    def table_taken(self) -> float:
+        """How full the table is, by a sample of its sets: 0 to 1."""
+        _, octets, room = self.table.usage(_SAMPLED_SETS)
+        return octets / room
 
     @classmethod
     def of(cls, segment: Segment, place: int) -> HostMemory:

@@ -22,7 +22,7 @@ from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
 from responder.ocsp.warming import Warmer
-from responder.pki import Responder
+from responder.pki import Pages, Responder
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
 from responder.roles.memory import HostMemory, IssuerRows, create_memory
@@ -33,7 +33,7 @@ from responder.signing.verifiers import NativeRecordVerifier, verifies
 from responder.storage.gathering import GatheringRecords
 from responder.storage.table import TableRecords
 from responder.troubles import telling
-from responder.web.crl import CRLEndpoint, PublishedCRLs
+from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
 from responder.web.exchange import Exchange
 from responder.web.lane import serve_lane
 from responder.web.ocsp import OCSPEndpoint
@@ -59,7 +59,7 @@ async def serve(
         app = Starlette(routes=[site.route], exception_handlers={Exception: unexpected})
         http = HTTPSide(app, requests_a_connection=1)
         await serve_lane(
-            listener, site.responder, respond=site.route.respond, http=http, clock=SystemClock(), stop=stop
+            listener, site.responder, site.pages, respond=site.route.respond, http=http, clock=SystemClock(), stop=stop
         )
 
 
@@ -88,10 +88,11 @@ def public_app(
 
 @dataclass(frozen=True, slots=True)
 class PublicSite:
-    """What answers the public: the rules in Python, and the native way to what the table holds."""
+    """What answers the public: the rules in Python, and the native way to what the table holds and to CRLs."""
 
     route: PublicRoute
     responder: Responder
+    pages: Pages
 
 
 @asynccontextmanager
@@ -101,14 +102,17 @@ async def public_site(config: Config, memory: HostMemory) -> AsyncIterator[Publi
         directory = Directory(stores, keys=config.keys.directory)
         published = PublishedCRLs()
         responder = memory.responder()
-        rows = IssuerRows()
+        rows, pages = IssuerRows(), Pages()
+        shown = ShownCRLs(pages)
 
         async def reload() -> None:
             await directory.reload()
             rows.give(stores.current.snapshot, responder)
+            shown.give(published.all, stores.current.snapshot.issuers)
 
         async def reload_crls() -> None:
             published.replace(await stores.crls.newer_than(published.numbers()))
+            shown.give(published.all, stores.current.snapshot.issuers)
 
         reloads = {
             "certstatus_issuers": reload,
@@ -126,7 +130,7 @@ async def public_site(config: Config, memory: HostMemory) -> AsyncIterator[Publi
         )
         await until_trusted(memory)
         await stack.enter_async_context(background(warm_up(config, stores, directory, memory)))
-        yield PublicSite(route, responder)
+        yield PublicSite(route, responder, pages)
 
 
 async def warm_up(config: Config, stores: Stores, directory: Directory, memory: HostMemory) -> None:

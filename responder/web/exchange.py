@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from responder.errors import MalformedRequest, ResponderError
-from responder.pki import CRL, Answer, Issuer, Issuers, OCSPRequest, encode_serial, parse_ocsp_request
+from responder.pki import CRL, Answer, Issuer, Issuers, OCSPRequest, Page, encode_serial, parse_ocsp_request
 from responder.web.caching import NO_STORE, Headers, Response, cache_headers, cached_response, first
 from responder.web.get_path import find_request, looks_like_a_request
 
@@ -21,6 +21,10 @@ OCSP_REQUEST = b"application/ocsp-request"
 PKIX_CRL = "application/pkix-crl"
 
 MAX_BODY_BYTES = 16_384
+
+_ROOT = "certstatus: OCSP by GET and POST, CRLs below /crl/.\n"
+
+_TEXT = "text/plain; charset=utf-8"
 
 _READING = ("GET", "HEAD")
 _OCSP_METHODS = ("GET", "HEAD", "POST")
@@ -81,7 +85,7 @@ class Exchange:
         if refused is not None:
             return refused
         if method != "POST" and path == b"/":
-            return _text(200, "certstatus: OCSP by GET and POST, CRLs below /crl/.\n")
+            return _text(200, _ROOT)
         try:
             return _read_ocsp(method, path, body)
         except MalformedRequest:
@@ -150,12 +154,39 @@ def crl_sent(crl: CRL, issuer: Issuer, *, method: str, headers: Headers, now: da
         crl.sha256.hex(),
         this_update=crl.this_update,
         next_update=crl.next_update,
-        # A later publication is planned then; one after a revocation may come sooner, which max_age bounds.
-        fresh_until=max(crl.this_update + issuer.policy.crl_interval, now),
+        fresh_until=max(_next_planned(crl, issuer), now),
         max_age=issuer.policy.max_age,
         now=now,
     )
     return cached_response(method, headers, crl.der, PKIX_CRL, told, crl.this_update)
+
+
+def _next_planned(crl: CRL, issuer: Issuer) -> datetime:
+    """When a later CRL is planned; one after a revocation may come sooner, which max_age bounds."""
+    return crl.this_update + issuer.policy.crl_interval
+
+
+def crl_pages(crl: CRL, issuer: Issuer) -> tuple[Page, ...]:
+    """What `crl_sent` says of a CRL, for the lane: a page for each of its paths (`_CRL`)."""
+    paths = (f"/crl/{crl.issuer_id}.crl", f"/.well-known/pki/crl/{crl.issuer_id}") if crl.scope == "full" else ()
+    return tuple(
+        Page(
+            path.encode(),
+            crl.der,
+            PKIX_CRL.encode(),
+            etag=crl.sha256.hex().encode(),
+            this_update=int(crl.this_update.timestamp()),
+            next_update=int(crl.next_update.timestamp()),
+            fresh_until=int(_next_planned(crl, issuer).timestamp()),
+            max_age=int(issuer.policy.max_age.total_seconds()),
+        )
+        for path in paths
+    )
+
+
+def root_page() -> Page:
+    """What is shown at `/`."""
+    return Page(b"/", _ROOT.encode(), _TEXT.encode())
 
 
 def no_such_crl() -> Response:
@@ -173,5 +204,5 @@ def _allowed(method: str, methods: Sequence[str]) -> Response | None:
 
 
 def _text(status: int, sentence: str) -> Response:
-    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    headers = {"Content-Type": _TEXT}
     return Response(status, headers if status == 200 else headers | NO_STORE, sentence.encode())

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from responder import log
 from responder.interfaces import Clock
-from responder.pki import Lane, Responder
+from responder.pki import Lane, Pages, Responder
 from responder.web.caching import NO_STORE, Headers, Response, imf_fixdate
 from responder.web.exchange import raw_path
 from responder.web.server import GRACE_SECONDS, HTTPSide
@@ -30,6 +30,7 @@ Respond = Callable[[str, bytes, Headers, bytes], Awaitable[Response]]
 async def serve_lane(
     listener: socket.socket,
     responder: Responder,
+    pages: Pages,
     *,
     respond: Respond,
     http: HTTPSide,
@@ -42,7 +43,7 @@ async def serve_lane(
         respond: what only the chain can answer.
         http: what takes over connections with requests of other methods, or chunked or large bodies.
     """
-    site = _Site(listener, responder, respond, http, clock)
+    site = _Site(listener, responder, pages, respond, http, clock)
     loop = asyncio.get_running_loop()
     loop.add_reader(site.lane.epoll, site.lane.on_ready)
     ticking = asyncio.create_task(site.tick())
@@ -60,13 +61,20 @@ async def serve_lane(
 
 class _Site:
     def __init__(
-        self, listener: socket.socket, responder: Responder, respond: Respond, http: HTTPSide, clock: Clock
+        self,
+        listener: socket.socket,
+        responder: Responder,
+        pages: Pages,
+        respond: Respond,
+        http: HTTPSide,
+        clock: Clock,
     ) -> None:
         listener.setblocking(False)
         listener.listen(1024)
         self.lane = Lane(
             listener.fileno(),
             responder=responder,
+            pages=pages,
             ask=self._ask,
             hand_over=self._hand_over,
             connections=CONNECTIONS,

@@ -45,6 +45,8 @@ class HostState(Protocol):
     def lease_seconds_left(self) -> float: ...
     @property
     def floors_taken(self) -> float: ...
+    @property
+    def table_taken(self) -> float: ...
 
 
 class Readiness:
@@ -207,6 +209,12 @@ class Readiness:
             ),
             Gauge(
                 "floors_taken_ratio", "How much of the room for floors was ever used.", {}, self._memory.floors_taken
+            ),
+            Gauge(
+                "table_taken_ratio",
+                "How full the table of records is, by a sample of it.",
+                {},
+                self._memory.table_taken,
             ),
         ]
 

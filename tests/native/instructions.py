@@ -16,7 +16,17 @@ import sys
 import time
 from pathlib import Path
 
-from responder._native import Floors, IssuerRow, Lane, Responder, Table, decode_records, load_profile, pack_issuer
+from responder._native import (
+    Floors,
+    IssuerRow,
+    Lane,
+    Pages,
+    Responder,
+    Table,
+    decode_records,
+    load_profile,
+    pack_issuer,
+)
 
 WORDS = {
     "trusted_until": 0,
@@ -24,6 +34,7 @@ WORDS = {
     "hashes": [7, 8, 9, 10, 11],
     "answers": 12,
     "nonces": 13,
+    "crls": [14, 15],
     "ages": 20,
     "bounds": [60, 300, 900, 3600, 21600, 43200, 86400, 172800, 345600, 604800],
 }
@@ -59,6 +70,7 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
     lane = Lane(
         listener.fileno(),
         responder=responder,
+        pages=Pages(),
         ask=unexpected,
         hand_over=unexpected,
         connections=4,

@@ -126,6 +126,19 @@ def test_a_table_takes_nine_tenths_of_its_room_before_it_gives_anything_up(
     assert (HEADER + sets * SET) / kept < 288
 
 
+def test_how_full_it_is_shows_in_a_part_of_it(tag: bytes, records: Records) -> None:
+    table = table_of(512)
+    assert table.usage(64) == (0, 0, table.usage()[2] // 8)
+    for index in range(2000):
+        table.put(tag, serial(index), records, NOW)
+    count, octets, room = table.usage()
+    assert count == 2000
+    sampled, octets_there, room_there = table.usage(64)
+    assert room_there * 8 == room
+    assert 0.7 * octets < octets_there * 8 < 1.4 * octets
+    assert 0 < sampled < 2000
+
+
 def test_what_has_ended_goes_first_and_what_is_used_goes_last(tag: bytes, signer: Signer) -> None:
     table = table_of(1)
     ended = sign_one(signer, status(next_update=THIS_UPDATE + 10))

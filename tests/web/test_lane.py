@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from responder.pki import CRL, Certificate, Issuer, encode_serial
+from responder import metrics
+from responder.pki import CRL, Certificate, Issuer, Pages, encode_serial
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
-from responder.web.crl import CRLEndpoint, PublishedCRLs
+from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
 from responder.web.lane import serve_lane
 from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
@@ -44,7 +45,12 @@ class Served:
     plain_port: int
     clock: FakeClock
     published: PublishedCRLs
+    shown: ShownCRLs
     asked_in_python: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def publish(self, crl: CRL) -> None:
+        self.published.replace([crl])
+        self.shown.give(self.published.all, {each.id: each for each in self.both.chain.issuers})
 
     def der(self, serial: int, variant: int = 1) -> bytes:
         return request_for(self.both.chain.issuer, encode_serial(serial), variant)
@@ -66,10 +72,13 @@ async def served(clock: FakeClock, issuer: Issuer, signer: Signer) -> AsyncItera
     both.fill()
     now = clock.now()
     published = PublishedCRLs([CRL(issuer.id, "full", 1, b"a CRL", now, now + timedelta(days=1), b"x" * 32)])
+    pages = Pages()
+    shown = ShownCRLs(pages)
+    shown.give(published.all, {each.id: each for each in chain.issuers})
     route = PublicRoute(both.exchange, both.python, CRLEndpoint(published, issuers=chain.issuers, clock=clock))
     app, stop = Starlette(routes=[route]), asyncio.Event()
     fast, plain = listening(), listening()
-    site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published)
+    site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published, shown)
 
     async def respond(method: str, path: bytes, headers: Headers, body: bytes) -> Response:
         site.asked_in_python.append((method, path))
@@ -78,7 +87,7 @@ async def served(clock: FakeClock, issuer: Issuer, signer: Signer) -> AsyncItera
     # The native way looks at the real clock; the records are of the fake one's time.
     http = HTTPSide(app, requests_a_connection=1)
     servers = [
-        asyncio.create_task(serve_lane(fast, both.native, respond=respond, http=http, clock=clock, stop=stop)),
+        asyncio.create_task(serve_lane(fast, both.native, pages, respond=respond, http=http, clock=clock, stop=stop)),
         asyncio.create_task(serve_http(app, plain, stop)),
     ]
     await asyncio.sleep(0.01)
@@ -255,6 +264,33 @@ async def test_what_is_in_the_table_needs_no_python(site: Served) -> None:
     assert len(site.asked_in_python) == 1
 
 
+async def test_crls_and_the_root_need_no_python(site: Served) -> None:
+    now = site.clock.now()
+    site.publish(CRL("test-ec", "full", 9, os.urandom(100_000), now, now + timedelta(days=1), b"y" * 32))
+    path = "/crl/test-ec.crl"
+    for method, version in itertools.product(("GET", "HEAD"), ("1.0", "1.1")):
+        request = f"{method} {path} HTTP/{version}\r\nHost: x\r\n\r\n".encode()
+        status, headers, body = await one(site.lane_port, request)
+        assert (status, headers["content-length"], headers["etag"]) == (b"200", "100000", f'"{(b"y" * 32).hex()}"')
+        assert len(body) == (100_000 if method == "GET" else 0)
+        request = request.replace(b"Host: x", b'Host: x\r\nIf-None-Match: W/"%b"' % (b"y" * 32).hex().encode())
+        assert (await one(site.lane_port, request))[0] == b"304"
+    assert (await one(site.lane_port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))[2].startswith(b"certstatus")
+    # What is large goes out whole before the end, and before what was asked after it.
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    came = await send(site.lane_port, (request + b"\r\n") * 3 + request + b"Connection: close\r\n\r\n")
+    assert came.count(b"HTTP/1.1 200 OK") == 4
+    assert len(came) > 400_000
+    assert b"\r\nConnection: close\r\n" in came[300_000:]
+    assert site.asked_in_python == []
+    ok, not_modified = metrics.fast_words()["crls"]
+    assert (site.both.lane[ok], site.both.lane[not_modified]) == (8, 4)
+    # One that has ended isn't there; only the rules in Python know what is said then.
+    site.publish(CRL("test-ec", "full", 10, b"old", now - timedelta(days=2), now - timedelta(days=1), b"z" * 32))
+    assert (await one(site.lane_port, request + b"\r\n"))[0] == b"404"
+    assert len(site.asked_in_python) == 1
+
+
 async def test_requests_on_one_connection_are_answered_in_their_order(site: Served) -> None:
     """What is in the table must not overtake what isn't, nor what is handed over."""
     kinds = [post(site.der(IN_TABLE)), post(site.der(NOT_YET)), get(site.der(NOBODY)), get(site.der(IN_TABLE, 2))]
@@ -352,7 +388,7 @@ async def test_a_large_crl_is_not_copied_for_each_who_reads_it_slowly(site: Serv
     size, readers = 24 << 20, 20
     now = site.clock.now()
     large = CRL("test-ec", "full", 7, os.urandom(size), now, now + timedelta(days=1), b"x" * 32)
-    site.published.replace([large])
+    site.publish(large)
     before = resident_octets()
     connections = [await asyncio.open_connection("127.0.0.1", site.lane_port, limit=1 << 16) for _ in range(readers)]
     for _, writer in connections:
@@ -361,7 +397,7 @@ async def test_a_large_crl_is_not_copied_for_each_who_reads_it_slowly(site: Serv
     assert (await one(site.lane_port, post(site.der(IN_TABLE))))[0] == b"200"
     assert resident_octets() - before < readers * size / 4
     # It is published no more, and yet sent to its end to those who wait; then comes what else they asked.
-    site.published.replace([replace(large, crl_number=8, der=b"small")])
+    site.publish(replace(large, crl_number=8, der=b"small"))
     for index, (reader, writer) in enumerate(connections):
         if index % 2:
             writer.transport.abort()
