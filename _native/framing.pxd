@@ -98,23 +98,30 @@ cdef inline bint read_length(Head* head, Bytes value, size_t size) noexcept nogi
     return True
 
 
+cdef inline bint next_in_list(Bytes* at, Bytes end, Bytes* first, Bytes* last) noexcept nogil:
+    """The next part of a list with commas (RFC 9110 §5.6.1), without the blanks around it."""
+    if at[0] >= end:
+        return False
+    first[0] = at[0]
+    while at[0] < end and at[0][0] != 44:
+        at[0] += 1
+    last[0] = at[0]
+    at[0] += 1
+    while first[0] < last[0] and (first[0][0] == 32 or first[0][0] == 9):
+        first[0] += 1
+    while last[0] > first[0] and ((last[0] - 1)[0] == 32 or (last[0] - 1)[0] == 9):
+        last[0] -= 1
+    return True
+
+
 cdef inline void read_connection(Head* head, Bytes value, size_t size) noexcept nogil:
     """A list of tokens, of which `close` matters."""
     cdef Bytes end = value + size
     cdef Bytes token
     cdef Bytes last
-    while value < end:
-        token = value
-        while value < end and value[0] != 44:
-            value += 1
-        last = value
-        while token < last and (token[0] == 32 or token[0] == 9):
-            token += 1
-        while last > token and ((last - 1)[0] == 32 or (last - 1)[0] == 9):
-            last -= 1
+    while next_in_list(&value, end, &token, &last):
         if last - token == 5 and cs_is(token, b"close", 5):
             head.closes = True
-        value += 1
 
 
 cdef inline bint read_field(Head* head, Bytes name, size_t name_size, Bytes value, size_t size) noexcept nogil:

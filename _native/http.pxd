@@ -6,6 +6,7 @@ from libc.string cimport memcmp, memcpy, strlen
 
 from responder._native cimport der, times
 from responder._native.der cimport Bytes, Out, room_for
+from responder._native.framing cimport next_in_list
 
 cdef extern from * nogil:
     """
@@ -56,16 +57,7 @@ cdef inline bint is_among(Bytes tag, size_t tag_size, Bytes tags, size_t size) n
     cdef Bytes end = tags + size
     cdef Bytes first
     cdef Bytes last
-    while tags < end:
-        first = tags
-        while tags < end and tags[0] != 44:
-            tags += 1
-        last = tags
-        tags += 1
-        while first < last and (first[0] == 32 or first[0] == 9):
-            first += 1
-        while first < last and ((last - 1)[0] == 32 or (last - 1)[0] == 9):
-            last -= 1
+    while next_in_list(&tags, end, &first, &last):
         if last - first >= 2 and first[0] == 87 and first[1] == 47:     # W/
             first += 2
         if last - first == 1 and first[0] == 42:
