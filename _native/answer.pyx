@@ -97,14 +97,12 @@ cdef class Responder:
         self.issuer_mask = self.profile_mask = size - 1
         self.held = [rows, held]
 
-    def respond(self, bytes request not None, bint is_post, int64_t now, /, bytes if_none_match=None):
+    def respond(self, bytes request not None, bint is_post, int64_t now, /):
         cdef uint8_t[MAX_RESPONSE] room
         cdef Out out = der.writer(room, MAX_RESPONSE)
         cdef Head head
         clear(&head)
         head.method = POST if is_post else GET
-        if if_none_match is not None:
-            head.tags, head.tags_size, head.tag_lists = if_none_match, len(if_none_match), 1
         if self.answer(&head, request, len(request), now, &out) != ANSWERED:
             return None
         return <bytes> out.position[:der.written(&out, room + MAX_RESPONSE)]

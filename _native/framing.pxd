@@ -98,6 +98,13 @@ cdef inline bint read_length(Head* head, Bytes value, size_t size) noexcept nogi
     return True
 
 
+cdef inline Bytes before_blanks(Bytes first, Bytes last) noexcept nogil:
+    """Where a text ends without the blanks at its end."""
+    while last > first and ((last - 1)[0] == 32 or (last - 1)[0] == 9):
+        last -= 1
+    return last
+
+
 cdef inline bint next_in_list(Bytes* at, Bytes end, Bytes* first, Bytes* last) noexcept nogil:
     """The next part of a list with commas (RFC 9110 §5.6.1), without the blanks around it."""
     if at[0] >= end:
@@ -109,8 +116,7 @@ cdef inline bint next_in_list(Bytes* at, Bytes end, Bytes* first, Bytes* last) n
     at[0] += 1
     while first[0] < last[0] and (first[0][0] == 32 or first[0][0] == 9):
         first[0] += 1
-    while last[0] > first[0] and ((last[0] - 1)[0] == 32 or (last[0] - 1)[0] == 9):
-        last[0] -= 1
+    last[0] = before_blanks(first[0], last[0])
     return True
 
 
@@ -208,7 +214,6 @@ cdef inline Shape read_fields(Bytes* at, Bytes end, Head* head) noexcept nogil:
     cdef Bytes position = at[0]
     cdef Bytes name
     cdef Bytes value
-    cdef Bytes last
     cdef size_t name_size
     while True:
         if end - position < 2:
@@ -234,10 +239,7 @@ cdef inline Shape read_fields(Bytes* at, Bytes end, Head* head) noexcept nogil:
             return PART
         if position[0] != 13 or position[1] != 10:
             return REFUSED
-        last = position
-        while last > value and ((last - 1)[0] == 32 or (last - 1)[0] == 9):
-            last -= 1
-        if not read_field(head, name, name_size, value, <size_t> (last - value)):
+        if not read_field(head, name, name_size, value, <size_t> (before_blanks(value, position) - value)):
             return REFUSED
         position += 2
 

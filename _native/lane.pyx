@@ -1,5 +1,5 @@
-"""The lane: what the table holds is answered in one turn without the GIL; what only the chain knows is asked together at the
-end of the turn, and what isn't one of the plain shapes of HTTP is handed over with its connection.
+"""The lane: what the table or a page holds is answered in one turn without the GIL; what only the chain knows is asked
+together at the end of the turn; chunked and large bodies and other methods are handed over with their connection.
 
 The descriptor of the epoll is readable when something is ready, so an event loop watches just that.
 """

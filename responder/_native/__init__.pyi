@@ -507,7 +507,7 @@ class Responder:
     def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], /) -> None:
         """Answer for exactly these from now on; issuers as `pack_issuer` gives them."""
 
-    def respond(self, request: bytes, is_post: bool, now: int, /, if_none_match: bytes | None = None) -> bytes | None:
+    def respond(self, request: bytes, is_post: bool, now: int, /) -> bytes | None:
         """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970); None where the chain must be
         asked: nothing in the table, or not plain."""
 

@@ -181,17 +181,16 @@ class Supervisor:
                 return True
         self._crashes = [crash for crash in self._crashes if now - crash < _MINUTE_SECONDS]
         if self.on_crashes is not None and len(self._crashes) >= MAX_CRASHES:
-            self._begin_anew()
+            self._begin_anew(self.on_crashes)
         return False
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, make_anew: Callable[[], None]) -> None:
         """Let nobody run, have what they share made anew, and start all of them."""
         _log.error("shared_memory_made_anew", crashes_within_a_minute=len(self._crashes))
         self._crashes.clear()
         self._to_replace.clear()
         self._stop_all(self._slots)
-        if self.on_crashes is not None:
-            self.on_crashes()
+        make_anew()
         for slot in self._slots:
             slot.start_at = time.monotonic()
 

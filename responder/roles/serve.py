@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.applications import Starlette
@@ -22,7 +21,7 @@ from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
 from responder.ocsp.warming import Warmer
-from responder.pki import Pages, Responder
+from responder.pki import Pages, Snapshot
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
 from responder.roles.memory import HostMemory, IssuerRows, create_memory
@@ -33,7 +32,7 @@ from responder.signing.verifiers import NativeRecordVerifier, verifies
 from responder.storage.gathering import GatheringRecords
 from responder.storage.table import TableRecords
 from responder.troubles import telling
-from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
+from responder.web.crl import CRLEndpoint, CRLsByScope, PublishedCRLs, ShownCRLs
 from responder.web.exchange import Exchange
 from responder.web.lane import serve_lane
 from responder.web.ocsp import OCSPEndpoint
@@ -54,12 +53,13 @@ async def serve(
     if not config.serve.lane:
         await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
         return
-    async with public_site(config, memory) as site:
+    native = NativeWay(memory)
+    async with public_site(config, memory, native) as route:
         process.ready()
-        app = Starlette(routes=[site.route], exception_handlers={Exception: unexpected})
+        app = Starlette(routes=[route], exception_handlers={Exception: unexpected})
         http = HTTPSide(app, requests_a_connection=1)
         await serve_lane(
-            listener, site.responder, site.pages, respond=site.route.respond, http=http, clock=SystemClock(), stop=stop
+            listener, native.responder, native.pages, respond=route.respond, http=http, clock=SystemClock(), stop=stop
         )
 
 
@@ -77,42 +77,50 @@ def public_app(
         config = load()
         async with AsyncExitStack() as stack:
             memory = await stack.enter_async_context(own_memory(config)) if shared is None else shared
-            site = await stack.enter_async_context(public_site(config, memory))
+            route = await stack.enter_async_context(public_site(config, memory))
             # The route exists once what it needs does; Starlette reads this list at each request.
-            app.router.routes[:] = [site.route]
+            app.router.routes[:] = [route]
             started()
             yield
 
     return Starlette(lifespan=lifespan, exception_handlers={Exception: unexpected})
 
 
-@dataclass(frozen=True, slots=True)
-class PublicSite:
-    """What answers the public: the rules in Python, and the native way to what the table holds and to CRLs."""
+class NativeWay:
+    """The lane's way to what the table holds, and to CRLs."""
 
-    route: PublicRoute
-    responder: Responder
-    pages: Pages
+    def __init__(self, memory: HostMemory) -> None:
+        self.responder = memory.responder()
+        self.pages = Pages()
+        self._rows = IssuerRows()
+        self._shown = ShownCRLs(self.pages)
+
+    def give(self, snapshot: Snapshot, crls: CRLsByScope) -> None:
+        """Have it answer for these; nothing is done for what it was given before."""
+        self._rows.give(snapshot, self.responder)
+        self._shown.give(crls, snapshot.issuers)
 
 
 @asynccontextmanager
-async def public_site(config: Config, memory: HostMemory) -> AsyncIterator[PublicSite]:
-    """Everything that answering needs, current while the block lasts."""
+async def public_site(
+    config: Config, memory: HostMemory, native: NativeWay | None = None
+) -> AsyncIterator[PublicRoute]:
+    """Everything that answering needs, current while the block lasts; `native` is kept current, too."""
     async with open_stores(config, name="serve") as stores, AsyncExitStack() as stack:
         directory = Directory(stores, keys=config.keys.directory)
         published = PublishedCRLs()
-        responder = memory.responder()
-        rows, pages = IssuerRows(), Pages()
-        shown = ShownCRLs(pages)
+
+        def tell() -> None:
+            if native is not None:
+                native.give(stores.current.snapshot, published.all)
 
         async def reload() -> None:
             await directory.reload()
-            rows.give(stores.current.snapshot, responder)
-            shown.give(published.all, stores.current.snapshot.issuers)
+            tell()
 
         async def reload_crls() -> None:
             published.replace(await stores.crls.newer_than(published.numbers()))
-            shown.give(published.all, stores.current.snapshot.issuers)
+            tell()
 
         reloads = {
             "certstatus_issuers": reload,
@@ -130,7 +138,7 @@ async def public_site(config: Config, memory: HostMemory) -> AsyncIterator[Publi
         )
         await until_trusted(memory)
         await stack.enter_async_context(background(warm_up(config, stores, directory, memory)))
-        yield PublicSite(route, responder, pages)
+        yield route
 
 
 async def warm_up(config: Config, stores: Stores, directory: Directory, memory: HostMemory) -> None:
