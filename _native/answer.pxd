@@ -7,7 +7,7 @@ from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport Head
 from responder._native.records cimport RecordView
 from responder._native.render cimport Constants
-from responder._native.request cimport CertIDView
+from responder._native.request cimport CertIDView, RequestView
 from responder._native.table cimport Table
 
 cdef enum:
@@ -17,11 +17,13 @@ cdef enum:
 
 cdef enum Outcome:
     ANSWERED                 # what `out` holds is to be sent
+    REFUSED                  # the same, of what isn't ours: nothing but an OCSP error
     ASK                      # only the chain knows
 
 # An issuer under the hashes of one algorithm.
 ctypedef struct IssuerPlace:
     int algorithm            # 1..4
+    bint is_for_the_chain    # whatever is asked
     uint32_t variants        # bit by index_of: those that records are made for
     bint ignores_nonce
     bint honours_preferences
@@ -34,10 +36,12 @@ ctypedef struct IssuerPlace:
 # Words of this process's lane.
 ctypedef struct CounterWords:
     uint16_t[2][3] requests  # GET, POST; good, revoked, unknown
+    uint16_t[2] unauthorized
     uint16_t[5] hashes       # unknown, SHA-1, SHA-256, SHA-384, SHA-512
     uint16_t answers
     uint16_t ages            # the first bucket, then one for what is above all bounds, then the sum
     uint16_t nonces
+    uint16_t signed
     uint16_t[2] crls         # sent, not modified
 
 
@@ -69,4 +73,9 @@ cdef class Responder:
         bint is_known,
         int64_t now,
     ) noexcept nogil
-    cdef Outcome answer(self, const Head* head, Bytes request, size_t size, int64_t now, Out* out) noexcept nogil
+    # `price` becomes what the chain's answer costs, see `gate`.
+    cdef Outcome answer(
+        self, const Head* head, Bytes request, size_t size, int64_t now, Out* out, int* price
+    ) noexcept nogil
+    cdef Outcome refuse(self, const Head* head, const RequestView* asked, int64_t now, Out* out) noexcept nogil
+    cdef void count_asked(self, const RequestView* asked) noexcept nogil

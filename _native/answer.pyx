@@ -48,7 +48,7 @@ cdef class Responder:
         for index in range(5):
             self.words.hashes[index] = words["hashes"][index]
         self.words.answers, self.words.ages, self.words.nonces = words["answers"], words["ages"], words["nonces"]
-        self.words.crls = words["crls"]
+        self.words.signed, self.words.unauthorized, self.words.crls = words["signed"], words["unauthorized"], words["crls"]
         if len(words["bounds"]) != AGES:
             raise ValueError(f"{len(words['bounds'])} bounds of ages, not {AGES}")
         for index in range(AGES):
@@ -101,9 +101,10 @@ cdef class Responder:
         cdef uint8_t[MAX_RESPONSE] room
         cdef Out out = der.writer(room, MAX_RESPONSE)
         cdef Head head
+        cdef int price
         clear(&head)
         head.method = POST if is_post else GET
-        if self.answer(&head, request, len(request), now, &out) != ANSWERED:
+        if self.answer(&head, request, len(request), now, &out, &price) == ASK:
             return None
         return <bytes> out.position[:der.written(&out, room + MAX_RESPONSE)]
 
@@ -144,7 +145,9 @@ cdef class Responder:
             self.date_second = second
         return self.date
 
-    cdef Outcome answer(self, const Head* head, Bytes request, size_t size, int64_t now, Out* out) noexcept nogil:
+    cdef Outcome answer(
+        self, const Head* head, Bytes request, size_t size, int64_t now, Out* out, int* price
+    ) noexcept nogil:
         cdef RequestView asked
         cdef const CertIDView* cert_id = &asked.ids[0]
         cdef RecordView view
@@ -161,12 +164,18 @@ cdef class Responder:
         cdef int index
         cdef uint8_t[2 * (ETAG_PROFILE + ETAG_SIGNATURE)] tag
         cdef bint is_known
+        price[0] = 1
+        if not parse_request(request, size, &asked):
+            return ASK
+        price[0] = asked.count + (asked.count > 1 or asked.nonce != NULL)
+        issuer = self.find_issuer(cert_id)
+        if issuer == NULL:
+            return self.refuse(head, &asked, now, out)
         if atomics.load(self.deadline) <= <uint64_t> cs_time(CLOCK_BOOTTIME):
             return ASK
-        if not parse_request(request, size, &asked) or asked.count != 1 or asked.signature_algorithm.size:
+        if asked.count != 1 or asked.signature_algorithm.size or issuer.is_for_the_chain:
             return ASK
-        issuer = self.find_issuer(cert_id)
-        if issuer == NULL or not issuer.variants >> index_of(cert_id.variant) & 1:
+        if not issuer.variants >> index_of(cert_id.variant) & 1:
             return ASK
         if (asked.nonce != NULL and not issuer.ignores_nonce) or (asked.preference_count and issuer.honours_preferences):
             return ASK
@@ -199,10 +208,8 @@ cdef class Responder:
             return ASK
         # This process alone writes in its lane.
         self.counters[self.words.requests[head.method == POST][view.cert_status]] += 1
-        self.counters[self.words.hashes[cert_id.variant & 15]] += 1
         self.counters[self.words.answers] += 1
-        if asked.nonce != NULL:
-            self.counters[self.words.nonces] += 1
+        self.count_asked(&asked)
         age = max(<int64_t> 0, seconds - view.this_update)
         index = 0
         while index < AGES and age > self.bounds[index]:
@@ -210,6 +217,22 @@ cdef class Responder:
         self.counters[self.words.ages + index] += 1
         self.counters[self.words.ages + AGES + 1] += <uint64_t> (age * SECOND)
         return ANSWERED
+
+    cdef Outcome refuse(self, const Head* head, const RequestView* asked, int64_t now, Out* out) noexcept nogil:
+        """Of an issuer that isn't ours, or by a hash that nobody knows."""
+        self.counters[self.words.unauthorized[head.method == POST]] += 1
+        self.count_asked(asked)
+        http.put_error(out, http.UNAUTHORIZED, 0, head.closes, False, self.date_at(now // SECOND))
+        return REFUSED
+
+    cdef void count_asked(self, const RequestView* asked) noexcept nogil:
+        cdef int index
+        for index in range(asked.count):
+            self.counters[self.words.hashes[asked.ids[index].variant & 15]] += 1
+        if asked.nonce != NULL:
+            self.counters[self.words.nonces] += 1
+        if asked.signature_algorithm.size:
+            self.counters[self.words.signed] += 1
 
     cdef void put_head(
         self,
@@ -286,6 +309,7 @@ def pack_issuer(object row, /):
                 raise ValueError(f"variant {variant} isn't one of ours")
             place.variants |= 1 << index_of(variant)
         place.ignores_nonce, place.honours_preferences = row.ignores_nonce, row.honours_preferences
+        place.is_for_the_chain = row.is_for_the_chain
         place.refresh, place.max_age = row.refresh, row.max_age
         count += 1
         place.algorithm = count

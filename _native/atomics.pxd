@@ -16,6 +16,10 @@ cdef extern from * nogil:
         uint32_t none = 0;
         return __atomic_compare_exchange_n(word, &none, me, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
     }
+    static inline int cs_swap(uint64_t *word, uint64_t from, uint64_t to)
+    {
+        return __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
     """
     uint64_t load "cs_load"(const uint64_t* word)
     uint32_t load32 "cs_load"(const uint32_t* word)
@@ -27,4 +31,6 @@ cdef extern from * nogil:
     void prefetch "cs_prefetch"(const void* where)
     # Make a word that is 0 `me`; whether it was 0.
     bint take "cs_take"(uint32_t* word, uint32_t me)
+    # Change a word, where it is `old` still.
+    bint swap "cs_swap"(uint64_t* word, uint64_t old, uint64_t new)
     int sched_yield()

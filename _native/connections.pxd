@@ -3,11 +3,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from responder._native.clients cimport Address
 from responder._native.der cimport Bytes
 
 ctypedef struct Connection:
     int fd                # -1: a free place
     uint32_t generation   # of the place, so that what comes late meets nobody else
+    Address peer
     bint waiting          # for the chain: nothing is read before its reply, so answers keep their order
     bint closing          # nothing more is answered; until the client has closed too
     int64_t active        # CLOCK_MONOTONIC, when it was accepted, or when the present request began or was answered

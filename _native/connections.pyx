@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from responder._native.clients cimport Address
 from responder._native.der cimport Bytes
 from responder._native.sockets cimport (
     CLOCK_MONOTONIC,
@@ -105,19 +106,20 @@ cdef class Connections:
 
     cdef void accept_some(self) noexcept nogil:
         cdef int fd, attempt
+        cdef Address peer
         cdef Connection* connection
         for attempt in range(ACCEPTS):
             if self.free_place < 0:
                 self.stop_accepting()   # those who wait are taken when somebody has gone
                 return
-            fd = cs_accept(self.listener)
+            fd = cs_accept(self.listener, peer.octets)
             if fd < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.stop_accepting()   # no descriptors, as a rule: `expire` tries again
                 return
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
-            connection.fd = fd
+            connection.fd, connection.peer = fd, peer
             connection.waiting = connection.closing = connection.continued = False
             connection.active = self.monotonic
             self.append(connection)

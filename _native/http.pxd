@@ -15,6 +15,11 @@ cdef extern from * nogil:
     const char* cs_days
     const char* cs_months
 
+cdef enum:
+    OVERLOADED = 3       # OCSPResponseStatus tryLater
+    UNAUTHORIZED = 6
+    TOO_MANY = 429       # of HTTP
+
 
 cdef inline bint is_for_any_ocsp(Bytes target, size_t size) noexcept nogil:
     """Whether a request at this target may be OCSP, and nothing else: see `web.exchange`."""
@@ -92,11 +97,33 @@ cdef inline void put_date(Out* out, int64_t seconds) noexcept nogil:
     memcpy(at + 25, b" GMT", 4)
 
 
-cdef inline void put_refusal(Out* out, int status, int64_t seconds) noexcept nogil:
+cdef inline void put_refusal(Out* out, int status, const uint8_t* date) noexcept nogil:
     """Of what isn't a request, with the end of its connection."""
     put_text(out, b"\r\n\r\n")
-    put_date(out, seconds)
+    der.put(out, date, 29)
     put_text(out, b"Content-Length: 0\r\nConnection: close\r\nDate: ")
     put_text(out, b" Request Header Fields Too Large\r\n" if status == 431 else b" Bad Request\r\n")
     put_number(out, status)
     put_text(out, b"HTTP/1.1 ")
+
+
+cdef inline void put_error(
+    Out* out, int status, int64_t retry_after, bint closes, bint is_head, const uint8_t* date
+) noexcept nogil:
+    """A whole response without an answer: an OCSP error (RFC 6960 §4.2.1), as `web.exchange.refused` has it, or 429 for
+    TOO_MANY. `retry_after` in seconds, 0 where asking again doesn't help."""
+    if status != TOO_MANY and not is_head:
+        der.put_octet(out, <uint8_t> status)
+        put_text(out, b"\x30\x03\x0a\x01")
+    put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
+    der.put(out, date, 29)
+    put_text(out, b"\r\nDate: ")
+    if retry_after:
+        put_number(out, retry_after)
+        put_text(out, b"\r\nRetry-After: ")
+    put_text(out, b"\r\nContent-Length: 0" if status == TOO_MANY else b"\r\nContent-Length: 5")
+    put_text(out, b"\r\nCache-Control: no-store")
+    if status == TOO_MANY:
+        put_text(out, b"HTTP/1.1 429 Too Many Requests")
+    else:
+        put_text(out, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response")

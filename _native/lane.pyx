@@ -8,14 +8,16 @@ cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from responder._native cimport der, framing, get_path, http
-from responder._native.answer cimport ANSWERED, MAX_RESPONSE, Responder
+from responder._native.answer cimport ANSWERED, ASK, MAX_RESPONSE, REFUSED, Outcome, Responder
 from responder._native.connections cimport Connection, Connections, has_unsent
 from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport Head
+from responder._native.gate cimport Gate
+from responder._native.mail cimport Mail
 from responder._native.pages cimport Page, PageData, Pages, put_page_head
 from responder._native.sockets cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, close, cs_leave, epoll_event, epoll_wait, recv,
@@ -30,46 +32,28 @@ cdef enum:
     BATCH = 131072        # of answers to requests that came together
     MAX_SMALL = 8192      # of a page: larger ones aren't copied
     MAX_BODY = 16384      # of a request that is answered here or by the chain
-
-# What Python is told at the end of a turn: a request for the chain, (with a descriptor) a connection to take over, or
-# (with a page) that its body is to be sent.
-ctypedef struct Told:
-    Told* next
-    uint64_t token
-    int fd
-    void* page
-    bint closes
-    size_t size
-    uint8_t[1] octets     # as many as `size`
+    HANDED_OVER = 2       # price of a connection that Hypercorn takes over
 
 
 @cython.final
 cdef class Lane(Connections):
     cdef Responder responder
     cdef Pages pages
+    cdef Gate gate
+    cdef Mail mail
     cdef object ask
     cdef object hand_over
-    cdef Told* first_told
-    cdef Told** last_told
     cdef uint8_t[BUFFER + framing.MAX_HEAD + MAX_BODY] input
     cdef uint8_t[MAX_RESPONSE] answer
     cdef uint8_t[BATCH] batch
     cdef uint8_t[get_path.MAX_TARGET] text
     cdef uint8_t[get_path.MAX_TARGET] found
 
-    def __cinit__(self, int listener, *, Responder responder not None, Pages pages not None, ask, hand_over, **_):
-        self.responder, self.pages, self.ask, self.hand_over = responder, pages, ask, hand_over
-        self.first_told = NULL
-        self.last_told = &self.first_told
-
-    def __dealloc__(self):
-        cdef Told* told
-        while self.first_told != NULL:
-            told = self.first_told
-            self.first_told = told.next
-            if told.fd >= 0:
-                close(told.fd)
-            free(told)
+    def __cinit__(
+        self, int listener, *, Responder responder not None, Pages pages not None, Gate gate not None, ask, hand_over, **_
+    ):
+        self.responder, self.pages, self.gate, self.ask, self.hand_over = responder, pages, gate, ask, hand_over
+        self.mail = Mail()
 
     def on_ready(self):
         cdef int round_
@@ -85,6 +69,7 @@ cdef class Lane(Connections):
         cdef size_t copied = min(<size_t> len(body), MAX_RESPONSE - size)
         if size > MAX_RESPONSE:
             raise ValueError(f"a head of {size} octets is more than {MAX_RESPONSE}")
+        self.gate.under_way -= 1
         if connection == NULL or not connection.waiting:
             return
         memcpy(self.answer, <Bytes> head, size)
@@ -104,34 +89,21 @@ cdef class Lane(Connections):
         self.after_turn()
 
     cdef after_turn(self):
+        """Give what was found to Python: questions all together."""
+        cdef list asked
         if self.bodies_done:
             self.let_go()
-        while self.first_told != NULL:
-            self.tell()
-
-    cdef tell(self):
-        """Give what this turn has found to Python: questions all together."""
-        cdef Told* told = self.first_told
-        cdef Told* done
-        cdef list asked = []
-        cdef list handed = []
-        self.first_told = NULL
-        self.last_told = &self.first_told
-        while told != NULL:
-            octets = <bytes> told.octets[:told.size]
-            if told.page != NULL:
-                self.send_body(told.token, <Page> told.page, told.closes)
-            elif told.fd >= 0:
-                handed.append((told.fd, octets))
-            else:
-                asked.append((told.token, octets, told.closes))
-            done = told
-            told = told.next
-            free(done)
-        for fd, octets in handed:
-            self.hand_over(fd, octets)
-        if asked:
-            self.ask(asked)
+        while self.mail.first != NULL:
+            asked = []
+            for token, fd, octets, page, closes in self.mail.take():
+                if page is not None:
+                    self.send_body(token, page, closes)
+                elif fd >= 0:
+                    self.hand_over(fd, octets)
+                else:
+                    asked.append((token, octets, closes))
+            if asked:
+                self.ask(asked)
 
     cdef send_body(self, uint64_t token, Page page, bint closes):
         """After the head, which has been sent."""
@@ -228,12 +200,16 @@ cdef class Lane(Connections):
             if shape == framing.PART:
                 break
             if shape != framing.WHOLE:
-                http.put_refusal(&out, 431 if shape == framing.TOO_LONG else 400, self.now // SECOND)
+                self.gate.refuse_framing(shape == framing.TOO_LONG, self.responder.date_at(self.now // SECOND), &out)
                 closes = True
                 whole = size
             elif head.method == framing.ANOTHER or head.is_chunked or head.body_size > MAX_BODY:
-                is_plain = False
-                break
+                head.closes = True
+                if self.admits(connection, &head, data, HANDED_OVER, &out):
+                    is_plain = False
+                    break
+                closes = True
+                whole = size
             elif size - head.size < head.body_size:
                 shape = framing.PART
                 if connection.continued or not head.expects:
@@ -245,14 +221,9 @@ cdef class Lane(Connections):
                 connection.continued = False
                 closes = head.closes
                 whole = head.size + <size_t> head.body_size
-                following = NULL
-                if not self.answers(&head, data, &out):
-                    out = der.writer(self.answer, MAX_RESPONSE)
-                    if not self.shows(&head, &out, &following) or following != NULL:
-                        if not self.note(self.token_of(connection), -1, data, whole, following, closes):
-                            self.drop(connection)
-                            return
-                        connection.waiting = True
+                if not self.settle(connection, &head, data, whole, &out):
+                    self.drop(connection)
+                    return
             if not self.gather(connection, &out, &gathered, size == whole):
                 return
             data += whole
@@ -284,18 +255,54 @@ cdef class Lane(Connections):
         gathered[0] += size
         return connection.fd >= 0
 
-    cdef bint answers(self, const Head* head, Bytes data, Out* out) noexcept nogil:
-        """Whether the table has the answer to a plain request."""
+    cdef bint settle(
+        self, Connection* connection, const Head* head, Bytes data, size_t whole, Out* out
+    ) noexcept nogil:
+        """Have in `out` what the table or a page says, or that this client is to ask later; or else ask the chain. False
+        where there is no memory for that."""
+        cdef Out again = out[0]
+        cdef const PageData* following = NULL
+        cdef int price = 1
+        cdef Outcome outcome = self.look_up(head, data, out, &price)
+        if outcome == REFUSED or (outcome == ANSWERED and not self.gate.counts_hits):
+            return True
+        if outcome == ASK:
+            out[0] = again
+            if self.shows(head, out, &following):
+                connection.waiting = following != NULL
+                return following == NULL or self.mail.note(
+                    self.token_of(connection), -1, data, 0, following.page, head.closes
+                )
+        if not self.admits(connection, head, data, price, &again):
+            out[0] = again
+        elif outcome == ASK:
+            connection.waiting = self.mail.note(self.token_of(connection), -1, data, whole, NULL, head.closes)
+            self.gate.under_way += connection.waiting
+            return connection.waiting
+        return True
+
+    cdef bint admits(
+        self, Connection* connection, const Head* head, Bytes data, int price, Out* out
+    ) noexcept nogil:
+        cdef bint is_ocsp = head.method != framing.ANOTHER and http.is_for_any_ocsp(head.target, head.target_size) and (
+            head.method == framing.POST
+            or get_path.find_request(head.target, head.target_size, self.text, self.found) > 0
+        )
+        cdef const uint8_t* date = self.responder.date_at(self.now // SECOND)
+        return self.gate.admits(&connection.peer, head, data, is_ocsp, price, self.monotonic, date, out)
+
+    cdef Outcome look_up(self, const Head* head, Bytes data, Out* out, int* price) noexcept nogil:
+        """What the table says to a plain request."""
         cdef Bytes request = data + head.size
         cdef size_t length = <size_t> head.body_size
         if head.method == framing.HEAD or not http.is_for_any_ocsp(head.target, head.target_size):
-            return False
+            return ASK
         if head.method == framing.GET:
             if framing.is_for_rules(head):
-                return False
+                return ASK
             length = get_path.find_request(head.target, head.target_size, self.text, self.found)
             request = self.found
-        return length and self.responder.answer(head, request, length, self.now, out) == ANSWERED
+        return self.responder.answer(head, request, length, self.now, out, price) if length else ASK
 
     cdef bint shows(self, const Head* head, Out* out, const PageData** following) noexcept nogil:
         """Whether a page is asked for, and `out` has its head, and the body where that is small; else it is `following`.
@@ -321,24 +328,10 @@ cdef class Lane(Connections):
         put_page_head(out, page, is_known, head.closes, self.responder.date_at(self.now // SECOND), ceiling)
         return True
 
-    cdef bint note(
-        self, uint64_t token, int fd, Bytes octets, size_t size, const PageData* page, bint closes
-    ) noexcept nogil:
-        """For the end of the turn."""
-        cdef Told* told = <Told*> malloc(sizeof(Told) + size)
-        if told == NULL:
-            return False
-        told.next, told.token, told.fd, told.size, told.closes = NULL, token, fd, size, closes
-        told.page = NULL if page == NULL else page.page
-        memcpy(told.octets, octets, size)
-        self.last_told[0] = told
-        self.last_told = &told.next
-        return True
-
     cdef void give_away(self, Connection* connection, Bytes octets, size_t size) noexcept nogil:
         """Another takes the connection over, with what has come on it."""
         cdef int fd = connection.fd
-        if not self.note(0, fd, octets, size, NULL, False):
+        if not self.mail.note(0, fd, octets, size, NULL, False):
             self.drop(connection)
             return
         cs_leave(self.epoll, fd)

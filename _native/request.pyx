@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 from responder._native cimport der
 from responder._native.der cimport In, Span, TLV
 
-from responder.errors import MalformedRequest
+from responder.errors import MalformedRequest, NonceMalformed
 from responder._native.rows import CertIDRow, RequestRow, SignatureRow
 
 MAX_REQUEST_BYTES = MAX_OCTETS
@@ -27,6 +27,7 @@ cdef enum:
 
 # id-pkix-ocsp, 1.3.6.1.5.5.7.48.1
 cdef const unsigned char* OCSP_ARC = b"\x2b\x06\x01\x05\x05\x07\x30\x01"
+cdef const char* BAD_NONCE = b"the nonce hasn't 1 to 128 octets"
 cdef const unsigned char* SHA1_OID = b"\x2b\x0e\x03\x02\x1a"
 # 2.16.840.1.101.3.4.2, then 1 SHA-256, 2 SHA-384, 3 SHA-512
 cdef const unsigned char* SHA2_ARC = b"\x60\x86\x48\x01\x65\x03\x04\x02"
@@ -241,7 +242,7 @@ cdef bint take_nonce(Parse* parse, const TLV* content) noexcept nogil:
     if der.read(&inside, der.OCTET_STRING, &value) and der.at_end(&inside):
         length = value.length
     if length == 0 or length > MAX_NONCE:
-        return fail(parse, b"the nonce hasn't 1 to 128 octets", content.start)
+        return fail(parse, BAD_NONCE, content.start)
     parse.request.nonce = content.content
     parse.request.nonce_size = content.length
     return True
@@ -313,7 +314,8 @@ def parse_ocsp_request(bytes octets not None, /):
     with nogil:
         well_formed = parse_request(data, size, &request)
     if not well_formed:
-        raise MalformedRequest(f"{request.fault.decode()} (at offset {request.offset})")
+        fault = NonceMalformed if request.fault == BAD_NONCE else MalformedRequest
+        raise fault(f"{request.fault.decode()} (at offset {request.offset})")
     cert_ids = []
     for index in range(request.count):
         view = &request.ids[index]

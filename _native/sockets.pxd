@@ -1,10 +1,11 @@
 """Sockets, an epoll and clocks, as the kernel has them."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from * nogil:
     """
     #include <stdint.h>
+    #include <string.h>
     #include <time.h>
     #include <unistd.h>
     #include <netinet/in.h>
@@ -15,10 +16,20 @@ cdef extern from * nogil:
     { struct epoll_event e = {.events = events, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e); }
     static inline int cs_leave(int epoll, int fd)
     { struct epoll_event none = {0}; return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &none); }
-    static inline int cs_accept(int listener)
+    /* The client's address as IPv6, IPv4 mapped into it. */
+    static inline int cs_accept(int listener, uint8_t *address)
     {
-        int one = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        union { struct sockaddr any; struct sockaddr_in four; struct sockaddr_in6 six; } peer = {{0}};
+        socklen_t size = sizeof peer;
+        int one = 1, fd = accept4(listener, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return fd;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (peer.any.sa_family == AF_INET6) {
+            memcpy(address, &peer.six.sin6_addr, 16);
+        } else {
+            memset(address, 0, 10), memset(address + 10, 0xff, 2);
+            memcpy(address + 12, &peer.four.sin_addr, 4);
+        }
         return fd;
     }
     #define CS_LISTENER UINT64_MAX
@@ -38,7 +49,7 @@ cdef extern from * nogil:
     int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
     int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
     int cs_leave(int epoll, int fd)
-    int cs_accept(int listener)
+    int cs_accept(int listener, uint8_t* address)
     int64_t cs_time(int which)
     ssize_t recv(int fd, void* data, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)

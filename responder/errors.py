@@ -45,6 +45,12 @@ class MalformedRequest(ResponderError):
     label = "malformed"
 
 
+class NonceMalformed(MalformedRequest):
+    """A nonce that isn't 1 to 128 octets long. Source: RFC 9654 §2.1."""
+
+    label = "nonce_malformed"
+
+
 class SigningFailed(ResponderError):
     """libcrypto refused to sign, or the result did not check."""
 
@@ -56,6 +62,13 @@ class Overloaded(ResponderError):
 
     ocsp_status = 3
     label = "overloaded"
+
+
+class RateLimited(ResponderError):
+    """This client has asked for more than it may; asking again later helps."""
+
+    ocsp_status = 3
+    label = "rate_limited"
 
 
 class StatusUnavailable(ResponderError):

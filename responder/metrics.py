@@ -115,8 +115,8 @@ class Histogram:
 METRICS: list[Counter | Histogram] = []
 
 _RESULTS = (
-    "good", "revoked", "unknown", "several", "malformed", "sig_required", "unauthorized", "overloaded",
-    "status_unavailable", "internal_error", "signing_failed",
+    "good", "revoked", "unknown", "several", "malformed", "nonce_malformed", "sig_required", "unauthorized",
+    "rate_limited", "overloaded", "status_unavailable", "internal_error", "signing_failed",
 )  # fmt: skip
 _KEYS = (
     "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ecdsa-brainpool256", "ecdsa-brainpool384", "ecdsa-brainpool512",
@@ -133,6 +133,11 @@ CERT_ID_HASHES = Counter(
     hash=("sha1", "sha256", "sha384", "sha512", "unknown"),
 )
 NOT_FOUND = Counter("http_not_found_total", "Requests for unknown paths.")
+HTTP_REFUSED = Counter(
+    "http_refused_total",
+    "Requests refused as HTTP: malformed or ambiguous (400), head too long (431), over the limit and not OCSP (429).",
+    reason=("malformed", "too_long", "limited"),
+)
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
 SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature.")
 RESPONSE_AGE = Histogram(
@@ -192,11 +197,26 @@ def fast_words() -> dict[str, Any]:
         "requests": [[REQUESTS.word(method, status) for status in statuses] for method in ("get", "post")],
         "hashes": [CERT_ID_HASHES.word(algorithm) for algorithm in algorithms],
         "answers": ANSWERS.word("table"),
+        "unauthorized": _by_method("unauthorized"),
         "nonces": NONCE_REQUESTS.word(),
+        "signed": SIGNED_REQUESTS.word(),
         "crls": [CRL_REQUESTS.word("ok"), CRL_REQUESTS.word("not_modified")],
         "ages": RESPONSE_AGE.word(),
         "bounds": RESPONSE_AGE.bounds,
     }
+
+
+def gate_words() -> dict[str, Any]:
+    """Where the gate counts what it refuses (`_native.Gate`): words of the lane."""
+    return {
+        "rate_limited": _by_method("rate_limited"),
+        "overloaded": _by_method("overloaded"),
+        **{reason: HTTP_REFUSED.word(reason) for reason in ("limited", "malformed", "too_long")},
+    }
+
+
+def _by_method(result: str) -> list[int]:
+    return [REQUESTS.word(method, result) for method in ("get", "post")]
 
 
 def observe_signatures(key: str, count: int, seconds: float) -> None:

@@ -327,6 +327,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     assert site.post(b"junk").content.hex() == "30030a0101"
     site.post(site.request("well", GOOD[0], REVOKED[0]))
     assert httpx.get(f"{site.public}/favicon.ico", trust_env=False).status_code == 404
+    assert httpx.get(site.public, headers={"X": "x" * 20_000}, trust_env=False).status_code == 431
     url = f"{site.public}/ocsp/{base64.b64encode(site.request('well', GOOD[0])).decode()}"
     assert httpx.get(url, trust_env=False).status_code == 200
     certificate, key = site.folder / "asker.pem", site.folder / "well.key"

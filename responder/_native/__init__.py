@@ -2,13 +2,16 @@
 
 from responder._native.answer import Responder, find_request, pack_issuer
 from responder._native.certificate import parse_certificate
+from responder._native.clients import Networks
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
 from responder._native.floors import Floors
 from responder._native.framing import Framing, read_request
+from responder._native.gate import Gate
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.lane import Lane
+from responder._native.limiter import Limiter
 from responder._native.pages import Page, Pages
 from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
@@ -34,10 +37,13 @@ __all__ = [
     "Floors",
     "Framing",
     "GENERATED_KINDS",
+    "Gate",
     "IssuerRow",
     "Lane",
+    "Limiter",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
+    "Networks",
     "Page",
     "Pages",
     "PrivateKey",

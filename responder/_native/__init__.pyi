@@ -27,10 +27,13 @@ __all__ = [
     "Floors",
     "Framing",
     "GENERATED_KINDS",
+    "Gate",
     "IssuerRow",
     "Lane",
+    "Limiter",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
+    "Networks",
     "Page",
     "Pages",
     "PrivateKey",
@@ -501,15 +504,17 @@ class Responder:
 
     def __new__(cls, table: Table, host: memoryview, lane: memoryview, /, *, words: Mapping[str, Any]) -> Responder:
         """`host` and `lane` are words of the segment. `words` says where in them: `trusted_until` in `host`; in `lane`
-        the counters `requests` (GET and POST, each with good, revoked, unknown), `hashes` (unknown, then SHA-1 to
-        SHA-512), `answers`, `nonces` and `ages`, the first bucket of a histogram with ten `bounds`."""
+        the counters `requests` (GET and POST, each with good, revoked, unknown), `unauthorized` (GET and POST),
+        `hashes` (unknown, then SHA-1 to SHA-512), `answers`, `nonces`, `signed` and `ages`, the first bucket of a
+        histogram with ten `bounds`."""
 
     def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], /) -> None:
         """Answer for exactly these from now on; issuers as `pack_issuer` gives them."""
 
     def respond(self, request: bytes, is_post: bool, now: int, /) -> bytes | None:
-        """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970); None where the chain must be
-        asked: nothing in the table, or not plain."""
+        """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970): from the table, or
+        `unauthorized` where the issuer isn't ours. None where the chain must be asked: nothing in the table, or not
+        plain."""
 
 def pack_issuer(row: IssuerRow, /) -> bytes:
     """An issuer as `Responder.replace` takes it: to be kept, since of many issuers few change.
@@ -580,6 +585,71 @@ class Pages:
         """Show exactly these from now on."""
 
 @final
+class Networks:
+    """IP networks: an address is in one of them or not."""
+
+    def __new__(cls, networks: Iterable[tuple[bytes, int]], /) -> Networks:
+        """Each the octets of an address, 4 or 16, and how many bits of it count.
+
+        Raises:
+            ValueError: that is no network.
+        """
+
+    def __contains__(self, address: str, /) -> bool: ...
+
+@final
+class Limiter:
+    """What each client may cost a minute, for all processes of a host: GCRA, one word a client."""
+
+    def __new__(cls, memory: memoryview, /, *, per_minute: int) -> Limiter:
+        """Of memory that was laid out. An IPv6 /64 counts as one client, and a /48 may cost 16 times as much.
+
+        Raises:
+            ValueError: it wasn't laid out, or for another size; or `per_minute` isn't positive.
+        """
+
+    @staticmethod
+    def lay_out(memory: memoryview, key: bytes, /) -> None:
+        """Begin with nobody owing anything. `key` has 96 octets that nobody else knows.
+
+        Raises:
+            ValueError: too little memory, or a key of another size.
+        """
+
+    def take(self, address: str, price: int, now: int, /) -> int:
+        """Take a price from what a client may cost: 0, or how many nanoseconds it is too early for it; then nothing is
+        taken. `now` is CLOCK_MONOTONIC in nanoseconds.
+
+        Raises:
+            ValueError: no IP address.
+        """
+
+@final
+class Gate:
+    """Between the table and all that costs more: limits by client, and how much may be under way for all of them."""
+
+    def __new__(
+        cls,
+        lane: memoryview,
+        /,
+        *,
+        words: Mapping[str, Any],
+        limiter: Limiter | None = None,
+        exempt: Networks,
+        trusted: Networks,
+        refusal: int,
+        room: int,
+        counts_hits: bool,
+    ) -> Gate:
+        """`words` are the counters in `lane`: `rate_limited` and `overloaded` (GET and POST each), `limited`,
+        `malformed`, `too_long`. Without `limiter` nobody is limited, nor are the `exempt`; for a `trusted` proxy the
+        client is whom X-Forwarded-For names last. `refusal` is an OCSPResponseStatus, or 429 of HTTP; `room` is how
+        many answers may be under way in the chain; `counts_hits` whether what the table has costs something, too."""
+
+    def charge(self, peer: str, head: bytes, price: int, now: int, /) -> int:
+        """As `Limiter.take`, of the client that a request's head from `peer` is of; 0 where nobody is limited."""
+
+@final
 class Lane:
     """The connections of a process on one listening socket: plain requests are answered from the table, in turns
     without the GIL."""
@@ -590,6 +660,7 @@ class Lane:
         *,
         responder: Responder,
         pages: Pages,
+        gate: Gate,
         ask: Callable[[list[tuple[int, bytes, bool]]], object],
         hand_over: Callable[[int, bytes], object],
         connections: int,
@@ -597,7 +668,8 @@ class Lane:
     ) -> Lane:
         """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, and whether the connection ends with
         it; each is answered by `reply`, and nothing more is read of a connection before. `hand_over` is called with a
-        connection's descriptor, which is the callee's, and what has come on it. At most so many connections at once;
+        connection's descriptor, which is the callee's, and what has come on it. What `gate` doesn't let pass is refused
+        here. At most so many connections at once;
         one that is idle, or whose request takes longer, is closed.
 
         Raises:

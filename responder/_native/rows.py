@@ -94,7 +94,7 @@ class CertificateParts(NamedTuple):
 
 class IssuerRow(NamedTuple):
     """An issuer to answer for: `cert_id_hashes` a name and a key hash for SHA-1 to SHA-512, `variants` those that
-    records are made for, `refresh` and `max_age` in seconds."""
+    records are made for, `refresh` and `max_age` in seconds; `is_for_the_chain` where a plain request isn't enough."""
 
     tag: bytes
     cert_id_hashes: tuple[tuple[bytes, bytes], ...]
@@ -103,6 +103,7 @@ class IssuerRow(NamedTuple):
     honours_preferences: bool
     refresh: int
     max_age: int
+    is_for_the_chain: bool = False
 
 
 class RequestHead(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 
 from responder.config.model import SECTIONS
@@ -17,7 +18,7 @@ def example() -> str:
         "# Relative paths count from the folder of this file.",
     ]
     for section, model in SECTIONS.items():
-        lines += ["", f"# {model.__doc__}", f"[{section}]"]
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(inspect.getdoc(model) or "", 108)), f"[{section}]"]
         for name, field in model.model_fields.items():
             meaning = field.description or ""
             if any(is_not_yet(item) for item in field.metadata):

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import (
     ValidationError,
@@ -58,7 +58,7 @@ class Key:
                 return {"true": True, "false": False}.get(text.lower(), text)
         except ValueError:
             return text
-        if wanted == tuple[str, ...]:
+        if get_origin(wanted) is tuple:
             return [part.strip() for part in text.split(",") if part.strip()]
         return text
 

@@ -18,7 +18,7 @@ from pydantic import (
 from responder.config.values import (
     Address,
     ListenAddress,
-    NotYetList,
+    NetworkList,
     OptionalPath,
     PostgresURL,
     RedisURL,
@@ -111,7 +111,11 @@ class Serve(Section):
         default=None, description="The certificate chain (PEM) for TLS."
     )
     tls_key: Annotated[OptionalPath, not_yet(None)] = Field(default=None, description="Its key (PEM).")
-    trusted_proxies: NotYetList = Field(default=(), description="Networks whose X-Forwarded-For is believed.")
+    trusted_proxies: NetworkList = Field(
+        default=(),
+        description="Networks of proxies whose X-Forwarded-For is believed: the client is the last address in it that "
+        "isn't in one of these networks.",
+    )
 
 
 class Admin(Section):
@@ -174,14 +178,21 @@ class Table(Section):
 
 
 class Limits(Section):
-    """What one client address may cost."""
+    """What one client may cost: an IPv4 address, an IPv6 /64; and an IPv6 /48, 16 times as much. What the table in
+    memory answers is free. Everything else costs 1 a CertID, and 1 more where a signature is made for that request
+    alone (a nonce, several CertIDs); a request that goes through Hypercorn costs 2."""
 
-    per_minute: Annotated[int, not_yet(1000)] = Field(
+    per_minute: int = Field(
         default=1000,
         ge=0,
-        description="Answers a minute that need more than the table in memory; 0 is no limit.",
+        le=1_000_000,
+        description="How much a minute, and at once after a minute's pause; 0 is no limit.",
     )
-    exempt: NotYetList = Field(default=(), description="Networks without a limit, such as those of a CDN.")
+    exempt: NetworkList = Field(default=(), description="Networks without a limit, such as those of a CDN.")
+    refusal: Literal["try_later", "unauthorized", "http_429"] = Field(
+        default="try_later", description="What a client beyond its limit is told, with Retry-After."
+    )
+    count_hits: bool = Field(default=False, description="Answers from the table in memory cost 1, too.")
 
 
 class Signing(Section):

@@ -184,6 +184,21 @@ def check_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return paths
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_network(value: object) -> Network:
+    """An address alone is a network of one."""
+    if isinstance(value, Network):
+        return value
+    try:
+        return ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(
+            f"{value!r} isn't an IP network; write 192.0.2.0/24 or 2001:db8::/32, no bit set after those that count"
+        ) from None
+
+
 def check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?", name):
@@ -196,7 +211,10 @@ RedisURL = Annotated[str, AfterValidator(url_of("redis", "rediss", "unix")), Aft
 OptionalPath = Annotated[Path | None, BeforeValidator(to_path_or_none)]
 SecretFile = Annotated[OptionalPath, AfterValidator(check_secret)]
 ListenAddress = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str, return_type=str)]
-NotYetList = Annotated[tuple[str, ...], Field(strict=False), not_yet(())]
+NetworkList = Annotated[
+    tuple[Annotated[Network, BeforeValidator(parse_network), PlainSerializer(str, return_type=str)], ...],
+    Field(strict=False),
+]
 
 
 def is_not_yet(item: object) -> bool:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from responder import metrics
-from responder.config import Config
+from responder.config import Config, Network
 from responder.host.deadline import Deadline
 from responder.host.segment import WARMED, Lane, Region, Segment
-from responder.pki import Floors, Issuer, IssuerRow, NoncePolicy, Responder, Snapshot, Table, pack_issuer
+from responder.pki import (
+    Floors,
+    Gate,
+    Issuer,
+    IssuerRow,
+    Limiter,
+    Networks,
+    NoncePolicy,
+    Responder,
+    Snapshot,
+    Table,
+    pack_issuer,
+)
 
 _KEY_OCTETS = 96
+
+_LIMITER_OCTETS = 1 << 21
+"""A quarter of a million clients within a minute."""
+
+_REFUSALS = {"try_later": 3, "unauthorized": 6, "http_429": 429}
 
 _SAMPLED_SETS = 256
 """Of the table, for how full it is: a megabyte."""
@@ -41,6 +59,22 @@ class HostMemory:
         """The native way to the table, which counts in this process's lane."""
         return Responder(self.table, self.segment.host, self.lane, words=metrics.fast_words())
 
+    def gate(self, config: Config) -> Gate:
+        """What keeps clients from costing too much, together with the other processes of this host."""
+        limits, signing = config.limits, config.signing
+        buckets = self.segment.region(Region.LIMITER)
+        limiter = Limiter(buckets, per_minute=limits.per_minute) if limits.per_minute else None
+        return Gate(
+            self.lane,
+            words=metrics.gate_words(),
+            limiter=limiter,
+            exempt=_networks(limits.exempt),
+            trusted=_networks(config.serve.trusted_proxies),
+            refusal=_REFUSALS[limits.refusal],
+            room=signing.max_in_flight + signing.max_waiting,
+            counts_hits=limits.count_hits,
+        )
+
     @property
     def lease_seconds_left(self) -> float:
         """How long this host may answer without reaching the database."""
@@ -65,6 +99,10 @@ class HostMemory:
         return cls(table, floors, Deadline(segment), segment.identity, segment, segment.lane(place), place)
 
 
+def _networks(networks: Sequence[Network]) -> Networks:
+    return Networks((network.network_address.packed, network.prefixlen) for network in networks)
+
+
 class IssuerRows:
     """What the native way knows of issuers and profiles: given anew when something has changed."""
 
@@ -73,24 +111,17 @@ class IssuerRows:
         self._packed: dict[str, bytes] = {}
 
     def give(self, snapshot: Snapshot, responder: Responder) -> None:
-        """Have it answer for what the snapshot has. An issuer that wants more than a plain request is for the chain."""
+        """Have it answer for what the snapshot has."""
         before, self._given = self._given, snapshot
         if snapshot.issuers is before.issuers and snapshot.profiles is before.profiles:
             return
         if snapshot.issuers is not before.issuers:
             held, known = self._packed, before.issuers
             self._packed = {
-                issuer_id: held[issuer_id] if known.get(issuer_id) is issuer else _packed(issuer)
+                issuer_id: held[issuer_id] if known.get(issuer_id) is issuer else pack_issuer(row_of(issuer))
                 for issuer_id, issuer in snapshot.issuers.items()
             }
-        responder.replace(filter(None, self._packed.values()), snapshot.profiles.values())
-
-
-def _packed(issuer: Issuer) -> bytes:
-    """Nothing where a plain request isn't enough."""
-    policy = issuer.policy
-    is_for_the_chain = policy.require_signature or policy.nonce is NoncePolicy.required
-    return b"" if is_for_the_chain else pack_issuer(row_of(issuer))
+        responder.replace(self._packed.values(), snapshot.profiles.values())
 
 
 def row_of(issuer: Issuer) -> IssuerRow:
@@ -104,6 +135,7 @@ def row_of(issuer: Issuer) -> IssuerRow:
         policy.honour_preferred,
         int(policy.refresh.total_seconds()),
         int(policy.max_age.total_seconds()),
+        policy.require_signature or policy.nonce is NoncePolicy.required,
     )
 
 
@@ -111,7 +143,10 @@ def create_memory(config: Config, processes: int) -> Segment:
     """Make it, for so many processes beside the one that makes it."""
     megabyte = 1 << 20
     segment = Segment.create(
-        processes, floors=config.table.floor_megabytes * megabyte, table=config.table.megabytes * megabyte
+        processes,
+        floors=config.table.floor_megabytes * megabyte,
+        table=config.table.megabytes * megabyte,
+        limiter=_LIMITER_OCTETS,
     )
     _lay_out(segment)
     return segment
@@ -126,3 +161,4 @@ def renew_memory(segment: Segment) -> None:
 def _lay_out(segment: Segment) -> None:
     Floors.lay_out(segment.region(Region.FLOORS), os.urandom(_KEY_OCTETS))
     Table.lay_out(segment.region(Region.TABLE), os.urandom(_KEY_OCTETS))
+    Limiter.lay_out(segment.region(Region.LIMITER), os.urandom(_KEY_OCTETS))

@@ -35,6 +35,7 @@ from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, CRLsByScope, PublishedCRLs, ShownCRLs
 from responder.web.exchange import Exchange
 from responder.web.lane import serve_lane
+from responder.web.limits import ClientLimits
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
 from responder.web.routing import PublicRoute
@@ -54,12 +55,20 @@ async def serve(
         await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
         return
     native = NativeWay(memory)
+    gate = memory.gate(config)
     async with public_site(config, memory, native) as route:
         process.ready()
         app = Starlette(routes=[route], exception_handlers={Exception: unexpected})
         http = HTTPSide(app, requests_a_connection=1)
         await serve_lane(
-            listener, native.responder, native.pages, respond=route.respond, http=http, clock=SystemClock(), stop=stop
+            listener,
+            native.responder,
+            native.pages,
+            gate,
+            respond=route.respond,
+            http=http,
+            clock=SystemClock(),
+            stop=stop,
         )
 
 
@@ -135,6 +144,8 @@ async def public_site(
             Exchange(stores.issuers, ocsp_paths=config.serve.ocsp_paths),
             OCSPEndpoint(source, clock=clock),
             CRLEndpoint(published, issuers=stores.issuers, clock=clock),
+            # Before the lane's way everyone has passed its gate.
+            limits=ClientLimits(memory.gate(config), config.limits.refusal) if native is None else None,
         )
         await until_trusted(memory)
         await stack.enter_async_context(background(warm_up(config, stores, directory, memory)))

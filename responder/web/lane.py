@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from responder import log
 from responder.interfaces import Clock
-from responder.pki import Lane, Pages, Responder
+from responder.pki import Gate, Lane, Pages, Responder
 from responder.web.caching import NO_STORE, Headers, Response, imf_fixdate
 from responder.web.exchange import raw_path
 from responder.web.server import GRACE_SECONDS, HTTPSide
@@ -31,6 +31,7 @@ async def serve_lane(
     listener: socket.socket,
     responder: Responder,
     pages: Pages,
+    gate: Gate,
     *,
     respond: Respond,
     http: HTTPSide,
@@ -43,7 +44,7 @@ async def serve_lane(
         respond: what only the chain can answer.
         http: what takes over connections with requests of other methods, or chunked or large bodies.
     """
-    site = _Site(listener, responder, pages, respond, http, clock)
+    site = _Site(listener, responder, pages, gate, respond, http, clock)
     loop = asyncio.get_running_loop()
     loop.add_reader(site.lane.epoll, site.lane.on_ready)
     ticking = asyncio.create_task(site.tick())
@@ -65,6 +66,7 @@ class _Site:
         listener: socket.socket,
         responder: Responder,
         pages: Pages,
+        gate: Gate,
         respond: Respond,
         http: HTTPSide,
         clock: Clock,
@@ -75,6 +77,7 @@ class _Site:
             listener.fileno(),
             responder=responder,
             pages=pages,
+            gate=gate,
             ask=self._ask,
             hand_over=self._hand_over,
             connections=CONNECTIONS,

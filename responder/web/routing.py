@@ -14,16 +14,20 @@ from responder.errors import MalformedRequest
 from responder.web.caching import Headers, Response
 from responder.web.crl import CRLEndpoint
 from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
+from responder.web.limits import ClientLimits
 from responder.web.ocsp import OCSPEndpoint
 
 
 class PublicRoute(BaseRoute):
-    """The whole public site."""
+    """The whole public site. With `limits` where nobody else has looked at who asks."""
 
-    def __init__(self, exchange: Exchange, ocsp: OCSPEndpoint, crls: CRLEndpoint) -> None:
+    def __init__(
+        self, exchange: Exchange, ocsp: OCSPEndpoint, crls: CRLEndpoint, *, limits: ClientLimits | None = None
+    ) -> None:
         self._exchange = exchange
         self._ocsp = ocsp
         self._crls = crls
+        self._limits = limits
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `BaseRoute`."""
@@ -40,7 +44,9 @@ class PublicRoute(BaseRoute):
         except ClientDisconnect:
             return
         path = raw_path(scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"))
-        response = await self.respond(scope["method"], path, scope["headers"], body)
+        method, headers = scope["method"], scope["headers"]
+        refusal = self._limits and self._limits.refuse(scope.get("client"), method, path, headers)
+        response = refusal or await self.respond(method, path, headers, body)
         await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
 
     async def respond(self, method: str, path: bytes, headers: Headers, body: bytes) -> Response:

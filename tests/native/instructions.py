@@ -18,8 +18,11 @@ from pathlib import Path
 
 from responder._native import (
     Floors,
+    Gate,
     IssuerRow,
     Lane,
+    Limiter,
+    Networks,
     Pages,
     Responder,
     Table,
@@ -34,10 +37,14 @@ WORDS = {
     "hashes": [7, 8, 9, 10, 11],
     "answers": 12,
     "nonces": 13,
+    "signed": 16,
+    "unauthorized": [17, 18],
     "crls": [14, 15],
     "ages": 20,
     "bounds": [60, 300, 900, 3600, 21600, 43200, 86400, 172800, 345600, 604800],
 }
+
+REFUSALS = {"rate_limited": [40, 41], "overloaded": [42, 43], "limited": 44, "malformed": 45, "too_long": 46}
 
 
 def unexpected(*arguments: object) -> None:
@@ -55,7 +62,20 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
     native.put(tag, serial, decode_records(bytes.fromhex(world["records"])), 0)
     host = memoryview(bytearray(64)).cast("Q")
     host[0] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**13
-    responder = Responder(native, host, memoryview(bytearray(8192)).cast("Q"), words=WORDS)
+    words = memoryview(bytearray(8192)).cast("Q")
+    responder = Responder(native, host, words, words=WORDS)
+    limiter = memoryview(bytearray(1 << 16))
+    Limiter.lay_out(limiter, bytes(range(96)))
+    gate = Gate(
+        words,
+        words=REFUSALS,
+        limiter=Limiter(limiter, per_minute=1000),
+        exempt=Networks([]),
+        trusted=Networks([]),
+        refusal=3,
+        room=64,
+        counts_hits=False,
+    )
     row = IssuerRow(tag, hashes, (1, 2), ignores_nonce=False, honours_preferences=False, refresh=129600, max_age=3600)
     responder.replace([pack_issuer(row)], [load_profile(bytes.fromhex(world["profile"]))])
     der = bytes.fromhex(world["request"])
@@ -71,6 +91,7 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
         listener.fileno(),
         responder=responder,
         pages=Pages(),
+        gate=gate,
         ask=unexpected,
         hand_over=unexpected,
         connections=4,

@@ -86,6 +86,11 @@ def taken_apart(response: bytes) -> tuple[int, dict[str, str], bytes]:
     return 200, headers, body
 
 
+def unauthorized(both: Both) -> bytes:
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nCache-Control: no-store\r\nContent-Length: 5"
+    return f"{head}\r\nDate: {imf_fixdate(both.chain.clock.now())}\r\n\r\n".encode() + b"\x30\x03\x0a\x01\x06"
+
+
 def request_for(issuer: Issuer, serial: bytes, variant: int, *extensions: bytes) -> bytes:
     oids = ("06052b0e03021a", "0609608648016503040201", "0609608648016503040202", "0609608648016503040203")
     number = (variant & 15) - 1
@@ -149,7 +154,7 @@ async def test_what_is_not_plain_is_for_the_chain(both: Both) -> None:
     for other in (b"", b"junk", plain[:-1], request_for(issuer, encode_serial(9), 1), b"\x30\x03\x0a\x01\x06"):
         assert both.fast(other) is None
     stranger = replace(issuer, cert_id_hashes=tuple((name, bytes(len(key))) for name, key in issuer.cert_id_hashes))
-    assert both.fast(request_for(stranger, encode_serial(SERIAL), 1)) is None
+    assert both.fast(request_for(stranger, encode_serial(SERIAL), 1)) == unauthorized(both)
     # Another policy, and another profile.
     chain.set_policy(nonce=NoncePolicy.ignore)
     both.reload()
@@ -159,8 +164,31 @@ async def test_what_is_not_plain_is_for_the_chain(both: Both) -> None:
     chain.set_policy(responder_id_by_name=True)
     both.reload()
     assert both.fast(plain) is None, "the record is of a profile that was retired"
+    chain.set_policy(nonce=NoncePolicy.required)
+    both.reload()
+    assert both.fast(plain) is None, "known, and for the chain"
     both.native.replace([], [])
-    assert both.fast(plain) is None
+    assert both.fast(plain) == unauthorized(both)
+
+
+async def test_an_issuer_that_is_not_ours_is_refused_natively(both: Both) -> None:
+    """As the chain does, whatever else is asked, and counted alike; also without a lease."""
+    issuer = both.chain.issuer
+    stranger = replace(issuer, cert_id_hashes=tuple((key[:0] + name[::-1], key) for name, key in issuer.cert_id_hashes))
+    both.host[0] = 0
+    for variant in (1, 2, 3, 4, 17):
+        for extensions in ((), (nonce(b"n" * 32),)):
+            for method in ("GET", "POST"):
+                asked = request_for(stranger, encode_serial(SERIAL), variant, *extensions)
+                fast = both.fast(asked, is_post=method == "POST")
+                assert fast is not None
+                status, headers, body = taken_apart(fast)
+                assert headers.pop("Date") == imf_fixdate(both.chain.clock.now())
+                assert (status, headers, body) == await both.slow(asked, method)
+    words = metrics.fast_words()
+    assert [both.lane[word] for word in words["unauthorized"]] == [10, 10]
+    assert [both.lane[word] for word in words["hashes"]] == [0, 8, 4, 4, 4]
+    assert both.lane[words["nonces"]] == 10
 
 
 async def test_without_a_lease_or_below_a_floor_nothing_is_answered(both: Both) -> None:

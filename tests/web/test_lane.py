@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -21,17 +22,24 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from responder import metrics
+from responder.config import Config
+from responder.config.model import Limits, Serve, Signing
 from responder.pki import CRL, Certificate, Issuer, Pages, encode_serial
+from responder.roles.memory import HostMemory, create_memory
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
 from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
 from responder.web.lane import serve_lane
+from responder.web.limits import ClientLimits
 from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
+from tests import der as encode
 from tests.doubles import FakeClock
 from tests.ocsp.chain import SERIAL, make_chain
 from tests.web.test_fast_answer import Both, request_for
 from tests.web.test_framing import AMBIGUOUS
+
+UNLIMITED = Limits(per_minute=0)
 
 IN_TABLE, NOT_YET, NOBODY = SERIAL, SERIAL + 1, SERIAL + 2
 
@@ -46,7 +54,10 @@ class Served:
     clock: FakeClock
     published: PublishedCRLs
     shown: ShownCRLs
+    words: memoryview
+    room: int
     asked_in_python: list[tuple[str, bytes]] = field(default_factory=list)
+    held: asyncio.Event | None = None
 
     def publish(self, crl: CRL) -> None:
         self.published.replace([crl])
@@ -63,7 +74,9 @@ def listening() -> socket.socket:
 
 
 @asynccontextmanager
-async def served(clock: FakeClock, issuer: Issuer, signer: Signer) -> AsyncIterator[Served]:
+async def served(
+    clock: FakeClock, issuer: Issuer, signer: Signer, limits: Limits = UNLIMITED, **serve: Any
+) -> AsyncIterator[Served]:
     chain = make_chain(clock, issuer, signer)
     for serial in (IN_TABLE, NOT_YET):
         chain.statuses.add(Certificate.numbered(issuer, serial))
@@ -75,20 +88,32 @@ async def served(clock: FakeClock, issuer: Issuer, signer: Signer) -> AsyncItera
     pages = Pages()
     shown = ShownCRLs(pages)
     shown.give(published.all, {each.id: each for each in chain.issuers})
-    route = PublicRoute(both.exchange, both.python, CRLEndpoint(published, issuers=chain.issuers, clock=clock))
+    config = Config(limits=limits, serve=Serve(**serve), signing=Signing(max_in_flight=8, max_waiting=24))
+    room = 32
+    memory = HostMemory.of(create_memory(config, 1), 0)
+    crls = CRLEndpoint(published, issuers=chain.issuers, clock=clock)
+    route = PublicRoute(both.exchange, both.python, crls)
+    limited = PublicRoute(
+        both.exchange, both.python, crls, limits=ClientLimits(memory.gate(config), config.limits.refusal)
+    )
     app, stop = Starlette(routes=[route]), asyncio.Event()
     fast, plain = listening(), listening()
-    site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published, shown)
+    site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published, shown, memory.lane, room)
 
     async def respond(method: str, path: bytes, headers: Headers, body: bytes) -> Response:
         site.asked_in_python.append((method, path))
+        if site.held is not None:
+            await site.held.wait()
         return await route.respond(method, path, headers, body)
 
     # The native way looks at the real clock; the records are of the fake one's time.
     http = HTTPSide(app, requests_a_connection=1)
+    gate = memory.gate(config)
     servers = [
-        asyncio.create_task(serve_lane(fast, both.native, pages, respond=respond, http=http, clock=clock, stop=stop)),
-        asyncio.create_task(serve_http(app, plain, stop)),
+        asyncio.create_task(
+            serve_lane(fast, both.native, pages, gate, respond=respond, http=http, clock=clock, stop=stop)
+        ),
+        asyncio.create_task(serve_http(Starlette(routes=[limited]), plain, stop)),
     ]
     await asyncio.sleep(0.01)
     try:
@@ -166,6 +191,16 @@ async def read_response(reader: asyncio.StreamReader, *, is_head: bool = False) 
     return line.split(b" ")[1], headers, body
 
 
+STRANGER = encode.request(
+    encode.sequence(
+        encode.sequence(bytes.fromhex("06052b0e03021a"), encode.NULL),
+        encode.octet_string(b"n" * 20),
+        encode.octet_string(b"k" * 20),
+        encode.tlv(2, b"\1"),
+    )
+)
+"""Of an issuer that isn't ours."""
+
 CORPUS = st.one_of(
     st.builds(
         lambda serial, variant, kind, fields: (serial, variant, kind, tuple(fields)),
@@ -196,6 +231,8 @@ CORPUS = st.one_of(
          b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
          b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 4000,
          b"POST /crl/a.crl HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", post(b"junk"), post(b""), get(b"junk"),
+         post(STRANGER), get(STRANGER), get(STRANGER, "If-None-Match: *"),
+         get(STRANGER, method="HEAD"), get(STRANGER, version="1.0"),
          post(b"x" * 16384), b"GET /ocsp/%zz HTTP/1.1\r\nHost: x\r\n\r\n", post(b"junk", path="/elsewhere"),
          b"GET /.well-known/pki/ocsp/test-ec/1a2b HTTP/1.1\r\nHost: x\r\n\r\n",
          b"POST /ocsp HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\njunk\r\n0\r\n\r\n"]
