@@ -3,42 +3,38 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from responder._native.der cimport Bytes, Out
+from responder._native.der cimport Bytes, Out, Span
 from responder._native.framing cimport Head
+from responder._native.issuers cimport IssuerIndex
+from responder._native.live cimport LiveKeys
 from responder._native.records cimport RecordView
 from responder._native.render cimport Constants
-from responder._native.request cimport CertIDView, RequestView
+from responder._native.request cimport RequestView
 from responder._native.table cimport Table
 
 cdef enum:
     AGES = 10
-    MAX_HASH = 64
     MAX_RESPONSE = 16384     # head and body
 
 cdef enum Outcome:
     ANSWERED                 # what `out` holds is to be sent
     REFUSED                  # the same, of what isn't ours: nothing but an OCSP error
+    SIGN                     # it can be signed here, where that isn't too much
     ASK                      # only the chain knows
 
-# An issuer under the hashes of one algorithm.
-ctypedef struct IssuerPlace:
-    int algorithm            # 1..4
-    bint is_for_the_chain    # whatever is asked
-    uint32_t variants        # bit by index_of: those that records are made for
-    bint ignores_nonce
-    bint honours_preferences
-    uint8_t[8] tag
-    uint8_t[MAX_HASH] name_hash
-    uint8_t[MAX_HASH] key_hash
-    int64_t refresh          # seconds
-    int64_t max_age
+cdef enum Want:
+    LOOK                     # SIGN where a signature is needed
+    SIGNED
+    WITHOUT_NONCE            # the fullest answer that needs no signature (RFC 9919 §3.2.1)
 
 # Words of this process's lane.
 ctypedef struct CounterWords:
     uint16_t[2][3] requests  # GET, POST; good, revoked, unknown
     uint16_t[2] unauthorized
     uint16_t[5] hashes       # unknown, SHA-1, SHA-256, SHA-384, SHA-512
-    uint16_t answers
+    uint16_t answers         # from the table
+    uint16_t live
+    uint16_t unmet           # nonces that weren't echoed
     uint16_t ages            # the first bucket, then one for what is above all bounds, then the sum
     uint16_t nonces
     uint16_t signed
@@ -49,17 +45,17 @@ cdef class Responder:
     cdef Table table
     cdef object memory
     cdef uint64_t* deadline
+    cdef uint64_t* database_clock        # nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while it isn't known
+    cdef LiveKeys live
     cdef uint64_t* counters
     cdef CounterWords words
     cdef int64_t[AGES] bounds
-    cdef const IssuerPlace** issuers     # in the octets that `held` holds
-    cdef uint64_t issuer_mask
+    cdef IssuerIndex issuers
     cdef const Constants** profiles
     cdef uint64_t profile_mask
     cdef list held
     cdef int64_t date_second
     cdef uint8_t[32] date
-    cdef const IssuerPlace* find_issuer(self, const CertIDView* asked) noexcept nogil
     cdef const Constants* find_profile(self, const uint8_t* profile_id) noexcept nogil
     cdef const uint8_t* date_at(self, int64_t second) noexcept nogil
     cdef void put_head(
@@ -75,7 +71,19 @@ cdef class Responder:
     ) noexcept nogil
     # `price` becomes what the chain's answer costs, see `gate`.
     cdef Outcome answer(
-        self, const Head* head, Bytes request, size_t size, int64_t now, Out* out, int* price
+        self, const Head* head, Bytes request, size_t size, int64_t now, Want want, Out* out, int* price
+    ) noexcept nogil
+    cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil
+    cdef bint put_stored(
+        self,
+        const Head* head,
+        const Constants* profile,
+        const RecordView* view,
+        int variant,
+        const Span* serial,
+        int64_t max_age,
+        int64_t now,
+        Out* out,
     ) noexcept nogil
     cdef Outcome refuse(self, const Head* head, const RequestView* asked, int64_t now, Out* out) noexcept nogil
     cdef void count_asked(self, const RequestView* asked) noexcept nogil

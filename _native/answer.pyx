@@ -1,4 +1,5 @@
-"""The hit of the fast path: parse, look up, check, render, with the HTTP head. Whatever isn't plain is for the chain.
+"""The hit of the fast path: parse, look up, check, render, with the HTTP head; a nonce is signed here, too. Whatever else
+isn't plain is for the chain.
 
 The order is the rule of revocation: the deadline before anything is read, the floors after (design §4.5). What the table
 holds was verified when it came in, and is of the certificate under whose key it stands.
@@ -6,21 +7,24 @@ holds was verified when it came in, and is of the certificate under whose key it
 
 cimport cython
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from responder._native cimport atomics, der, get_path, http
 from responder._native.der cimport Span
 from responder._native.floors cimport is_below
 from responder._native.framing cimport GET, POST, Head, clear
+from responder._native.issuers cimport IssuerIndex, IssuerPlace
+from responder._native.live cimport LiveKey, LiveKeys
 from responder._native.profile cimport SigningProfile
 from responder._native.records cimport RecordView, index_of, parse_record, signature_of
 from responder._native.render cimport RENDERED, render_checked
-from responder._native.request cimport MAX_OCTETS, RequestView, parse_request
+from responder._native.request cimport MAX_OCTETS, CertIDView, RequestView, parse_request
 from responder._native.sets cimport MAX_RECORD
 from responder._native.sockets cimport CLOCK_BOOTTIME, cs_time
 from responder._native.table cimport find
 
 cdef int64_t SECOND = 1000000000
+cdef int64_t MAX_CLOCK_DIFFERENCE = 60 * SECOND
 cdef enum:
     ETAG_SIGNATURE = 16
     ETAG_PROFILE = 4
@@ -42,90 +46,57 @@ cdef class Responder:
         cdef uint64_t[::1] of_lane = lane
         self.table, self.memory = table, (host, lane)
         self.deadline, self.counters = &of_host[words["trusted_until"]], &of_lane[0]
+        self.database_clock = &of_host[words["database_clock"]]
         for method in range(2):
             for status in range(3):
                 self.words.requests[method][status] = words["requests"][method][status]
         for index in range(5):
             self.words.hashes[index] = words["hashes"][index]
         self.words.answers, self.words.ages, self.words.nonces = words["answers"], words["ages"], words["nonces"]
+        self.words.live, self.words.unmet = words["live"], words["unmet"]
         self.words.signed, self.words.unauthorized, self.words.crls = words["signed"], words["unauthorized"], words["crls"]
         if len(words["bounds"]) != AGES:
             raise ValueError(f"{len(words['bounds'])} bounds of ages, not {AGES}")
         for index in range(AGES):
             self.bounds[index] = words["bounds"][index]
         self.date_second = -1
-        self.replace([], [])
+        self.replace([], [], LiveKeys())
 
     def __dealloc__(self):
-        free(self.issuers)
         free(self.profiles)
 
-    def replace(self, object issuers, object profiles, /):
-        cdef list rows = list(issuers)
+    def replace(self, object issuers, object profiles, LiveKeys live not None, /):
         cdef list held = list(profiles)
         cdef uint64_t size = 16
         cdef uint64_t index
-        cdef const IssuerPlace** places
-        cdef const IssuerPlace* place
-        cdef bytes packed
-        cdef size_t number
         cdef const Constants** table
         cdef SigningProfile profile
-        while size < <uint64_t> (8 * len(rows)) or size < <uint64_t> (2 * len(held)):
+        cdef IssuerIndex known = IssuerIndex(issuers)
+        while size < <uint64_t> (2 * len(held)):
             size *= 2
-        places = <const IssuerPlace**> calloc(size, sizeof(void*))
         table = <const Constants**> calloc(size, sizeof(void*))
-        if places == NULL or table == NULL:
-            free(places)
-            free(table)
+        if table == NULL:
             raise MemoryError
-        for packed in rows:
-            place = <const IssuerPlace*> <const uint8_t*> packed
-            for number in range(len(packed) // sizeof(IssuerPlace)):
-                index = _place_of(place[number].name_hash, place[number].key_hash) & (size - 1)
-                while places[index] != NULL:
-                    index = (index + 1) & (size - 1)
-                places[index] = &place[number]
         for profile in held:
-            index = _start(profile.id) & (size - 1)
-            while table[index] != NULL:
-                index = (index + 1) & (size - 1)
-            table[index] = &profile.constants
-        free(self.issuers)
+            memcpy(&index, profile.constants.id, 8)
+            while table[index & (size - 1)] != NULL:
+                index += 1
+            table[index & (size - 1)] = &profile.constants
         free(self.profiles)
-        self.issuers, self.profiles = places, table
-        self.issuer_mask = self.profile_mask = size - 1
-        self.held = [rows, held]
+        self.profiles, self.profile_mask = table, size - 1
+        self.issuers, self.live, self.held = known, live, held
 
-    def respond(self, bytes request not None, bint is_post, int64_t now, /):
+    def respond(self, bytes request not None, bint is_post, int64_t now, /, *, bint signs=False):
         cdef uint8_t[MAX_RESPONSE] room
         cdef Out out = der.writer(room, MAX_RESPONSE)
         cdef Head head
         cdef int price
         clear(&head)
         head.method = POST if is_post else GET
-        if self.answer(&head, request, len(request), now, &out, &price) == ASK:
+        cdef Outcome outcome = self.answer(&head, request, len(request), now, SIGNED if signs else LOOK, &out, &price)
+        if outcome == ASK or outcome == SIGN:
             return None
         return <bytes> out.position[:der.written(&out, room + MAX_RESPONSE)]
-
-    cdef const IssuerPlace* find_issuer(self, const CertIDView* asked) noexcept nogil:
-        cdef int algorithm = asked.variant & 15
-        cdef uint64_t index
-        cdef const IssuerPlace* place
-        if algorithm == 0:
-            return NULL
-        index = _place_of(asked.issuer_name_hash, asked.issuer_key_hash)
-        while True:
-            place = self.issuers[index & self.issuer_mask]
-            if place == NULL:
-                return NULL
-            if (
-                place.algorithm == algorithm
-                and memcmp(place.key_hash, asked.issuer_key_hash, asked.key_size) == 0
-                and memcmp(place.name_hash, asked.issuer_name_hash, asked.name_size) == 0
-            ):
-                return place
-            index += 1
 
     cdef const Constants* find_profile(self, const uint8_t* profile_id) noexcept nogil:
         cdef uint64_t index
@@ -146,15 +117,17 @@ cdef class Responder:
         return self.date
 
     cdef Outcome answer(
-        self, const Head* head, Bytes request, size_t size, int64_t now, Out* out, int* price
+        self, const Head* head, Bytes request, size_t size, int64_t now, Want want, Out* out, int* price
     ) noexcept nogil:
         cdef RequestView asked
         cdef const CertIDView* cert_id = &asked.ids[0]
         cdef RecordView view
-        cdef Span serial
+        cdef Span serial, nonce
+        cdef LiveKey* key
+        cdef int64_t boottime
+        cdef bint is_live
         cdef const IssuerPlace* issuer
         cdef const Constants* profile
-        cdef const uint8_t* signature
         cdef const uint8_t* end
         cdef uint8_t[MAX_RECORD] record
         cdef int64_t seconds = now // SECOND
@@ -162,29 +135,27 @@ cdef class Responder:
         cdef int64_t due, age
         cdef size_t record_size
         cdef int index
-        cdef uint8_t[2 * (ETAG_PROFILE + ETAG_SIGNATURE)] tag
-        cdef bint is_known
         price[0] = 1
         if not parse_request(request, size, &asked):
             return ASK
         price[0] = asked.count + (asked.count > 1 or asked.nonce != NULL)
-        issuer = self.find_issuer(cert_id)
+        issuer = self.issuers.find(cert_id)
         if issuer == NULL:
             return self.refuse(head, &asked, now, out)
-        if atomics.load(self.deadline) <= <uint64_t> cs_time(CLOCK_BOOTTIME):
+        boottime = cs_time(CLOCK_BOOTTIME)
+        if atomics.load(self.deadline) <= <uint64_t> boottime:
             return ASK
         if asked.count != 1 or asked.signature_algorithm.size or issuer.is_for_the_chain:
             return ASK
-        if not issuer.variants >> index_of(cert_id.variant) & 1:
+        if asked.preference_count and issuer.honours_preferences:
             return ASK
-        if (asked.nonce != NULL and not issuer.ignores_nonce) or (asked.preference_count and issuer.honours_preferences):
+        nonce.data, nonce.size = asked.nonce, 0 if issuer.ignores_nonce else asked.nonce_size
+        is_live = (nonce.size and want != WITHOUT_NONCE) or not issuer.variants >> index_of(cert_id.variant) & 1
+        if is_live and (want == WITHOUT_NONCE or not self.may_sign(now, boottime)):
             return ASK
         serial.data, serial.size = cert_id.serial, cert_id.serial_size
         record_size = find(self.table.start, issuer.tag, &serial, record)
         if record_size == 0 or parse_record(record, record_size, &view) != NULL:
-            return ASK
-        signature = signature_of(&view, cert_id.variant)
-        if signature == NULL:
             return ASK
         due = refresh_due(&view, issuer.refresh)
         # What is due is for the chain, which answers it and has a new one signed behind that.
@@ -193,22 +164,27 @@ cdef class Responder:
         profile = self.find_profile(view.profile_id)
         if profile == NULL or memcmp(profile.issuer_tag.data, issuer.tag, 8) != 0:
             return ASK
-        if profile.algorithm.coordinate and view.signature_size != 2 * profile.algorithm.coordinate:
+        if is_live:
+            key = self.live.find(profile.id)
+            if key == NULL or view.this_update > seconds:
+                return ASK
+            if want != SIGNED:
+                return SIGN
+            end = out.position
+            if not self.live.put_answer(
+                key, profile, &view, cert_id.variant, &serial, &nonce, seconds, self.counters, out
+            ):
+                return ASK
+            http.put_live_head(out, der.written(out, end), head.closes, self.date_at(seconds))
+        elif not self.put_stored(head, profile, &view, cert_id.variant, &serial, min(issuer.max_age, due - ceiling), now, out):
             return ASK
-        end = out.position
-        http.write_hex(tag, view.profile_id, ETAG_PROFILE)
-        http.write_hex(tag + 2 * ETAG_PROFILE, signature, ETAG_SIGNATURE)
-        is_known = head.method != POST and http.is_among(tag, sizeof(tag), head.tags, head.tags_size)
-        if not is_known and render_checked(profile, &view, cert_id.variant, &serial, signature, out) != RENDERED:
-            return ASK
-        self.put_head(out, end, &view, tag, min(issuer.max_age, due - ceiling), head.closes, is_known, now)
-        if out.full:
-            return ASK
-        if is_below(self.table.floors.start, issuer.tag, &serial, view.epoch, view.number, view.as_of):
+        if out.full or is_below(self.table.floors.start, issuer.tag, &serial, view.epoch, view.number, view.as_of):
             return ASK
         # This process alone writes in its lane.
         self.counters[self.words.requests[head.method == POST][view.cert_status]] += 1
-        self.counters[self.words.answers] += 1
+        self.counters[self.words.live if is_live else self.words.answers] += 1
+        if nonce.size and not is_live:
+            self.counters[self.words.unmet] += 1
         self.count_asked(&asked)
         age = max(<int64_t> 0, seconds - view.this_update)
         index = 0
@@ -217,6 +193,39 @@ cdef class Responder:
         self.counters[self.words.ages + index] += 1
         self.counters[self.words.ages + AGES + 1] += <uint64_t> (age * SECOND)
         return ANSWERED
+
+    cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil:
+        """Whether this host's clock is near enough to the database's (design §4.8)."""
+        cdef uint64_t difference = atomics.load(self.database_clock)
+        return difference and -MAX_CLOCK_DIFFERENCE <= now - (<int64_t> difference + boottime) <= MAX_CLOCK_DIFFERENCE
+
+    cdef bint put_stored(
+        self,
+        const Head* head,
+        const Constants* profile,
+        const RecordView* view,
+        int variant,
+        const Span* serial,
+        int64_t max_age,
+        int64_t now,
+        Out* out,
+    ) noexcept nogil:
+        """The response that was signed before; or 304, of a client that has it."""
+        cdef const uint8_t* signature = signature_of(view, variant)
+        cdef const uint8_t* end = out.position
+        cdef uint8_t[2 * (ETAG_PROFILE + ETAG_SIGNATURE)] tag
+        cdef bint is_known
+        if signature == NULL:
+            return False
+        if profile.algorithm.coordinate and view.signature_size != 2 * profile.algorithm.coordinate:
+            return False
+        http.write_hex(tag, view.profile_id, ETAG_PROFILE)
+        http.write_hex(tag + 2 * ETAG_PROFILE, signature, ETAG_SIGNATURE)
+        is_known = head.method != POST and http.is_among(tag, sizeof(tag), head.tags, head.tags_size)
+        if not is_known and render_checked(profile, view, variant, serial, signature, out) != RENDERED:
+            return False
+        self.put_head(out, end, view, tag, max_age, head.closes, is_known, now)
+        return True
 
     cdef Outcome refuse(self, const Head* head, const RequestView* asked, int64_t now, Out* out) noexcept nogil:
         """Of an issuer that isn't ours, or by a hash that nobody knows."""
@@ -264,56 +273,6 @@ cdef class Responder:
         http.put_text(out, b"\r\nCache-Control: max-age=")
         http.put_number(out, <int64_t> body_size)
         http.put_text(out, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ")
-
-
-cdef inline uint64_t _place_of(const uint8_t* name_hash, const uint8_t* key_hash) noexcept nogil:
-    """Where the search for an issuer begins: many names may have one key."""
-    cdef uint64_t name, key
-    memcpy(&name, name_hash, 8)
-    memcpy(&key, key_hash, 8)
-    return name ^ key
-
-
-cdef uint64_t _start(bytes octets) except? 0:
-    """Where the search begins: the first eight octets."""
-    cdef uint64_t index
-    if len(octets) < 8:
-        raise ValueError(f"{octets!r} is too short for a hash")
-    memcpy(&index, <const uint8_t*> octets, 8)
-    return index
-
-
-cdef int _copy(uint8_t* where, bytes octets, size_t room) except -1:
-    if <size_t> len(octets) > room:
-        raise ValueError(f"{len(octets)} octets where {room} are the most")
-    memcpy(where, <const uint8_t*> octets, len(octets))
-    return 0
-
-
-def pack_issuer(object row, /):
-    cdef IssuerPlace[4] places
-    cdef IssuerPlace* place
-    cdef int count = 0
-    memset(places, 0, sizeof(places))
-    if len(row.cert_id_hashes) > 4:
-        raise ValueError(f"{len(row.cert_id_hashes)} pairs of hashes, not one for each of four algorithms")
-    for name_hash, key_hash in row.cert_id_hashes:
-        place = &places[count]
-        _start(name_hash)
-        _start(key_hash)
-        _copy(place.tag, row.tag, 8)
-        _copy(place.name_hash, name_hash, MAX_HASH)
-        _copy(place.key_hash, key_hash, MAX_HASH)
-        for variant in row.variants:
-            if index_of(variant) < 0:
-                raise ValueError(f"variant {variant} isn't one of ours")
-            place.variants |= 1 << index_of(variant)
-        place.ignores_nonce, place.honours_preferences = row.ignores_nonce, row.honours_preferences
-        place.is_for_the_chain = row.is_for_the_chain
-        place.refresh, place.max_age = row.refresh, row.max_age
-        count += 1
-        place.algorithm = count
-    return <bytes> (<const uint8_t*> places)[:count * sizeof(IssuerPlace)]
 
 
 def find_request(bytes path not None, /):

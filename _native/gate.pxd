@@ -28,6 +28,11 @@ cdef class Gate:
     cdef int room                # answers that may be under way past the table
     cdef int under_way
     cdef bint counts_hits
+    cdef int signatures          # that may still be made in this turn
+    cdef int signatures_a_turn
+    cdef void begin_turn(self) noexcept nogil
+    # Whether a client may have a signature in this turn.
+    cdef bint admits_signature(self, const Address* peer, const Head* head, Bytes data, int64_t now) noexcept nogil
     cdef int64_t early(self, const Address* peer, Bytes head, size_t size, int price, int64_t now) noexcept nogil
     # Whether a request may go past the table at this price; else `out` has the refusal, as OCSP where it is that.
     cdef bint admits(

@@ -17,12 +17,13 @@ cdef int64_t SECOND = 1000000000
 cdef class Gate:
     def __cinit__(
         self, lane not None, /, *, words, Limiter limiter=None, Networks exempt not None, Networks trusted not None,
-        int refusal, int room, bint counts_hits,
+        int refusal, int room, int signatures, bint counts_hits,
     ):
         cdef uint64_t[::1] of_lane = lane
         self.limiter, self.exempt, self.trusted, self.memory = limiter, exempt, trusted, lane
         self.counters = &of_lane[0]
         self.refusal, self.room, self.counts_hits = refusal, room, counts_hits
+        self.signatures_a_turn = signatures
         self.words = words
 
     def charge(self, str peer not None, bytes head not None, int price, int64_t now, /):
@@ -39,6 +40,15 @@ cdef class Gate:
             return 0
         find_client(peer, head, size, self.trusted, &client)
         return 0 if self.exempt.has(&client) else self.limiter.charge(&client, price, now)
+
+    cdef void begin_turn(self) noexcept nogil:
+        self.signatures = self.signatures_a_turn
+
+    cdef bint admits_signature(self, const Address* peer, const Head* head, Bytes data, int64_t now) noexcept nogil:
+        if self.signatures <= 0 or self.early(peer, data, head.size, 1, now):
+            return False
+        self.signatures -= 1
+        return True
 
     cdef bint admits(
         self,

@@ -12,7 +12,9 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from responder._native cimport der, framing, get_path, http
-from responder._native.answer cimport ANSWERED, ASK, MAX_RESPONSE, REFUSED, Outcome, Responder
+from responder._native.answer cimport (
+    ANSWERED, ASK, LOOK, MAX_RESPONSE, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, Outcome, Responder, Want,
+)
 from responder._native.connections cimport Connection, Connections, has_unsent
 from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport Head
@@ -127,6 +129,7 @@ cdef class Lane(Connections):
         cdef uint32_t what
         cdef Connection* connection
         self.tick()
+        self.gate.begin_turn()
         for index in range(count):
             what = events[index].events
             if events[index].data.u64 == LISTENER:
@@ -263,8 +266,13 @@ cdef class Lane(Connections):
         cdef Out again = out[0]
         cdef const PageData* following = NULL
         cdef int price = 1
-        cdef Outcome outcome = self.look_up(head, data, out, &price)
-        if outcome == REFUSED or (outcome == ANSWERED and not self.gate.counts_hits):
+        cdef bint signs = False
+        cdef Outcome outcome = self.look_up(head, data, LOOK, out, &price)
+        if outcome == SIGN:
+            out[0] = again
+            signs = self.gate.admits_signature(&connection.peer, head, data, self.monotonic)
+            outcome = self.look_up(head, data, SIGNED if signs else WITHOUT_NONCE, out, &price)
+        if outcome == REFUSED or (outcome == ANSWERED and (signs or not self.gate.counts_hits)):
             return True
         if outcome == ASK:
             out[0] = again
@@ -291,8 +299,8 @@ cdef class Lane(Connections):
         cdef const uint8_t* date = self.responder.date_at(self.now // SECOND)
         return self.gate.admits(&connection.peer, head, data, is_ocsp, price, self.monotonic, date, out)
 
-    cdef Outcome look_up(self, const Head* head, Bytes data, Out* out, int* price) noexcept nogil:
-        """What the table says to a plain request."""
+    cdef Outcome look_up(self, const Head* head, Bytes data, Want want, Out* out, int* price) noexcept nogil:
+        """What the table says to a plain request, or to one with a nonce."""
         cdef Bytes request = data + head.size
         cdef size_t length = <size_t> head.body_size
         if head.method == framing.HEAD or not http.is_for_any_ocsp(head.target, head.target_size):
@@ -302,7 +310,7 @@ cdef class Lane(Connections):
                 return ASK
             length = get_path.find_request(head.target, head.target_size, self.text, self.found)
             request = self.found
-        return self.responder.answer(head, request, length, self.now, out, price) if length else ASK
+        return self.responder.answer(head, request, length, self.now, want, out, price) if length else ASK
 
     cdef bint shows(self, const Head* head, Out* out, const PageData** following) noexcept nogil:
         """Whether a page is asked for, and `out` has its head, and the body where that is small; else it is `following`.

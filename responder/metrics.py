@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from responder import __version__
-from responder.host.segment import FIRST_COUNTER, LANE_WORDS, TRUSTED_UNTIL, WORD, Lane, Segment
+from responder.host.segment import DATABASE_CLOCK, FIRST_COUNTER, LANE_WORDS, TRUSTED_UNTIL, WORD, Lane, Segment
 
 _NANOSECONDS = 1_000_000_000
 
@@ -139,6 +139,10 @@ HTTP_REFUSED = Counter(
     reason=("malformed", "too_long", "limited"),
 )
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
+NONCES_UNMET = Counter(
+    "ocsp_nonces_unmet_total",
+    "Answers without the nonce that was asked for: to sign them would have been too much.",
+)
 SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature.")
 RESPONSE_AGE = Histogram(
     "ocsp_response_age_seconds",
@@ -194,9 +198,12 @@ def fast_words() -> dict[str, Any]:
     statuses, algorithms = ("good", "revoked", "unknown"), ("unknown", "sha1", "sha256", "sha384", "sha512")
     return {
         "trusted_until": TRUSTED_UNTIL,
+        "database_clock": DATABASE_CLOCK,
         "requests": [[REQUESTS.word(method, status) for status in statuses] for method in ("get", "post")],
         "hashes": [CERT_ID_HASHES.word(algorithm) for algorithm in algorithms],
         "answers": ANSWERS.word("table"),
+        "live": ANSWERS.word("live"),
+        "unmet": NONCES_UNMET.word(),
         "unauthorized": _by_method("unauthorized"),
         "nonces": NONCE_REQUESTS.word(),
         "signed": SIGNED_REQUESTS.word(),
@@ -213,6 +220,11 @@ def gate_words() -> dict[str, Any]:
         "overloaded": _by_method("overloaded"),
         **{reason: HTTP_REFUSED.word(reason) for reason in ("limited", "malformed", "too_long")},
     }
+
+
+def signature_words(key: str) -> tuple[int, int]:
+    """Where signatures with keys of this name are counted, and their seconds."""
+    return SIGNATURES.word(key), SIGN_SECONDS.word(key)
 
 
 def _by_method(result: str) -> list[int]:

@@ -9,9 +9,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -318,6 +320,21 @@ def crash_until_made_anew(site: Site) -> None:
     eventually("it is made anew", lambda: site.metric("memory_renewals_total") == before + 1)
 
 
+def nonces_at_once(site: Site, issuer_id: str, serial: int, count: int) -> None:
+    """More than are signed in one turn, on one connection."""
+    asked = site.request(issuer_id, serial, nonce=b"\x04\x10" + bytes(16))
+    head = f"POST /ocsp HTTP/1.1\r\nHost: x\r\nContent-Length: {len(asked)}\r\n\r\n".encode()
+    url = httpx.URL(site.public)
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as client, client.makefile("rb") as answers:
+        threading.Thread(target=client.sendall, args=((head + asked) * count,), daemon=True).start()
+        for _ in range(count):
+            size = 0
+            while line := answers.readline().strip():
+                if line.lower().startswith(b"content-length:"):
+                    size = int(line.partition(b":")[2])
+            answers.read(size)
+
+
 def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> None:
     well = site.issuer("well")
     # Answers of every kind.
@@ -338,6 +355,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
         check=True, capture_output=True,
     )  # fmt: skip
     site.post((site.folder / "signed.der").read_bytes())
+    nonces_at_once(site, "well", GOOD[0], 150)
     # CRLs.
     crl = f"{site.public}/crl/well.crl"
     tag = httpx.get(crl, trust_env=False).headers["etag"]

@@ -1,6 +1,6 @@
 """The native core's one door; see `__init__.pyi` for the contracts."""
 
-from responder._native.answer import Responder, find_request, pack_issuer
+from responder._native.answer import Responder, find_request
 from responder._native.certificate import parse_certificate
 from responder._native.clients import Networks
 from responder._native.crl import CRLBuilder
@@ -8,10 +8,12 @@ from responder._native.crl_reader import crl_excerpt
 from responder._native.floors import Floors
 from responder._native.framing import Framing, read_request
 from responder._native.gate import Gate
+from responder._native.issuers import pack_issuer
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
 from responder._native.lane import Lane
 from responder._native.limiter import Limiter
+from responder._native.live import LiveKeys
 from responder._native.pages import Page, Pages
 from responder._native.profile import SigningProfile, encode_profile, load_profile
 from responder._native.records import Records, decode_records, tombstone
@@ -41,6 +43,7 @@ __all__ = [
     "IssuerRow",
     "Lane",
     "Limiter",
+    "LiveKeys",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "Networks",

@@ -31,6 +31,7 @@ __all__ = [
     "IssuerRow",
     "Lane",
     "Limiter",
+    "LiveKeys",
     "MAX_CERT_IDS",
     "MAX_REQUEST_BYTES",
     "Networks",
@@ -499,22 +500,38 @@ class Table:
         or in about so many, evenly spread. What is looked at takes memory, though it was never used."""
 
 @final
+class LiveKeys:
+    """Keys that sign for one request, in the turn that reads it."""
+
+    def __new__(
+        cls, signers: Iterable[tuple[SigningProfile, PrivateKey, int, int]] = (), /, *, bounds: Sequence[float] = ()
+    ) -> LiveKeys:
+        """Each with the words of a lane that count its signatures and how long they take: a counter, and a histogram's
+        first bucket, of ten `bounds` in seconds.
+
+        Raises:
+            ValueError: a key that doesn't sign as its profile says.
+        """
+
+@final
 class Responder:
     """Answers what is plain from the table, with the HTTP head: one process's."""
 
     def __new__(cls, table: Table, host: memoryview, lane: memoryview, /, *, words: Mapping[str, Any]) -> Responder:
-        """`host` and `lane` are words of the segment. `words` says where in them: `trusted_until` in `host`; in `lane`
+        """`host` and `lane` are words of the segment. `words` says where in them: `trusted_until` and `database_clock`
+        (nanoseconds since 1970 by the database, less CLOCK_BOOTTIME; 0 where it isn't known) in `host`; in `lane`
         the counters `requests` (GET and POST, each with good, revoked, unknown), `unauthorized` (GET and POST),
-        `hashes` (unknown, then SHA-1 to SHA-512), `answers`, `nonces`, `signed` and `ages`, the first bucket of a
-        histogram with ten `bounds`."""
+        `hashes` (unknown, then SHA-1 to SHA-512), `answers`, `live`, `unmet`, `nonces`, `signed` and `ages`,
+        the first bucket of a histogram with ten `bounds`."""
 
-    def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], /) -> None:
-        """Answer for exactly these from now on; issuers as `pack_issuer` gives them."""
+    def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], live: LiveKeys, /) -> None:
+        """Answer for exactly these from now on, and sign what needs a signature with `live`; issuers as `pack_issuer`
+        gives them."""
 
-    def respond(self, request: bytes, is_post: bool, now: int, /) -> bytes | None:
+    def respond(self, request: bytes, is_post: bool, now: int, /, *, signs: bool = False) -> bytes | None:
         """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970): from the table, or
         `unauthorized` where the issuer isn't ours. None where the chain must be asked: nothing in the table, or not
-        plain."""
+        plain; and, unless it `signs`, where a signature is needed."""
 
 def pack_issuer(row: IssuerRow, /) -> bytes:
     """An issuer as `Responder.replace` takes it: to be kept, since of many issuers few change.
@@ -639,12 +656,14 @@ class Gate:
         trusted: Networks,
         refusal: int,
         room: int,
+        signatures: int,
         counts_hits: bool,
     ) -> Gate:
         """`words` are the counters in `lane`: `rate_limited` and `overloaded` (GET and POST each), `limited`,
         `malformed`, `too_long`. Without `limiter` nobody is limited, nor are the `exempt`; for a `trusted` proxy the
         client is whom X-Forwarded-For names last. `refusal` is an OCSPResponseStatus, or 429 of HTTP; `room` is how
-        many answers may be under way in the chain; `counts_hits` whether what the table has costs something, too."""
+        many answers may be under way in the chain, `signatures` how many may be made in a turn; `counts_hits` whether
+        what the table has costs something, too."""
 
     def charge(self, peer: str, head: bytes, price: int, now: int, /) -> int:
         """As `Limiter.take`, of the client that a request's head from `peer` is of; 0 where nobody is limited."""

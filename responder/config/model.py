@@ -179,8 +179,8 @@ class Table(Section):
 
 class Limits(Section):
     """What one client may cost: an IPv4 address, an IPv6 /64; and an IPv6 /48, 16 times as much. What the table in
-    memory answers is free. Everything else costs 1 a CertID, and 1 more where a signature is made for that request
-    alone (a nonce, several CertIDs); a request that goes through Hypercorn costs 2."""
+    memory answers is free; a nonce that is signed from it costs 1. All else costs 1 a CertID, and 1 more where a
+    signature is made for that request alone (a nonce, several CertIDs); what goes through Hypercorn costs 2."""
 
     per_minute: int = Field(
         default=1000,
@@ -198,7 +198,12 @@ class Limits(Section):
 class Signing(Section):
     """The budget for signing while a client waits; beyond it, clients are told to try later."""
 
-    max_in_flight: int = Field(default=64, ge=1, le=10_000, description="Answers being signed at once, a process.")
+    max_in_flight: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Answers being signed at once, a process; and nonces signed from memory in one turn.",
+    )
     max_waiting: int = Field(default=1024, ge=0, le=100_000, description="Answers waiting for their turn, a process.")
 
 

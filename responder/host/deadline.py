@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from responder.host.segment import TRUSTED_UNTIL, Segment
+from responder.host.segment import DATABASE_CLOCK, TRUSTED_UNTIL, Segment
 
 
 def boot_nanoseconds() -> int:
@@ -37,3 +37,15 @@ class Deadline:
     def move_to(self, moment: int) -> None:
         """Let it last until then, which may be earlier than it did."""
         self._words[TRUSTED_UNTIL] = moment
+
+
+class DatabaseClock:
+    """What the database's clock says, for all processes of a host: whatever is done to this host's own clock."""
+
+    def __init__(self, segment: Segment, *, clock: Callable[[], int] = boot_nanoseconds) -> None:
+        self._words = segment.host
+        self._clock = clock
+
+    def tell(self, nanoseconds: int) -> None:
+        """It has just said this, since 1970."""
+        self._words[DATABASE_CLOCK] = nanoseconds - self._clock()

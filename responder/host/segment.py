@@ -50,6 +50,10 @@ TRUSTED_UNTIL = 0
 WARMED = 3
 """The word of the host that says whether the segment was filled since it was made: 0 or 1."""
 
+DATABASE_CLOCK = 4
+"""The word of the host for what the database's clock says: nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while nobody
+knows."""
+
 _IDENTITY = 1
 _IDENTITY_WORDS = 2
 

@@ -64,6 +64,7 @@ class CachedSource:
             if not plain.is_plain:
                 raise
             # The fullest answer without the option is better than none (RFC 9919 §3.2.1).
+            metrics.NONCES_UNMET.inc(amount=question.nonce is not None)
             return await self._answer_plain(plain)
 
     async def close(self) -> None:

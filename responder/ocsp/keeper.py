@@ -41,6 +41,13 @@ class MovableDeadline(Protocol):
         """Let it last until then."""
 
 
+class DatabaseClock(Protocol):
+    """See `responder.host.deadline.DatabaseClock`."""
+
+    def tell(self, nanoseconds: int) -> None:
+        """It has just said this."""
+
+
 class Keeper:
     """The one writer of a host's floors."""
 
@@ -51,6 +58,7 @@ class Keeper:
         floors: Floors,
         table: Table,
         deadline: MovableDeadline,
+        database_clock: DatabaseClock,
         host: str,
         owner: str,
         lease_seconds: float,
@@ -60,6 +68,7 @@ class Keeper:
         self._floors = floors
         self._table = table
         self._deadline = deadline
+        self._database_clock = database_clock
         self._host = host
         self._owner = owner
         self._lease_seconds = lease_seconds
@@ -78,6 +87,7 @@ class Keeper:
         if renews:
             await self._leases.renew(self._host, owner=self._owner, seconds=self._lease_seconds, is_new=is_first)
         async with self._leases.changes(self._seen) as changes:
+            self._database_clock.tell(epoch_microseconds(changes.as_of) * 1000)
             count = await self._apply(changes)
         if is_first:
             self._floors.settle()

@@ -52,6 +52,7 @@ async def kept(config: Config, memory: HostMemory, *, owner: str) -> AsyncIterat
             floors=memory.floors,
             table=memory.table,
             deadline=memory.deadline,
+            database_clock=memory.database_clock,
             host=memory.identity,
             owner=owner,
             lease_seconds=config.revocation.lease_seconds,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from responder import metrics
 from responder.config import Config, Network
-from responder.host.deadline import Deadline
+from responder.host.deadline import DatabaseClock, Deadline
 from responder.host.segment import WARMED, Lane, Region, Segment
 from responder.pki import (
     Floors,
@@ -16,6 +16,7 @@ from responder.pki import (
     Issuer,
     IssuerRow,
     Limiter,
+    LiveKeys,
     Networks,
     NoncePolicy,
     Responder,
@@ -23,6 +24,8 @@ from responder.pki import (
     Table,
     pack_issuer,
 )
+from responder.signing.answers import signs_at_once
+from responder.signing.signers import Signer
 
 _KEY_OCTETS = 96
 
@@ -42,6 +45,7 @@ class HostMemory:
     table: Table
     floors: Floors
     deadline: Deadline
+    database_clock: DatabaseClock
     identity: str
     segment: Segment
     lane: Lane
@@ -72,6 +76,7 @@ class HostMemory:
             trusted=_networks(config.serve.trusted_proxies),
             refusal=_REFUSALS[limits.refusal],
             room=signing.max_in_flight + signing.max_waiting,
+            signatures=signing.max_in_flight,
             counts_hits=limits.count_hits,
         )
 
@@ -96,7 +101,16 @@ class HostMemory:
         """As the process in this place writes in it."""
         floors = Floors(segment.region(Region.FLOORS))
         table = Table(segment.region(Region.TABLE), floors, owner=place + 1)
-        return cls(table, floors, Deadline(segment), segment.identity, segment, segment.lane(place), place)
+        return cls(
+            table,
+            floors,
+            Deadline(segment),
+            DatabaseClock(segment),
+            segment.identity,
+            segment,
+            segment.lane(place),
+            place,
+        )
 
 
 def _networks(networks: Sequence[Network]) -> Networks:
@@ -104,24 +118,44 @@ def _networks(networks: Sequence[Network]) -> Networks:
 
 
 class IssuerRows:
-    """What the native way knows of issuers and profiles: given anew when something has changed."""
+    """What the native way knows of issuers, profiles and keys: given anew when something has changed."""
 
     def __init__(self) -> None:
         self._given = Snapshot()
         self._packed: dict[str, bytes] = {}
+        self._live = LiveKeys()
 
     def give(self, snapshot: Snapshot, responder: Responder) -> None:
         """Have it answer for what the snapshot has."""
         before, self._given = self._given, snapshot
-        if snapshot.issuers is before.issuers and snapshot.profiles is before.profiles:
+        if (
+            snapshot.issuers is before.issuers
+            and snapshot.profiles is before.profiles
+            and snapshot.signers is before.signers
+        ):
             return
+        if snapshot.signers is not before.signers:
+            self._live = live_keys(snapshot.signers.values())
         if snapshot.issuers is not before.issuers:
             held, known = self._packed, before.issuers
             self._packed = {
                 issuer_id: held[issuer_id] if known.get(issuer_id) is issuer else pack_issuer(row_of(issuer))
                 for issuer_id, issuer in snapshot.issuers.items()
             }
-        responder.replace(self._packed.values(), snapshot.profiles.values())
+        responder.replace(self._packed.values(), snapshot.profiles.values(), self._live)
+
+
+def live_keys(signers: Iterable[Iterable[Signer]]) -> LiveKeys:
+    """Those that sign for one request in the turn that reads it."""
+    return LiveKeys(
+        (
+            (signer.profile, signer.key, *metrics.signature_words(signer.key.name))
+            for each in signers
+            for signer in each
+            if signs_at_once(signer.key)
+        ),
+        bounds=metrics.SIGN_SECONDS.bounds,
+    )
 
 
 def row_of(issuer: Issuer) -> IssuerRow:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from responder import log, metrics
-from responder._native import SingleRow, StatusRow
+from responder._native import PrivateKey, SingleRow, StatusRow
 from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock
 from responder.pki import (
@@ -33,6 +33,11 @@ _INLINE_SIGNATURES = {"ecdsa-p256": 4, "ed25519": 4}
 
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
 """Nothing is signed when this host and the database differ by more (design §4.8)."""
+
+
+def signs_at_once(key: PrivateKey) -> bool:
+    """Whether a key signs in less than a hop to a thread and back takes."""
+    return key.is_local and key.name in _INLINE_SIGNATURES
 
 
 class NativeSigner:
@@ -144,7 +149,7 @@ class NativeSigner:
             )
         started = time.perf_counter()
         arguments = (signer.key, singles, epoch_seconds(now), question.nonce)
-        if signer.key.is_local and signer.key.name in _INLINE_SIGNATURES:
+        if signs_at_once(signer.key):
             der = signer.profile.sign_response(*arguments)
         else:
             der = await asyncio.to_thread(signer.profile.sign_response, *arguments)

@@ -22,6 +22,7 @@ from responder._native import (
     IssuerRow,
     Lane,
     Limiter,
+    LiveKeys,
     Networks,
     Pages,
     Responder,
@@ -33,9 +34,12 @@ from responder._native import (
 
 WORDS = {
     "trusted_until": 0,
+    "database_clock": 1,
     "requests": [[1, 2, 3], [4, 5, 6]],
     "hashes": [7, 8, 9, 10, 11],
     "answers": 12,
+    "live": 47,
+    "unmet": 48,
     "nonces": 13,
     "signed": 16,
     "unauthorized": [17, 18],
@@ -74,10 +78,11 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
         trusted=Networks([]),
         refusal=3,
         room=64,
+        signatures=64,
         counts_hits=False,
     )
     row = IssuerRow(tag, hashes, (1, 2), ignores_nonce=False, honours_preferences=False, refresh=129600, max_age=3600)
-    responder.replace([pack_issuer(row)], [load_profile(bytes.fromhex(world["profile"]))])
+    responder.replace([pack_issuer(row)], [load_profile(bytes.fromhex(world["profile"]))], LiveKeys())
     der = bytes.fromhex(world["request"])
     if kind == "post":
         head = "POST /ocsp HTTP/1.1\r\nHost: ocsp.example.com\r\nContent-Type: application/ocsp-request\r\n"

@@ -35,6 +35,7 @@ def gate(per_minute: int = 1, *, trusted: tuple[str, ...] = (), exempt: tuple[st
         trusted=networks(*trusted),
         refusal=3,
         room=10,
+        signatures=10,
         counts_hits=False,
     )
     return made, limits

@@ -58,6 +58,16 @@ class FakeDeadline:
 
 
 @dataclass
+class ToldClock:
+    """What a keeper says of the database's clock."""
+
+    told: list[int]
+
+    def tell(self, nanoseconds: int) -> None:
+        self.told.append(nanoseconds)
+
+
+@dataclass
 class Host:
     """A host with its memory, its keeper, and what it answers with."""
 
@@ -71,6 +81,8 @@ class Host:
         self.floors = Floors(floors)
         self.table = Table(table, self.floors, owner=1)
         self.deadline = FakeDeadline(self.leases.log)
+        self.told: list[int] = []
+        self.database_clock = ToldClock(self.told)
         self.keeper = self.another_keeper()
         chain = self.chain
         redis = CachedSource(
@@ -95,6 +107,7 @@ class Host:
             floors=self.floors,
             table=self.table,
             deadline=self.deadline,
+            database_clock=self.database_clock,
             host="host",
             owner="owner:1",
             lease_seconds=LEASE_SECONDS,

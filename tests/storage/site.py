@@ -183,6 +183,7 @@ async def open_site(
         floors=site.memory.floors,
         table=site.memory.table,
         deadline=site.memory.deadline,
+        database_clock=site.memory.database_clock,
         host=site.memory.identity,
         owner="site:1",
         lease_seconds=300,

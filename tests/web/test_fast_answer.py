@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import time
 from dataclasses import replace
@@ -10,11 +11,15 @@ from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responder import metrics
-from responder._native import Floors, Responder, Table, find_request, pack_issuer
+from responder._native import Floors, LiveKeys, Responder, Table, find_request, pack_issuer
+from responder.host.segment import DATABASE_CLOCK
 from responder.pki import (
     Certificate,
     CRLReason,
@@ -24,7 +29,8 @@ from responder.pki import (
     StatusChange,
     encode_serial,
 )
-from responder.roles.memory import row_of
+from responder.roles.memory import live_keys, row_of
+from responder.signing.signers import Signer
 from responder.web import get_path
 from responder.web.caching import imf_fixdate
 from responder.web.exchange import Exchange
@@ -49,6 +55,7 @@ class Both:
         self.host = memoryview(bytearray(64)).cast("Q")
         self.lane = memoryview(bytearray(8 * 1024)).cast("Q")
         self.host[0] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
+        self.set_database_clock()
         self.native = Responder(self.table, self.host, self.lane, words=metrics.fast_words())
         self.exchange = Exchange(chain.issuers)
         self.python = OCSPEndpoint(chain.source, clock=chain.clock)
@@ -59,7 +66,13 @@ class Both:
         self.native.replace(
             [pack_issuer(row_of(issuer)) for issuer in self.chain.issuers],
             [signer.profile for signer in self.chain.signers],
+            live_keys([list(self.chain.signers)]),
         )
+
+    def set_database_clock(self) -> None:
+        """As if the keeper had just read it: what the chain's clock says."""
+        now = int(self.chain.clock.now().timestamp() * 10**9)
+        self.host[DATABASE_CLOCK] = now - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def fill(self) -> None:
         """What the chain has made is in the table."""
@@ -67,9 +80,9 @@ class Both:
             if not records.is_tombstone:
                 self.table.put(certificate.issuer.tag, certificate.serial, records, 0)
 
-    def fast(self, request: bytes, *, is_post: bool = True) -> bytes | None:
+    def fast(self, request: bytes, *, is_post: bool = True, signs: bool = False) -> bytes | None:
         now = self.chain.clock.now()
-        return self.native.respond(request, is_post, int(now.timestamp()) * 10**9 + now.microsecond * 1000)
+        return self.native.respond(request, is_post, int(now.timestamp()) * 10**9 + now.microsecond * 1000, signs=signs)
 
     async def slow(self, request: bytes, method: str) -> tuple[int, dict[str, str], bytes]:
         path = b"/ocsp" if method == "POST" else b"/ocsp/" + quote(base64.b64encode(request), safe="").encode()
@@ -150,7 +163,7 @@ async def test_what_is_not_plain_is_for_the_chain(both: Both) -> None:
     both.fill()
     assert both.fast(plain) is not None
     with_nonce = request_for(issuer, encode_serial(SERIAL), 1, nonce(b"n" * 16))
-    assert both.fast(with_nonce) is None
+    assert both.fast(with_nonce) is None, "it needs a signature"
     for other in (b"", b"junk", plain[:-1], request_for(issuer, encode_serial(9), 1), b"\x30\x03\x0a\x01\x06"):
         assert both.fast(other) is None
     stranger = replace(issuer, cert_id_hashes=tuple((name, bytes(len(key))) for name, key in issuer.cert_id_hashes))
@@ -167,8 +180,77 @@ async def test_what_is_not_plain_is_for_the_chain(both: Both) -> None:
     chain.set_policy(nonce=NoncePolicy.required)
     both.reload()
     assert both.fast(plain) is None, "known, and for the chain"
-    both.native.replace([], [])
+    both.native.replace([], [], LiveKeys())
     assert both.fast(plain) == unauthorized(both)
+
+
+async def test_a_nonce_is_signed_natively_with_what_the_record_says(both: Both) -> None:
+    """By keys that sign at once; others are for the chain. A variant that no record has, too."""
+    chain, issuer = both.chain, both.chain.issuer
+    stored = {serial: await chain.ask(serial) for serial in (SERIAL, 2**100 + 7, 5)}
+    both.fill()
+    chain.clock.advance(timedelta(minutes=50, microseconds=7))
+    both.set_database_clock()
+    signs_here = next(iter(chain.signers)).key.name == "ecdsa-p256"
+    cases = [(1, 1), (2, 16), (1, 32), (2, 128), (17, 0), (3, 0), (20, 32)]
+    for (serial, answer), (variant, size) in itertools.product(stored.items(), cases):
+        sent = os.urandom(size)
+        asked = request_for(issuer, encode_serial(serial), variant, *([nonce(sent)] if size else []))
+        for method in ("GET", "POST"):
+            fast = both.fast(asked, is_post=method == "POST", signs=True)
+            assert (fast is not None) == signs_here
+            if fast is None:
+                continue
+            _, headers, body = taken_apart(fast)
+            _, slow_headers, slow_body = await both.slow(asked, method)
+            assert headers == slow_headers | {"Date": imf_fixdate(chain.clock.now())}
+            response, slow = ocsp.load_der_ocsp_response(body), ocsp.load_der_ocsp_response(slow_body)
+            certificate = response.certificates[0]
+            key = certificate.public_key()
+            assert isinstance(key, ec.EllipticCurvePublicKey)
+            key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
+            # All as the chain says it, but for when the status was read.
+            assert response.this_update_utc == answer.this_update
+            assert response.next_update_utc == answer.next_update
+            assert response.produced_at_utc == slow.produced_at_utc
+            ours, theirs = (
+                (r.certificate_status, r.serial_number, r.revocation_time_utc, r.revocation_reason,
+                 r.responder_key_hash, r.issuer_name_hash, r.issuer_key_hash, r.hash_algorithm.name, r.certificates,
+                 [each.value.public_bytes() for each in r.extensions],
+                 [each.value.public_bytes() for each in r.single_extensions])
+                for r in (response, slow)
+            )  # fmt: skip
+            assert ours == theirs
+            assert [each.value.public_bytes()[-size:] for each in response.extensions] == ([sent] if size else [])
+    words = metrics.fast_words()
+    key_words = metrics.signature_words("ecdsa-p256")
+    made = 2 * len(stored) * len(cases) if signs_here else 0
+    assert both.lane[words["live"]] == both.lane[key_words[0]] == made
+    assert sum(both.lane[key_words[1] + bucket] for bucket in range(11)) == made
+
+
+async def test_nothing_is_signed_natively_by_a_wrong_clock_or_below_a_floor(
+    clock: FakeClock, issuer: Issuer, signer: Signer
+) -> None:
+    chain = make_chain(clock, issuer, signer)
+    chain.statuses.add(Certificate.numbered(issuer, SERIAL))
+    await chain.ask(SERIAL)
+    both = Both(chain)
+    both.fill()
+    asked = request_for(issuer, encode_serial(SERIAL), 1, nonce(b"n" * 16))
+    assert both.fast(asked, signs=True) is not None
+    known = both.host[DATABASE_CLOCK]
+    for seconds, signs in ((59, True), (61, False), (-59, True), (-61, False), (86400 * 400, False)):
+        both.host[DATABASE_CLOCK] = known + seconds * 10**9
+        assert (both.fast(asked, signs=True) is not None) == signs
+    both.host[DATABASE_CLOCK] = 0
+    assert both.fast(asked, signs=True) is None, "nobody has asked the database yet"
+    both.set_database_clock()
+    assert both.fast(asked, signs=True) is not None
+    both.floors.raise_to(issuer.tag, encode_serial(SERIAL), 1, 10**6, 2**40, 0, 0)
+    assert both.fast(asked, signs=True) is None
+    both.host[0] = 0
+    assert both.fast(asked, signs=True) is None
 
 
 async def test_an_issuer_that_is_not_ours_is_refused_natively(both: Both) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from responder import metrics
 from responder.config.model import Limits
-from responder.pki import Issuer
+from responder.pki import Issuer, encode_serial
 from responder.signing.signers import Signer
 from tests.doubles import FakeClock
 from tests.web.test_fast_answer import nonce, request_for
@@ -119,6 +119,38 @@ async def test_several_certificates_and_nonces_cost_more(opened: Any) -> None:
         asked = post(request_for(site.both.chain.issuer, b"\x2a", 1, nonce(b"n" * 16)), from_client("192.0.2.1"))
         assert (await one(site.lane_port, asked))[2] != TRY_LATER
         assert (await one(site.lane_port, asked))[2] == TRY_LATER
+
+
+async def test_a_nonce_costs_a_signature_and_beyond_the_limit_there_is_the_answer_without(limited: Served) -> None:
+    plain = (await one(limited.lane_port, post(limited.der(IN_TABLE))))[2]
+    asked = request_for(limited.both.chain.issuer, encode_serial(IN_TABLE), 1, nonce(b"n" * 16))
+    for _ in range(4):
+        status, headers, body = await one(limited.lane_port, post(asked))
+        assert (status, headers["cache-control"]) == (b"200", "no-store")
+        assert b"n" * 16 in body
+    for request in (post(asked), get(asked)):
+        status, headers, body = await one(limited.lane_port, request)
+        assert body == plain
+        assert headers["cache-control"].startswith("max-age")
+    assert limited.asked_in_python == []
+    words = metrics.fast_words()
+    assert [limited.both.lane[words[name]] for name in ("live", "unmet", "nonces")] == [4, 2, 6]
+    assert counted(limited, "rate_limited") == 0
+
+
+async def test_in_one_turn_so_many_signatures_are_made_and_the_others_get_the_answer_without(opened: Any) -> None:
+    async with opened(per_minute=0) as site:
+        asked = post(request_for(site.both.chain.issuer, encode_serial(IN_TABLE), 1, nonce(b"n" * 16)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.lane_port)
+        writer.write(asked * 100)
+        bodies = [(await asyncio.wait_for(read_response(reader), 10))[2] for _ in range(100)]
+        signed = [b"n" * 16 in body for body in bodies]
+        assert signed[:8] == [True] * 8
+        assert not all(signed), "eight are in the configuration"
+        assert all(len(body) > 400 for body in bodies)
+        writer.write(asked)
+        assert b"n" * 16 in (await asyncio.wait_for(read_response(reader), 10))[2]
+        writer.close()
 
 
 async def test_whoever_goes_through_hypercorn_has_the_same_limit(limited: Served) -> None:
