@@ -4,23 +4,27 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from responder._native.clients cimport Address
+from responder._native.counts cimport Counts
 from responder._native.der cimport Bytes
+from responder._native.gate cimport Gate
 
 ctypedef struct Connection:
     int fd                # -1: a free place
     uint32_t generation   # of the place, so that what comes late meets nobody else
     Address peer
+    bint is_counted       # among its client's
     bint waiting          # for the chain: nothing is read before its reply, so answers keep their order
     bint closing          # nothing more is answered; until the client has closed too
-    int64_t active        # CLOCK_MONOTONIC, when it was accepted, or when the present request began or was answered
+    int64_t active        # CLOCK_MONOTONIC: accepted, or the present request or its body began, or it was answered
     int older             # all connections, by that
     int newer             # and the next free place
     uint8_t* kept         # what came of a request so far, and what followed one that waits
     size_t kept_size
-    bint continued        # told to go on with the body of what is kept
+    bint has_head         # what is kept begins with a whole head
     uint8_t* unsent
     size_t unsent_at
     size_t unsent_size
+    size_t progress       # octets sent since it was active
     Bytes body            # after that: a part of what `bodies` holds
     size_t body_size
 
@@ -32,6 +36,11 @@ cdef inline bint has_unsent(const Connection* connection) noexcept nogil:
 cdef class Connections:
     cdef readonly int epoll
     cdef readonly int open_connections
+    cdef Gate gate
+    cdef Counts* counts
+    cdef int a_client
+    cdef int64_t request     # how long one, or its body, may take to come
+    cdef readonly bint draining
     cdef int listener
     cdef bint accepts
     cdef int64_t idle
@@ -59,6 +68,8 @@ cdef class Connections:
     cdef void unlink(self, Connection* connection) noexcept nogil
     cdef void touch(self, Connection* connection) noexcept nogil
     cdef void drop_idle(self) noexcept nogil
+    cdef void drop_slow(self) noexcept nogil
+    cdef bint make_room(self) noexcept nogil
     cdef void release(self, Connection* connection) noexcept nogil
     cdef void drop(self, Connection* connection) noexcept nogil
     cdef void stop_accepting(self) noexcept nogil

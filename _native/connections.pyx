@@ -8,6 +8,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from responder._native.clients cimport Address
+from responder._native.counts cimport change_count, count_of
 from responder._native.der cimport Bytes
 from responder._native.sockets cimport (
     CLOCK_MONOTONIC,
@@ -30,16 +31,27 @@ from responder._native.sockets cimport (
     shutdown,
 )
 
+import os
+
 cdef enum:
     ACCEPTS = 64          # at an event of the listener
+    LOOKS = 16            # for an idle connection to close, when there is no room
+    PROGRESS = 65536      # octets that a client must take in the time in which an idle one is closed
 
 cdef int64_t SECOND = 1000000000
+cdef int64_t RESTING = SECOND     # since its last answer: a client that asks again and again has done so by then
 
 
 cdef class Connections:
-    def __cinit__(self, int listener, *, int connections, double idle_seconds, **_):
+    def __cinit__(
+        self, int listener, *, Gate gate not None, int connections, int connections_a_client, double idle_seconds,
+        double request_seconds, **_
+    ):
         cdef int place
+        cdef bytes key = os.urandom(sizeof(self.counts.key))
+        self.gate = gate
         self.listener, self.idle, self.room = listener, <int64_t> (idle_seconds * SECOND), connections
+        self.request, self.a_client = <int64_t> (request_seconds * SECOND), connections_a_client
         self.oldest = self.newest = self.free_place = -1
         self.bodies = {}
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -48,8 +60,10 @@ cdef class Connections:
         if connections < 1:
             raise ValueError(f"{connections} connections are too few")
         self.places = <Connection*> calloc(connections, sizeof(Connection))
-        if self.places == NULL:
+        self.counts = <Counts*> calloc(1, sizeof(Counts))
+        if self.places == NULL or self.counts == NULL:
             raise MemoryError
+        memcpy(self.counts.key, <Bytes> key, sizeof(self.counts.key))
         for place in range(connections - 1, -1, -1):
             self.places[place].fd = -1
             self.places[place].newer = self.free_place
@@ -62,6 +76,7 @@ cdef class Connections:
         while self.oldest >= 0:
             self.drop(&self.places[self.oldest])
         free(self.places)
+        free(self.counts)
         if self.epoll >= 0:
             close(self.epoll)
 
@@ -69,14 +84,19 @@ cdef class Connections:
         with nogil:
             self.tick()
             self.drop_idle()
+            self.drop_slow()
             if self.free_place >= 0:
                 self.resume_accepting()
         self.let_go()
 
-    def stop(self):
-        cdef int place, newer
+    def drain(self):
         self.stop_accepting()
         self.listener = -1
+        self.draining = True
+
+    def stop(self):
+        cdef int place, newer
+        self.drain()
         place = self.oldest
         while place >= 0:
             newer = self.places[place].newer
@@ -107,20 +127,30 @@ cdef class Connections:
     cdef void accept_some(self) noexcept nogil:
         cdef int fd, attempt
         cdef Address peer
+        cdef bint is_counted
         cdef Connection* connection
         for attempt in range(ACCEPTS):
             if self.free_place < 0:
-                self.stop_accepting()   # those who wait are taken when somebody has gone
-                return
+                if attempt:
+                    return              # whether there are more, the next turn says
+                if not self.make_room():
+                    self.stop_accepting()   # those who wait are taken when somebody has gone
+                    return
             fd = cs_accept(self.listener, peer.octets)
             if fd < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.stop_accepting()   # no descriptors, as a rule: `expire` tries again
                 return
+            is_counted = not self.gate.spares(&peer)
+            if is_counted and count_of(self.counts, &peer) >= self.a_client:
+                self.gate.count(self.gate.words.too_many)
+                close(fd)
+                continue
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
-            connection.fd, connection.peer = fd, peer
-            connection.waiting = connection.closing = connection.continued = False
+            connection.fd, connection.peer, connection.is_counted = fd, peer, is_counted
+            connection.waiting = connection.closing = connection.has_head = False
+            change_count(self.counts, &peer, is_counted)
             connection.active = self.monotonic
             self.append(connection)
             self.open_connections += 1
@@ -185,7 +215,9 @@ cdef class Connections:
             if sent < 0:
                 self.drop(connection)
                 return False
-            self.touch(connection)
+            connection.progress += <size_t> sent
+            if connection.progress >= PROGRESS:
+                self.touch(connection)
             if connection.unsent_size:
                 connection.unsent_at += sent
                 connection.unsent_size -= sent
@@ -195,6 +227,7 @@ cdef class Connections:
                 self.bodies_done = self.bodies_done or connection.body_size == 0
         free(connection.unsent)
         connection.unsent, connection.unsent_at = NULL, 0
+        self.touch(connection)
         if connection.closing:
             shutdown(connection.fd, SHUT_WR)
         return True
@@ -241,7 +274,7 @@ cdef class Connections:
             self.newest = connection.older
 
     cdef void touch(self, Connection* connection) noexcept nogil:
-        connection.active = self.monotonic
+        connection.active, connection.progress = self.monotonic, 0
         if self.newest != <int> (connection - self.places):
             self.unlink(connection)
             self.append(connection)
@@ -249,6 +282,42 @@ cdef class Connections:
     cdef void drop_idle(self) noexcept nogil:
         while self.oldest >= 0 and self.monotonic - self.places[self.oldest].active > self.idle:
             self.drop(&self.places[self.oldest])
+
+    cdef void drop_slow(self) noexcept nogil:
+        """Those whose request, or the end of whose connection, is still to come from the client; and while no new ones
+        are taken, those that have nothing to ask."""
+        cdef Connection* connection
+        cdef int place = self.oldest
+        cdef int64_t limit = min(self.request, RESTING) if self.draining else self.request
+        cdef int64_t age
+        while place >= 0:
+            connection = &self.places[place]
+            age = self.monotonic - connection.active
+            if age <= limit:
+                return
+            place = connection.newer
+            if connection.waiting or has_unsent(connection) or (connection.kept_size and age <= self.request):
+                continue
+            if connection.kept_size or connection.closing or self.draining:
+                if connection.kept_size:
+                    self.gate.count(self.gate.words.slow)
+                self.drop(connection)
+
+    cdef bint make_room(self) noexcept nogil:
+        """Close the connection that has been idle for longest, if there is one among the oldest."""
+        cdef Connection* connection
+        cdef int place = self.oldest
+        cdef int look
+        for look in range(LOOKS):
+            if place < 0:
+                return False
+            connection = &self.places[place]
+            if not connection.waiting and not connection.kept_size and not has_unsent(connection):
+                self.gate.count(self.gate.words.crowded)
+                self.drop(connection)
+                return True
+            place = connection.newer
+        return False
 
     cdef void release(self, Connection* connection) noexcept nogil:
         """Free the place; the descriptor is closed, or somebody else's."""
@@ -258,6 +327,8 @@ cdef class Connections:
         connection.unsent, connection.unsent_at, connection.unsent_size = NULL, 0, 0
         self.bodies_done = self.bodies_done or connection.body_size != 0
         connection.body, connection.body_size = NULL, 0
+        if connection.is_counted:
+            change_count(self.counts, &connection.peer, -1)
         connection.fd = -1
         connection.generation += 1
         connection.newer = self.free_place

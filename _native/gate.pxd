@@ -15,6 +15,9 @@ ctypedef struct RefusalWords:
     uint16_t limited
     uint16_t malformed
     uint16_t too_long
+    uint16_t slow            # connections closed: a request took too long to come
+    uint16_t too_many        # its client had so many
+    uint16_t crowded         # idle, and others wanted in
 
 
 cdef class Gate:
@@ -30,6 +33,9 @@ cdef class Gate:
     cdef bint counts_hits
     cdef int signatures          # that may still be made in this turn
     cdef int signatures_a_turn
+    # Whether an address is a proxy's, or without a limit.
+    cdef bint spares(self, const Address* peer) noexcept nogil
+    cdef void count(self, uint16_t word) noexcept nogil
     cdef void begin_turn(self) noexcept nogil
     # Whether a client may have a signature in this turn.
     cdef bint admits_signature(self, const Address* peer, const Head* head, Bytes data, int64_t now) noexcept nogil

@@ -41,6 +41,12 @@ cdef class Gate:
         find_client(peer, head, size, self.trusted, &client)
         return 0 if self.exempt.has(&client) else self.limiter.charge(&client, price, now)
 
+    cdef bint spares(self, const Address* peer) noexcept nogil:
+        return self.exempt.has(peer) or self.trusted.has(peer)
+
+    cdef void count(self, uint16_t word) noexcept nogil:
+        self.counters[word] += 1
+
     cdef void begin_turn(self) noexcept nogil:
         self.signatures = self.signatures_a_turn
 

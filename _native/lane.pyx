@@ -18,7 +18,6 @@ from responder._native.answer cimport (
 from responder._native.connections cimport Connection, Connections, has_unsent
 from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport Head
-from responder._native.gate cimport Gate
 from responder._native.mail cimport Mail
 from responder._native.pages cimport Page, PageData, Pages, put_page_head
 from responder._native.sockets cimport (
@@ -41,7 +40,6 @@ cdef enum:
 cdef class Lane(Connections):
     cdef Responder responder
     cdef Pages pages
-    cdef Gate gate
     cdef Mail mail
     cdef object ask
     cdef object hand_over
@@ -52,9 +50,9 @@ cdef class Lane(Connections):
     cdef uint8_t[get_path.MAX_TARGET] found
 
     def __cinit__(
-        self, int listener, *, Responder responder not None, Pages pages not None, Gate gate not None, ask, hand_over, **_
+        self, int listener, *, Responder responder not None, Pages pages not None, ask, hand_over, **_
     ):
-        self.responder, self.pages, self.gate, self.ask, self.hand_over = responder, pages, gate, ask, hand_over
+        self.responder, self.pages, self.ask, self.hand_over = responder, pages, ask, hand_over
         self.mail = Mail()
 
     def on_ready(self):
@@ -215,14 +213,17 @@ cdef class Lane(Connections):
                 whole = size
             elif size - head.size < head.body_size:
                 shape = framing.PART
-                if connection.continued or not head.expects:
+                if connection.has_head:
                     break
-                connection.continued = True
+                connection.has_head = True
+                self.touch(connection)     # its body begins
+                if not head.expects:
+                    break
                 whole = 0
                 http.put_text(&out, b"HTTP/1.1 100 Continue\r\n\r\n")
             else:
-                connection.continued = False
-                closes = head.closes
+                connection.has_head = False
+                head.closes = closes = head.closes or self.draining
                 whole = head.size + <size_t> head.body_size
                 if not self.settle(connection, &head, data, whole, &out):
                     self.drop(connection)

@@ -117,6 +117,24 @@ cdef extern from "openssl/store.h" nogil:
     EVP_PKEY* OSSL_STORE_INFO_get1_PKEY(const OSSL_STORE_INFO* info)
     void OSSL_STORE_INFO_free(OSSL_STORE_INFO* info)
 
+cdef extern from "openssl/params.h" nogil:
+    OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char* key, char* text, size_t size)
+    OSSL_PARAM OSSL_PARAM_construct_end()
+
+cdef extern from "openssl/evp.h" nogil:
+    ctypedef struct EVP_MAC:
+        pass
+    ctypedef struct EVP_MAC_CTX:
+        pass
+    EVP_MAC* EVP_MAC_fetch(OSSL_LIB_CTX* library, const char* algorithm, const char* properties)
+    void EVP_MAC_free(EVP_MAC* mac)
+    EVP_MAC_CTX* EVP_MAC_CTX_new(EVP_MAC* mac)
+    void EVP_MAC_CTX_free(EVP_MAC_CTX* context)
+    int EVP_MAC_init(EVP_MAC_CTX* context, const unsigned char* key, size_t size, const OSSL_PARAM* parameters)
+    int EVP_MAC_update(EVP_MAC_CTX* context, const unsigned char* data, size_t size)
+    int EVP_MAC_final(EVP_MAC_CTX* context, unsigned char* out, size_t* written, size_t size)
+
 cdef extern from "openssl/crypto.h" nogil:
+    int CRYPTO_memcmp(const void* one, const void* other, size_t size)
     void OPENSSL_cleanse(void* data, size_t size)
     void OPENSSL_free(void* memory)

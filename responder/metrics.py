@@ -138,6 +138,11 @@ HTTP_REFUSED = Counter(
     "Requests refused as HTTP: malformed or ambiguous (400), head too long (431), over the limit and not OCSP (429).",
     reason=("malformed", "too_long", "limited"),
 )
+CONNECTIONS_CLOSED = Counter(
+    "connections_closed_total",
+    "Connections closed by us: a request took too long to come, its client had too many, or others wanted in.",
+    reason=("slow", "too_many", "crowded"),
+)
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
 NONCES_UNMET = Counter(
     "ocsp_nonces_unmet_total",
@@ -219,6 +224,7 @@ def gate_words() -> dict[str, Any]:
         "rate_limited": _by_method("rate_limited"),
         "overloaded": _by_method("overloaded"),
         **{reason: HTTP_REFUSED.word(reason) for reason in ("limited", "malformed", "too_long")},
+        **{reason: CONNECTIONS_CLOSED.word(reason) for reason in ("slow", "too_many", "crowded")},
     }
 
 

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,6 +197,7 @@ def prepare(site: Site) -> None:
     (site.folder / "certstatus.toml").write_text(
         f'[postgres]\nurl = "{site.postgres.url}"\n[redis]\nurl = "{site.store.url}"\n'
         f'[serve]\nlisten = "{site.public.removeprefix("http://")}"\nworkers = 2\n'
+        "request_seconds = 1\n"
         f'[admin]\nlisten = "{site.admin.removeprefix("http://")}"\ntoken_file = "token"\n[keys]\ndirectory = "keys"\n'
     )
     site.run("db", "migrate")
@@ -311,6 +313,52 @@ def processes(site: Site, name: str) -> list[int]:
     return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith(name)]
 
 
+@dataclass
+class Asked:
+    """What clients that never pause were told."""
+
+    answered: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def asking_all_the_time(site: Site, *, clients: int = 10) -> Iterator[Asked]:
+    """Clients with keep-alive connections, of what the table has and what it hasn't, while the block lasts."""
+    asked, ended = Asked(), threading.Event()
+    url = httpx.URL(site.public)
+    bodies = [site.request("well", GOOD[0]), site.request("well", GOOD[1], GOOD[2])]
+
+    async def client(number: int) -> None:
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        while not ended.is_set():
+            body = bodies[number % 20 == 0]
+            number += 1
+            writer.write(f"POST /ocsp HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+            try:
+                head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).lower()
+                await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
+                asked.answered += 1
+            except (OSError, EOFError, TimeoutError) as error:
+                asked.lost.append(repr(error))
+                head = b"connection: close"
+            if b"connection: close" in head:
+                writer.close()
+                reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.close()
+        await writer.wait_closed()
+
+    async def all_clients() -> None:
+        await asyncio.gather(*map(client, range(clients)))
+
+    thread = threading.Thread(target=asyncio.run, args=(all_clients(),))
+    thread.start()
+    try:
+        yield asked
+    finally:
+        ended.set()
+        thread.join()
+
+
 def crash_until_made_anew(site: Site) -> None:
     before = site.metric("memory_renewals_total")
     for _ in range(MAX_CRASHES):
@@ -356,6 +404,9 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     )  # fmt: skip
     site.post((site.folder / "signed.der").read_bytes())
     nonces_at_once(site, "well", GOOD[0], 150)
+    with socket.create_connection((httpx.URL(site.public).host, httpx.URL(site.public).port or 80), timeout=20) as slow:
+        slow.sendall(b"POST /ocsp HTTP/1.1\r\n")
+        assert slow.recv(1) == b"", "it is closed"
     # CRLs.
     crl = f"{site.public}/crl/well.crl"
     tag = httpx.get(crl, trust_env=False).headers["etag"]
@@ -369,7 +420,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     assert httpx.post(api, json=body, trust_env=False).status_code == 401
     assert httpx.post(api, json={"serial": "0x7777"}, headers=token, trust_env=False).status_code == 404
     # A damaged record, and a store that keeps what the database never gave.
-    name = b"cs1:" + well.tag + encode_serial(GOOD[6])
+    name = b"cs2:" + well.tag + encode_serial(GOOD[6])
     held = site.redis(lambda redis: redis.get(name))
     assert isinstance(held, bytes), "signed before anybody asks, and in no table yet"
     damaged = held[:70] + bytes([held[70] ^ 1]) + held[71:]  # in the signature of the first variant
@@ -383,7 +434,7 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     site.redis(lambda redis: redis.delete(name))
     eventually("it is put when it can be", lambda: site.ask("well", GOOD[6]) == "REVOKED")
     # A record of before a change, in a store that has brought it back.
-    old = b"cs1:" + well.tag + encode_serial(GOOD[5])
+    old = b"cs2:" + well.tag + encode_serial(GOOD[5])
     before = site.redis(lambda redis: redis.get(old))
     assert isinstance(before, bytes)
     revoke_by_sql(site, "well", GOOD[5])
@@ -444,7 +495,10 @@ def test_a_reload_replaces_the_processes_and_one_that_is_refused_changes_nothing
     assert "restart to change it" in json.loads(refusal)["fault"]
     assert set(children.read_text().split()) == before
     path.write_text(right)
-    os.kill(site.process.pid, signal.SIGHUP)
-    eventually("all are others", lambda: not before & set(children.read_text().split()), 60)
-    eventually("ready", lambda: site.ready()[0] == 200, 60)
+    with asking_all_the_time(site) as asked:
+        os.kill(site.process.pid, signal.SIGHUP)
+        eventually("all are others", lambda: not before & set(children.read_text().split()), 60)
+        eventually("ready", lambda: site.ready()[0] == 200, 60)
+    assert asked.answered > 1000
+    assert asked.lost == [], "each connection was told with an answer that it is the last"
     assert site.ask("well", REVOKED[1]) == "REVOKED"

@@ -29,6 +29,7 @@ from responder._native.rows import (
     SingleRow,
     StatusRow,
 )
+from responder._native.seal import Seal
 from responder._native.table import Table
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "RequestHead",
     "RequestRow",
     "Responder",
+    "Seal",
     "SignatureRow",
     "SigningProfile",
     "SingleRow",

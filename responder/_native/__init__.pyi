@@ -43,6 +43,7 @@ __all__ = [
     "RequestHead",
     "RequestRow",
     "Responder",
+    "Seal",
     "SignatureRow",
     "SigningProfile",
     "SingleRow",
@@ -602,6 +603,22 @@ class Pages:
         """Show exactly these from now on."""
 
 @final
+class Seal:
+    """Seals on what is kept where others may write: HMAC-SHA-256 over name and value, 16 octets of it at the end. Not
+    for several threads at once."""
+
+    def __new__(cls, key: bytes, /) -> Seal:
+        """Raises:
+        ValueError: the key has less than 32 octets.
+        """
+
+    def close(self, name: bytes, value: bytes, /) -> bytes:
+        """The value with its seal."""
+
+    def open(self, name: bytes, sealed: bytes, /) -> bytes | None:
+        """The value; None where it isn't as it was sealed, under this name."""
+
+@final
 class Networks:
     """IP networks: an address is in one of them or not."""
 
@@ -660,10 +677,10 @@ class Gate:
         counts_hits: bool,
     ) -> Gate:
         """`words` are the counters in `lane`: `rate_limited` and `overloaded` (GET and POST each), `limited`,
-        `malformed`, `too_long`. Without `limiter` nobody is limited, nor are the `exempt`; for a `trusted` proxy the
-        client is whom X-Forwarded-For names last. `refusal` is an OCSPResponseStatus, or 429 of HTTP; `room` is how
-        many answers may be under way in the chain, `signatures` how many may be made in a turn; `counts_hits` whether
-        what the table has costs something, too."""
+        `malformed`, `too_long`, and of connections `slow`, `too_many`, `crowded`. Without `limiter` nobody is limited,
+        nor are the `exempt`; for a `trusted` proxy the client is whom X-Forwarded-For names last. `refusal` is an
+        OCSPResponseStatus, or 429 of HTTP; `room` is how many answers may be under way in the chain, `signatures` how
+        many may be made in a turn; `counts_hits` whether what the table has costs something, too."""
 
     def charge(self, peer: str, head: bytes, price: int, now: int, /) -> int:
         """As `Limiter.take`, of the client that a request's head from `peer` is of; 0 where nobody is limited."""
@@ -683,13 +700,17 @@ class Lane:
         ask: Callable[[list[tuple[int, bytes, bool]]], object],
         hand_over: Callable[[int, bytes], object],
         connections: int,
+        connections_a_client: int,
         idle_seconds: float,
+        request_seconds: float,
     ) -> Lane:
         """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, and whether the connection ends with
         it; each is answered by `reply`, and nothing more is read of a connection before. `hand_over` is called with a
         connection's descriptor, which is the callee's, and what has come on it. What `gate` doesn't let pass is refused
-        here. At most so many connections at once;
-        one that is idle, or whose request takes longer, is closed.
+        here. At most so many connections at once, and of one client (but for proxies and the exempt, as `gate` has
+        them); where there is no room the one that is idle for longest makes it. Closed is one that is idle for so long,
+        one whose head, or then body, takes longer than `request_seconds` to come, and one that takes less than 64 KiB
+        of an answer in `idle_seconds`.
 
         Raises:
             OSError: there are no descriptors left.
@@ -719,6 +740,10 @@ class Lane:
 
     def stop(self) -> None:
         """Accept nothing more, and close all connections on which nothing is under way."""
+
+    def drain(self) -> None:
+        """Accept nothing more; the next answer on each connection is its last, and `expire` closes those that have
+        nothing to ask for a second."""
 
     def close(self) -> None:
         """Close all."""

@@ -107,6 +107,34 @@ class Serve(Section):
         default=True,
         description="Answer plain requests from memory by the native core; false: everything through Hypercorn.",
     )
+    connections: int = Field(
+        default=16_384,
+        ge=16,
+        le=1_000_000,
+        description="Connections a worker; where there is no room the one that is idle for longest makes it.",
+    )
+    connections_a_client: int = Field(
+        default=512,
+        ge=1,
+        le=30_000,
+        description="Connections a worker from one IPv4 address or IPv6 /64; trusted proxies and exempt networks may "
+        "have more.",
+    )
+    idle_seconds: float = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="A connection is closed on which nothing comes for so long, or that takes less than 64 KiB of an "
+        "answer.",
+    )
+    request_seconds: float = Field(
+        default=5,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        description="How long the head of a request may take to come, and then its body.",
+    )
     tls_certificate: Annotated[OptionalPath, not_yet(None)] = Field(
         default=None, description="The certificate chain (PEM) for TLS."
     )

@@ -34,7 +34,7 @@ from responder.storage.table import TableRecords
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, CRLsByScope, PublishedCRLs, ShownCRLs
 from responder.web.exchange import Exchange
-from responder.web.lane import serve_lane
+from responder.web.lane import Manners, serve_lane
 from responder.web.limits import ClientLimits
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
@@ -42,6 +42,9 @@ from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
 
 Started = Callable[[], None]
+
+_SAMPLE = 256
+"""Of records from Redis, sealed by us, one in so many has its signature verified, and the first of each profile."""
 
 _OCTETS_A_RECORD = 280
 """Of two P-256 signatures, in a table that is nearly full."""
@@ -69,6 +72,12 @@ async def serve(
             http=http,
             clock=SystemClock(),
             stop=stop,
+            manners=Manners(
+                connections=config.serve.connections,
+                connections_a_client=config.serve.connections_a_client,
+                idle_seconds=config.serve.idle_seconds,
+                request_seconds=config.serve.request_seconds,
+            ),
         )
 
 
@@ -200,7 +209,7 @@ async def answering_chain(
         profiles=directory.profiles,
         clock=clock,
         name="redis",
-        verifier=NativeRecordVerifier(),
+        verifier=NativeRecordVerifier(sample=_SAMPLE),
     )
     table = CachedSource(
         FlooredRecords(TableRecords(memory.table, clock=clock), memory.floors),

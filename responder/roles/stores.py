@@ -118,12 +118,13 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         )
         stack.push_async_callback(pool.close)
         await require_schema(pool)
-        trust = Trust()
+        trust, runs = Trust(), PostgresRuns(pool)
         records = RedisRecords(
             config.redis.url,
             password=config.redis.password(),
             timeout_seconds=config.redis.timeout_seconds,
             trust=trust,
+            seal=await runs.seal(),
         )
         stack.push_async_callback(records.close)
         current = Current()
@@ -139,7 +140,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
             imports=PostgresImports(pool),
-            runs=PostgresRuns(pool),
+            runs=runs,
             hosts=PostgresHosts(pool),
             trust=trust,
             checks=PostgresChecks(pool),

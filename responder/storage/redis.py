@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -15,12 +14,15 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
-from responder import metrics
+from responder import log, metrics
 from responder.errors import StoreUnavailable
-from responder.pki import EPOCH, Certificate, CertStatus, Kept, Records, StatusVersion, decode_records
+from responder.pki import EPOCH, Certificate, CertStatus, Kept, Records, Seal, StatusVersion, decode_records
+from responder.storage.redis_errors import translating
 from responder.storage.redis_scripts import NEWEST, PUT
+
+_log = log.get("storage.redis")
 
 _BATCH = 1000
 
@@ -51,9 +53,15 @@ class RedisRecords:
     """
 
     def __init__(
-        self, url: str, *, timeout_seconds: float, password: str | None = None, trust: Trust | None = None
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        password: str | None = None,
+        trust: Trust | None = None,
+        seal: Seal | None = None,
     ) -> None:
-        """Without `trust` every run is believed, which is for tests."""
+        """Without `trust` every run is believed, and without `seal` every record, which is for tests."""
         options: dict[str, Any] = {} if password is None else {"password": password}
         self._pool: ConnectionPool = ConnectionPool.from_url(
             url,
@@ -66,6 +74,8 @@ class RedisRecords:
         self._redis: Redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
         self._trust = trust
+        self._seal = seal
+        self._may_log = log.OncePerSecond()
         self._put_sha: bytes | None = None
 
     async def get(self, certificate: Certificate) -> Records | None:
@@ -85,14 +95,33 @@ class RedisRecords:
         return found
 
     async def _get_batch(self, certificates: Sequence[Certificate]) -> list[Records | None]:
-        with _translating():
+        with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                replies, run = await self._send([("MGET", *map(_key, certificates))])
+                names = [certificate.issuer.tag + certificate.serial for certificate in certificates]
+                replies, run = await self._send([("MGET", *(_PREFIX + name for name in names))])
                 (values,) = _raised(replies)
         if self._trust is not None and run != self._trust.run:
             metrics.STORE_UNTRUSTED.inc(amount=len(certificates))
             return [None] * len(certificates)
-        return list(map(_records_in, values))
+        return [_records_in(value) for value in self._opened(names, values)]
+
+    def _opened(self, names: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes | None]:
+        """What was kept under these names; a seal that isn't ours is a miss."""
+        if self._seal is None:
+            return list(values)
+        opened: list[bytes | None] = []
+        for name, value in zip(names, values, strict=True):
+            opened.append(None if value is None else self._seal.open(name, value))
+            if value is not None and opened[-1] is None:
+                metrics.RECORDS_REFUSED.inc()
+                if self._may_log("refused"):
+                    _log.error("record_is_not_as_it_was_sealed", issuer_tag=name[:8].hex(), serial=name[8:].hex())
+        return opened
+
+    def _closed(self, certificate: Certificate, records: Records) -> bytes:
+        if self._seal is None:
+            return records.encoded
+        return self._seal.close(certificate.issuer.tag + certificate.serial, records.encoded)
 
     async def everything(self) -> AsyncGenerator[tuple[list[bytes], list[bytes | None]], None]:
         """All that is kept, some at a time and in no order: names (issuer's tag and serial) and what is kept under
@@ -114,7 +143,7 @@ class RedisRecords:
                     following = asyncio.ensure_future(self._read_on(keys, cursor))
                     for _ in range(_TURNS_TO_SEND):
                         await asyncio.sleep(0)
-                yield names, found.values
+                yield names, self._opened(names, found.values)
                 if is_last:
                     return
         finally:
@@ -128,7 +157,7 @@ class RedisRecords:
             commands.append(("SCAN", cursor, "MATCH", _PREFIX + b"*", "COUNT", _BATCH))
         if not commands:
             return _Read([], ([], None), "" if self._trust is None else self._trust.run or "")
-        with _translating():
+        with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 replies, run = await self._send(commands)
                 replies = _raised(replies)
@@ -155,7 +184,7 @@ class RedisRecords:
         Raises:
             StoreUnavailable: it doesn't, in time.
         """
-        with _translating():
+        with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 # Asked anew: a server that became a replica and a primary again is another run on the same connection.
                 replies, _ = await self._send([("INFO", *_INFO_SECTIONS)])
@@ -167,7 +196,7 @@ class RedisRecords:
         Raises:
             StoreUnavailable: it doesn't; with its words.
         """
-        with _translating():
+        with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 replies, _ = await self._send([("SET", b"cs1:probe", b"1", "EX", 60)])
                 _raised(replies)
@@ -179,7 +208,7 @@ class RedisRecords:
         Raises:
             StoreUnavailable: no answer in time.
         """
-        with _translating():
+        with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 replies, _ = await self._send([("EVAL", NEWEST, 1, b"cs1:newest", *version)])
         epoch, _, number = _raised(replies)[0].partition(b" ")
@@ -191,7 +220,7 @@ class RedisRecords:
         await self._pool.aclose()
 
     async def _put_pipeline(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
-        with _translating():
+        with translating():
             # A pipeline's time grows with its length.
             async with asyncio.timeout(2 * self._timeout_seconds + len(batch) / 1000):
                 replies, run = await self._evaluate(batch, await self._loaded())
@@ -216,7 +245,11 @@ class RedisRecords:
                     sha,
                     len(call),
                     *(_key(certificate) for certificate, _ in call),
-                    *(argument for _, records in call for argument in (records.encoded, records.next_update)),
+                    *(
+                        argument
+                        for certificate, records in call
+                        for argument in (self._closed(certificate, records), records.next_update)
+                    ),
                 )
                 for call in calls
             ]
@@ -246,7 +279,7 @@ class RedisRecords:
 
 
 _TURNS_TO_SEND = 3  # of the loop, until a command is on its way
-_PREFIX = b"cs1:"
+_PREFIX = b"cs2:"
 _RUN = "certstatus_run"
 _INFO_SECTIONS = ("server", "replication")
 
@@ -306,33 +339,3 @@ def _kept(result: bytes, records: Records, run: str) -> Kept | None:
         return Kept(StatusVersion(epoch, number, EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
     except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered
         return None
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    try:
-        yield
-    except ResponseError as error:
-        raise StoreUnavailable(_refused(error)) from error
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"the record store can't be reached: {error or type(error).__name__}") from error
-
-
-# What a server says when it takes no writes, and what helps.
-_REMEDIES = {
-    "OUTOFMEMORY": "raise its maxmemory, or have it evict (maxmemory-policy)",
-    "READONLY": "it is a replica; redis.url must lead to the primary",
-    "MISCONF": "it can't write its snapshots; see its log, or set stop-writes-on-bgsave-error no",
-    "NOREPLICAS": "it has too few replicas for min-replicas-to-write",
-    "LOADING": "it reads its data; wait",
-    "NOAUTH": "name the file of its password in redis.password_file",
-    "NOPERM": "its user may not do this",
-}
-
-
-def _refused(error: Exception) -> str:
-    text = str(error).encode("ascii", "backslashreplace").decode()[:200]
-    for word, remedy in _REMEDIES.items():
-        if word in text or word in type(error).__name__.upper():
-            return f"the record store refused a command: {text}; {remedy}"
-    return f"the record store refused a command: {text}"

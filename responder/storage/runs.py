@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import asyncpg
 
-from responder.pki import StoreRun
+from responder.pki import Seal, StoreRun
 from responder.storage.audit import audit
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, row_count
 
@@ -74,6 +74,11 @@ class PostgresRuns:
                 run,
             )
         return row_count(done) > 0
+
+    async def seal(self) -> Seal:
+        """What records are sealed with."""
+        async with acquired(self._pool) as connection:
+            return Seal(await connection.fetchval("SELECT seal_key FROM record_store"))
 
     async def newest_version(self) -> tuple[int, int]:
         """See `StoreRuns.newest_version`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from responder import log
@@ -17,11 +19,29 @@ from responder.web.server import GRACE_SECONDS, HTTPSide
 
 _log = log.get("web.lane")
 
-IDLE_SECONDS = 15.0
-"""A connection that is idle for so long, or whose request takes so long to come, is closed."""
+DRAIN_SECONDS = 5.0
+"""How long clients that ask again and again are given for one more answer, which says that it is the last."""
 
-CONNECTIONS = 16_384
-"""So many a process; the next wait until one has gone."""
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What connections may do.
+
+    Attributes:
+        connections: a process; one more closes the one that is idle for longest, or waits.
+        connections_a_client: of one IPv4 address or IPv6 /64, a process.
+        idle_seconds: a connection on which nothing comes for so long, or that takes less than 64 KiB of what it is
+            sent, is closed.
+        request_seconds: for the head of a request; then for its body.
+    """
+
+    connections: int = 16_384
+    connections_a_client: int = 512
+    idle_seconds: float = 15.0
+    request_seconds: float = 5.0
+
+
+DEFAULT_MANNERS = Manners()
 
 Respond = Callable[[str, bytes, Headers, bytes], Awaitable[Response]]
 """See `responder.web.routing.PublicRoute.respond`."""
@@ -37,6 +57,7 @@ async def serve_lane(
     http: HTTPSide,
     clock: Clock,
     stop: asyncio.Event,
+    manners: Manners = DEFAULT_MANNERS,
 ) -> None:
     """Serve `listener` until `stop` is set and what was under way is answered.
 
@@ -44,7 +65,7 @@ async def serve_lane(
         respond: what only the chain can answer.
         http: what takes over connections with requests of other methods, or chunked or large bodies.
     """
-    site = _Site(listener, responder, pages, gate, respond, http, clock)
+    site = _Site(listener, responder, pages, gate, respond, http, clock, manners)
     loop = asyncio.get_running_loop()
     loop.add_reader(site.lane.epoll, site.lane.on_ready)
     ticking = asyncio.create_task(site.tick())
@@ -70,6 +91,7 @@ class _Site:
         respond: Respond,
         http: HTTPSide,
         clock: Clock,
+        manners: Manners,
     ) -> None:
         listener.setblocking(False)
         listener.listen(1024)
@@ -80,8 +102,10 @@ class _Site:
             gate=gate,
             ask=self._ask,
             hand_over=self._hand_over,
-            connections=CONNECTIONS,
-            idle_seconds=IDLE_SECONDS,
+            connections=manners.connections,
+            connections_a_client=manners.connections_a_client,
+            idle_seconds=manners.idle_seconds,
+            request_seconds=manners.request_seconds,
         )
         self._respond = respond
         self._http = http
@@ -95,7 +119,13 @@ class _Site:
             self.lane.expire()
 
     async def stop(self) -> None:
-        """Nothing new; what is under way ends, within GRACE_SECONDS."""
+        """Nothing new; each connection has one more answer, within DRAIN_SECONDS, and what is under way ends, within
+        GRACE_SECONDS."""
+        self.lane.drain()
+        until = time.monotonic() + DRAIN_SECONDS
+        while self.lane.open_connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+            self.lane.expire()
         self.lane.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)

@@ -48,7 +48,16 @@ WORDS = {
     "bounds": [60, 300, 900, 3600, 21600, 43200, 86400, 172800, 345600, 604800],
 }
 
-REFUSALS = {"rate_limited": [40, 41], "overloaded": [42, 43], "limited": 44, "malformed": 45, "too_long": 46}
+REFUSALS = {
+    "rate_limited": [40, 41],
+    "overloaded": [42, 43],
+    "limited": 44,
+    "malformed": 45,
+    "too_long": 46,
+    "slow": 49,
+    "too_many": 50,
+    "crowded": 51,
+}
 
 
 def unexpected(*arguments: object) -> None:
@@ -100,7 +109,9 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
         ask=unexpected,
         hand_over=unexpected,
         connections=4,
+        connections_a_client=4,
         idle_seconds=3600,
+        request_seconds=3600,
     )
     client = socket.create_connection(listener.getsockname())
     for _ in range(count):

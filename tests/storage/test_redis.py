@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from responder import metrics
 from responder.embedded import EmbeddedValkey
 from responder.errors import StoreUnavailable
 from responder.pki import (
@@ -19,6 +20,7 @@ from responder.pki import (
     CertStatus,
     Issuer,
     Records,
+    Seal,
     StatusVersion,
     epoch_seconds,
     tombstone_for,
@@ -158,20 +160,20 @@ async def test_a_reading_from_the_future_is_refused_and_a_stored_one_counts_as_l
     certificate, future = make(signer, 5, as_of=now() + timedelta(seconds=90))
     with pytest.raises(StoreUnavailable):
         await store.put(certificate, future)
-    await store._redis.set(b"cs1:" + signer.issuer.tag + certificate.serial, future.encoded)
+    await store._redis.set(b"cs2:" + signer.issuer.tag + certificate.serial, future.encoded)
     _, present = make(signer, 5)
     await store.put(certificate, present)
     assert await store.get(certificate) == present
     # A higher version is kept all the same.
     _, later_version = make(signer, 6, as_of=now() + timedelta(seconds=90), revoked=True)
-    await store._redis.set(b"cs1:" + signer.issuer.tag + certificate.serial, later_version.encoded)
+    await store._redis.set(b"cs2:" + signer.issuer.tag + certificate.serial, later_version.encoded)
     assert (await store.put(certificate, present)).version.number == 6
 
 
 async def test_a_record_expires_with_its_next_update(store: RedisRecords, signer: Signer) -> None:
     certificate, records = make(signer, 5, lives=timedelta(hours=8))
     await store.put(certificate, records)
-    key = b"cs1:" + signer.issuer.tag + certificate.serial
+    key = b"cs2:" + signer.issuer.tag + certificate.serial
     assert await store._redis.execute_command("EXPIRETIME", key) == records.next_update  # type: ignore[no-untyped-call]
     _, over = make(signer, 6, lives=timedelta(minutes=5))
     with pytest.raises(StoreUnavailable):
@@ -181,10 +183,44 @@ async def test_a_record_expires_with_its_next_update(store: RedisRecords, signer
 @pytest.mark.parametrize("junk", [b"", b"\x02" * 100, b"\x01", b"\x01" + bytes(10), b"junk" * 50])
 async def test_what_cannot_be_read_is_a_miss_and_is_replaced(store: RedisRecords, signer: Signer, junk: bytes) -> None:
     certificate, records = make(signer, 5)
-    await store._redis.set(b"cs1:" + signer.issuer.tag + certificate.serial, junk)
+    await store._redis.set(b"cs2:" + signer.issuer.tag + certificate.serial, junk)
     assert await store.get(certificate) is None
     await store.put(certificate, records)
     assert await store.get(certificate) == records
+
+
+async def test_only_what_this_installation_has_sealed_is_believed(
+    store: RedisRecords, signer: Signer, valkey: EmbeddedValkey
+) -> None:
+    """Not a record that somebody else wrote, one that was damaged, nor one of another certificate."""
+    sealed = RedisRecords(valkey.url, timeout_seconds=2, seal=Seal(b"k" * 32))
+    other = RedisRecords(valkey.url, timeout_seconds=2, seal=Seal(b"o" * 32))
+    refused = metrics.RECORDS_REFUSED.value()
+    certificate, records = make(signer, 5)
+    another, _ = make(signer, 5, serial_number=77)
+    key, key_of_another = (b"cs2:" + each.issuer.tag + each.serial for each in (certificate, another))
+    await sealed.put(certificate, records)
+    assert await sealed.get(certificate) == records
+    assert await other.get(certificate) is None
+    value = await store._redis.get(key)
+    assert isinstance(value, bytes)
+    await store._redis.set(key_of_another, value)
+    assert await sealed.get(another) is None
+    for index in (30, 70, len(value) - 1):
+        await store._redis.set(key, value[:index] + bytes([value[index] ^ 1]) + value[index + 1 :])
+        assert await sealed.get(certificate) is None
+    await store._redis.set(key, records.encoded)
+    assert await sealed.get(certificate) is None
+    assert metrics.RECORDS_REFUSED.value() - refused == 6
+    # It is made again, from a later reading, and replaces what is there.
+    certificate, records = make(signer, 5)
+    await sealed.put(certificate, records)
+    assert await sealed.get(certificate) == records
+    found = [pair async for names, values in sealed.everything() for pair in zip(names, values, strict=True)]
+    assert dict(found)[certificate.issuer.tag + certificate.serial] == records.encoded
+    assert dict(found)[another.issuer.tag + another.serial] is None
+    await sealed.close()
+    await other.close()
 
 
 async def test_put_many_answers_in_order_over_several_pipelines(store: RedisRecords, signer: Signer) -> None:

@@ -258,7 +258,7 @@ async def test_a_store_with_a_version_that_no_database_gave_stops_nobody(site: S
     certificate = Certificate.numbered(site.issuer, 1)
     held = await site.records.get(certificate)
     assert held is not None
-    key = b"cs1:" + site.issuer.tag + certificate.serial
+    key = b"cs2:" + site.issuer.tag + certificate.serial
     for number in (held.number, 2**64 - 1):
         forged = held.encoded[:1] + epoch.to_bytes(4, "big") + number.to_bytes(8, "big") + held.encoded[13:]
         await site.records._redis.set(key, forged)

@@ -289,7 +289,7 @@ async def test_flipped_bits_are_a_miss(site: Site) -> None:
     await make_complete(site)
     await register(site, 1)
     certificate = Certificate.numbered(site.issuer, 1)
-    key = b"cs1:" + site.issuer.tag + certificate.serial
+    key = b"cs2:" + site.issuer.tag + certificate.serial
     right = await site.records._redis.get(key)
     assert isinstance(right, bytes)
     question = Question(site.issuer, (certificate,), (CertIDVariant.SHA1,))

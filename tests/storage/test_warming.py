@@ -79,7 +79,7 @@ async def test_a_store_with_damaged_records_or_of_another_run_fills_nothing(
     async for names, values in store.everything():
         for name, value in zip(names, values, strict=True):
             if value is not None and len(value) > 100:
-                await store._redis.set(b"cs1:" + name, value[:-1] + bytes([value[-1] ^ 1]))
+                await store._redis.set(b"cs2:" + name, value[:-1] + bytes([value[-1] ^ 1]))
     assert await warmer(store, table, signer).fill() == 0
     away = RedisRecords("unix:///nowhere/socket", timeout_seconds=0.1)
     assert await warmer(away, table, signer).fill() == 0

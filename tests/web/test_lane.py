@@ -29,7 +29,7 @@ from responder.roles.memory import HostMemory, create_memory
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
 from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
-from responder.web.lane import serve_lane
+from responder.web.lane import DEFAULT_MANNERS, Manners, serve_lane
 from responder.web.limits import ClientLimits
 from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
@@ -75,7 +75,12 @@ def listening() -> socket.socket:
 
 @asynccontextmanager
 async def served(
-    clock: FakeClock, issuer: Issuer, signer: Signer, limits: Limits = UNLIMITED, **serve: Any
+    clock: FakeClock,
+    issuer: Issuer,
+    signer: Signer,
+    limits: Limits = UNLIMITED,
+    manners: Manners = DEFAULT_MANNERS,
+    **serve: Any,
 ) -> AsyncIterator[Served]:
     chain = make_chain(clock, issuer, signer)
     for serial in (IN_TABLE, NOT_YET):
@@ -111,7 +116,9 @@ async def served(
     gate = memory.gate(config)
     servers = [
         asyncio.create_task(
-            serve_lane(fast, both.native, pages, gate, respond=respond, http=http, clock=clock, stop=stop)
+            serve_lane(
+                fast, both.native, pages, gate, respond=respond, http=http, clock=clock, stop=stop, manners=manners
+            )
         ),
         asyncio.create_task(serve_http(Starlette(routes=[limited]), plain, stop)),
     ]

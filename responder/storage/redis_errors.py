@@ -1,0 +1,42 @@
+"""What can go wrong with a Redis or Valkey, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import RedisError, ResponseError
+
+from responder.errors import StoreUnavailable
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Whatever a server or the network says becomes StoreUnavailable."""
+    try:
+        yield
+    except ResponseError as error:
+        raise StoreUnavailable(refusal(error)) from error
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"the record store can't be reached: {error or type(error).__name__}") from error
+
+
+# What a server says when it takes no writes, and what helps.
+REMEDIES = {
+    "OUTOFMEMORY": "raise its maxmemory, or have it evict (maxmemory-policy)",
+    "READONLY": "it is a replica; redis.url must lead to the primary",
+    "MISCONF": "it can't write its snapshots; see its log, or set stop-writes-on-bgsave-error no",
+    "NOREPLICAS": "it has too few replicas for min-replicas-to-write",
+    "LOADING": "it reads its data; wait",
+    "NOAUTH": "name the file of its password in redis.password_file",
+    "NOPERM": "its user may not do this",
+}
+
+
+def refusal(error: Exception) -> str:
+    """A server's words, with what helps."""
+    text = str(error).encode("ascii", "backslashreplace").decode()[:200]
+    for word, remedy in REMEDIES.items():
+        if word in text or word in type(error).__name__.upper():
+            return f"the record store refused a command: {text}; {remedy}"
+    return f"the record store refused a command: {text}"
