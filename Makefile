@@ -9,6 +9,7 @@
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
 #                                restart of the record store
 #   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
+#   make bench-beyond [ARGS=...] what the table alone can't answer: a nonce, what is in Redis, what is nowhere yet
 #   make bench-fill [ARGS=...]   a table filled from the record store
 #   make stress [FOR=600]        processes that are killed while they write in the table that they share
 #   make model [FULL=1]          the rule of revocations, every interleaving of it (docs/model)
@@ -19,7 +20,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx bench-fill stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx bench-beyond bench-fill stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -91,6 +92,9 @@ bench-nginx: $(DEV) loadtest/open_loop.c
 
 loadtest/open_loop.c: loadtest/open_loop.pyx $(DEV)
 	@$(BIN)/cythonize -q -i $<
+
+bench-beyond: $(EMBEDDED)
+	@$(BIN)/python -m loadtest.beyond_the_table $(ARGS)
 
 bench-fill: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.filling $(ARGS)

@@ -14,6 +14,7 @@ from responder._native.table cimport Table
 
 cdef enum:
     AGES = 10
+    MAX_NAME = 8 + 64        # an issuer's tag, and a serial that the table takes
     MAX_RESPONSE = 16384     # head and body
 
 cdef enum Outcome:
@@ -33,6 +34,7 @@ ctypedef struct CounterWords:
     uint16_t[2] unauthorized
     uint16_t[5] hashes       # unknown, SHA-1, SHA-256, SHA-384, SHA-512
     uint16_t answers         # from the table
+    uint16_t fetched         # that came into it for this request
     uint16_t live
     uint16_t unmet           # nonces that weren't echoed
     uint16_t ages            # the first bucket, then one for what is above all bounds, then the sum
@@ -47,6 +49,9 @@ cdef class Responder:
     cdef uint64_t* deadline
     cdef uint64_t* database_clock        # nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while it isn't known
     cdef LiveKeys live
+    cdef size_t missing_size             # of the certificate that the last answer missed in the table; else 0
+    cdef uint8_t[MAX_NAME] missing
+    cdef bint is_fetched                 # what the next answer finds in the table
     cdef uint64_t* counters
     cdef CounterWords words
     cdef int64_t[AGES] bounds
@@ -73,6 +78,7 @@ cdef class Responder:
     cdef Outcome answer(
         self, const Head* head, Bytes request, size_t size, int64_t now, Want want, Out* out, int* price
     ) noexcept nogil
+    cdef void miss(self, const uint8_t* tag, const Span* serial) noexcept nogil
     cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil
     cdef bint put_stored(
         self,

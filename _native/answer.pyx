@@ -53,7 +53,7 @@ cdef class Responder:
         for index in range(5):
             self.words.hashes[index] = words["hashes"][index]
         self.words.answers, self.words.ages, self.words.nonces = words["answers"], words["ages"], words["nonces"]
-        self.words.live, self.words.unmet = words["live"], words["unmet"]
+        self.words.live, self.words.unmet, self.words.fetched = words["live"], words["unmet"], words["fetched"]
         self.words.signed, self.words.unauthorized, self.words.crls = words["signed"], words["unauthorized"], words["crls"]
         if len(words["bounds"]) != AGES:
             raise ValueError(f"{len(words['bounds'])} bounds of ages, not {AGES}")
@@ -136,6 +136,7 @@ cdef class Responder:
         cdef size_t record_size
         cdef int index
         price[0] = 1
+        self.missing_size = 0
         if not parse_request(request, size, &asked):
             return ASK
         price[0] = asked.count + (asked.count > 1 or asked.nonce != NULL)
@@ -155,7 +156,10 @@ cdef class Responder:
             return ASK
         serial.data, serial.size = cert_id.serial, cert_id.serial_size
         record_size = find(self.table.start, issuer.tag, &serial, record)
-        if record_size == 0 or parse_record(record, record_size, &view) != NULL:
+        if record_size == 0:
+            self.miss(issuer.tag, &serial)
+            return ASK
+        if parse_record(record, record_size, &view) != NULL:
             return ASK
         due = refresh_due(&view, issuer.refresh)
         # What is due is for the chain, which answers it and has a new one signed behind that.
@@ -182,7 +186,7 @@ cdef class Responder:
             return ASK
         # This process alone writes in its lane.
         self.counters[self.words.requests[head.method == POST][view.cert_status]] += 1
-        self.counters[self.words.live if is_live else self.words.answers] += 1
+        self.counters[self.words.live if is_live else self.words.fetched if self.is_fetched else self.words.answers] += 1
         if nonce.size and not is_live:
             self.counters[self.words.unmet] += 1
         self.count_asked(&asked)
@@ -193,6 +197,12 @@ cdef class Responder:
         self.counters[self.words.ages + index] += 1
         self.counters[self.words.ages + AGES + 1] += <uint64_t> (age * SECOND)
         return ANSWERED
+
+    cdef void miss(self, const uint8_t* tag, const Span* serial) noexcept nogil:
+        if serial.size <= MAX_NAME - 8:
+            memcpy(self.missing, tag, 8)
+            memcpy(self.missing + 8, serial.data, serial.size)
+            self.missing_size = 8 + serial.size
 
     cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil:
         """Whether this host's clock is near enough to the database's (design §4.8)."""

@@ -13,6 +13,7 @@ ctypedef struct Connection:
     uint32_t generation   # of the place, so that what comes late meets nobody else
     Address peer
     bint is_counted       # among its client's
+    bint is_fetched       # what the present request is of was looked for beyond the table
     bint waiting          # for the chain: nothing is read before its reply, so answers keep their order
     bint closing          # nothing more is answered; until the client has closed too
     int64_t active        # CLOCK_MONOTONIC: accepted, or the present request or its body began, or it was answered

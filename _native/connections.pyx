@@ -49,8 +49,8 @@ cdef class Connections:
     ):
         cdef int place
         cdef bytes key = os.urandom(sizeof(self.counts.key))
-        self.gate = gate
-        self.listener, self.idle, self.room = listener, <int64_t> (idle_seconds * SECOND), connections
+        self.gate, self.listener, self.room = gate, listener, connections
+        self.idle = <int64_t> (idle_seconds * SECOND)
         self.request, self.a_client = <int64_t> (request_seconds * SECOND), connections_a_client
         self.oldest = self.newest = self.free_place = -1
         self.bodies = {}
@@ -149,7 +149,7 @@ cdef class Connections:
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
             connection.fd, connection.peer, connection.is_counted = fd, peer, is_counted
-            connection.waiting = connection.closing = connection.has_head = False
+            connection.waiting = connection.closing = connection.has_head = connection.is_fetched = False
             change_count(self.counts, &peer, is_counted)
             connection.active = self.monotonic
             self.append(connection)
@@ -298,9 +298,9 @@ cdef class Connections:
             place = connection.newer
             if connection.waiting or has_unsent(connection) or (connection.kept_size and age <= self.request):
                 continue
+            if connection.kept_size:
+                self.gate.count(self.gate.words.slow)
             if connection.kept_size or connection.closing or self.draining:
-                if connection.kept_size:
-                    self.gate.count(self.gate.words.slow)
                 self.drop(connection)
 
     cdef bint make_room(self) noexcept nogil:

@@ -37,8 +37,10 @@ cdef class Gate:
     cdef bint spares(self, const Address* peer) noexcept nogil
     cdef void count(self, uint16_t word) noexcept nogil
     cdef void begin_turn(self) noexcept nogil
-    # Whether a client may have a signature in this turn.
-    cdef bint admits_signature(self, const Address* peer, const Head* head, Bytes data, int64_t now) noexcept nogil
+    # Whether a client may have a signature in this turn; it may be paid for already.
+    cdef bint admits_signature(
+        self, const Address* peer, const Head* head, Bytes data, int64_t now, bint is_paid
+    ) noexcept nogil
     cdef int64_t early(self, const Address* peer, Bytes head, size_t size, int price, int64_t now) noexcept nogil
     # Whether a request may go past the table at this price; else `out` has the refusal, as OCSP where it is that.
     cdef bint admits(

@@ -50,8 +50,10 @@ cdef class Gate:
     cdef void begin_turn(self) noexcept nogil:
         self.signatures = self.signatures_a_turn
 
-    cdef bint admits_signature(self, const Address* peer, const Head* head, Bytes data, int64_t now) noexcept nogil:
-        if self.signatures <= 0 or self.early(peer, data, head.size, 1, now):
+    cdef bint admits_signature(
+        self, const Address* peer, const Head* head, Bytes data, int64_t now, bint is_paid
+    ) noexcept nogil:
+        if self.signatures <= 0 or not (is_paid or self.early(peer, data, head.size, 1, now) == 0):
             return False
         self.signatures -= 1
         return True

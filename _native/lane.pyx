@@ -11,17 +11,18 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from responder._native cimport der, framing, get_path, http
+from responder._native cimport der, framing, http
 from responder._native.answer cimport (
-    ANSWERED, ASK, LOOK, MAX_RESPONSE, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, Outcome, Responder, Want,
+    ANSWERED, ASK, LOOK, MAX_RESPONSE, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, Outcome, Responder,
 )
 from responder._native.connections cimport Connection, Connections, has_unsent
 from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport Head
-from responder._native.mail cimport Mail
-from responder._native.pages cimport Page, PageData, Pages, put_page_head
+from responder._native.mail cimport MISSING, NOBODY, Mail
+from responder._native.pages cimport Page, PageData, Pages
+from responder._native.site cimport Site
 from responder._native.sockets cimport (
-    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, close, cs_leave, epoll_event, epoll_wait, recv,
+    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, cs_leave, epoll_event, epoll_wait, recv,
 )
 
 cdef int64_t SECOND = 1000000000
@@ -31,29 +32,28 @@ cdef enum:
     ROUNDS = 16           # of events, before Python has its turn
     BUFFER = 65536        # what one recv may bring, beyond what was kept of a request
     BATCH = 131072        # of answers to requests that came together
-    MAX_SMALL = 8192      # of a page: larger ones aren't copied
     MAX_BODY = 16384      # of a request that is answered here or by the chain
     HANDED_OVER = 2       # price of a connection that Hypercorn takes over
 
 
 @cython.final
 cdef class Lane(Connections):
-    cdef Responder responder
-    cdef Pages pages
+    cdef Site site
     cdef Mail mail
     cdef object ask
+    cdef object fetch
+    cdef bint fetches
     cdef object hand_over
     cdef uint8_t[BUFFER + framing.MAX_HEAD + MAX_BODY] input
     cdef uint8_t[MAX_RESPONSE] answer
     cdef uint8_t[BATCH] batch
-    cdef uint8_t[get_path.MAX_TARGET] text
-    cdef uint8_t[get_path.MAX_TARGET] found
 
     def __cinit__(
-        self, int listener, *, Responder responder not None, Pages pages not None, ask, hand_over, **_
+        self, int listener, *, Responder responder not None, Pages pages not None, ask, fetch, hand_over, **_
     ):
-        self.responder, self.pages, self.ask, self.hand_over = responder, pages, ask, hand_over
-        self.mail = Mail()
+        self.ask, self.fetch, self.hand_over = ask, fetch, hand_over
+        self.site = Site(responder, pages, self.gate)
+        self.fetches, self.mail = fetch is not None, Mail()
 
     def on_ready(self):
         cdef int round_
@@ -88,22 +88,39 @@ cdef class Lane(Connections):
                 self.go_on(connection)
         self.after_turn()
 
+    def resume(self, list tokens not None, /):
+        cdef Connection* connection
+        cdef uint64_t token
+        for token in tokens:
+            self.gate.under_way -= 1
+            connection = self.connection_of(token)
+            if connection != NULL and connection.waiting:
+                with nogil:
+                    self.tick()
+                    connection.waiting = False
+                    self.go_on(connection)
+        self.after_turn()
+
     cdef after_turn(self):
-        """Give what was found to Python: questions all together."""
-        cdef list asked
+        """Give what was found to Python: questions all together, and what is missing."""
+        cdef list asked, missing
         if self.bodies_done:
             self.let_go()
         while self.mail.first != NULL:
-            asked = []
+            asked, missing = [], []
             for token, fd, octets, page, closes in self.mail.take():
                 if page is not None:
                     self.send_body(token, page, closes)
                 elif fd >= 0:
                     self.hand_over(fd, octets)
+                elif fd == MISSING:
+                    missing.append((token, octets))
                 else:
                     asked.append((token, octets, closes))
             if asked:
                 self.ask(asked)
+            if missing:
+                self.fetch(missing)
 
     cdef send_body(self, uint64_t token, Page page, bint closes):
         """After the head, which has been sent."""
@@ -201,12 +218,12 @@ cdef class Lane(Connections):
             if shape == framing.PART:
                 break
             if shape != framing.WHOLE:
-                self.gate.refuse_framing(shape == framing.TOO_LONG, self.responder.date_at(self.now // SECOND), &out)
+                self.gate.refuse_framing(shape == framing.TOO_LONG, self.site.responder.date_at(self.now // SECOND), &out)
                 closes = True
                 whole = size
             elif head.method == framing.ANOTHER or head.is_chunked or head.body_size > MAX_BODY:
                 head.closes = True
-                if self.admits(connection, &head, data, HANDED_OVER, &out):
+                if self.site.admits(&connection.peer, &head, data, HANDED_OVER, self.now, self.monotonic, &out):
                     is_plain = False
                     break
                 closes = True
@@ -228,6 +245,8 @@ cdef class Lane(Connections):
                 if not self.settle(connection, &head, data, whole, &out):
                     self.drop(connection)
                     return
+                if connection.is_fetched:
+                    whole = 0                  # it is settled once more, when what is missing has been looked for
             if not self.gather(connection, &out, &gathered, size == whole):
                 return
             data += whole
@@ -268,73 +287,40 @@ cdef class Lane(Connections):
         cdef const PageData* following = NULL
         cdef int price = 1
         cdef bint signs = False
-        cdef Outcome outcome = self.look_up(head, data, LOOK, out, &price)
+        cdef bint was_fetched = connection.is_fetched
+        cdef bint is_missing
+        cdef uint64_t token = self.token_of(connection)
+        cdef Outcome outcome
+        connection.is_fetched = False
+        self.site.responder.is_fetched, self.site.responder.missing_size = was_fetched, 0
+        outcome = self.site.look_up(head, data, LOOK, self.now, out, &price)
         if outcome == SIGN:
             out[0] = again
-            signs = self.gate.admits_signature(&connection.peer, head, data, self.monotonic)
-            outcome = self.look_up(head, data, SIGNED if signs else WITHOUT_NONCE, out, &price)
+            signs = self.gate.admits_signature(&connection.peer, head, data, self.monotonic, was_fetched)
+            outcome = self.site.look_up(head, data, SIGNED if signs else WITHOUT_NONCE, self.now, out, &price)
         if outcome == REFUSED or (outcome == ANSWERED and (signs or not self.gate.counts_hits)):
             return True
         if outcome == ASK:
             out[0] = again
-            if self.shows(head, out, &following):
+            if self.site.shows(head, self.now, out, &following):
                 connection.waiting = following != NULL
-                return following == NULL or self.mail.note(
-                    self.token_of(connection), -1, data, 0, following.page, head.closes
-                )
-        if not self.admits(connection, head, data, price, &again):
+                return following == NULL or self.mail.note(token, NOBODY, data, 0, following.page, head.closes)
+        # What was looked for has been paid for.
+        if not was_fetched and not self.site.admits(
+            &connection.peer, head, data, price, self.now, self.monotonic, &again
+        ):
             out[0] = again
         elif outcome == ASK:
-            connection.waiting = self.mail.note(self.token_of(connection), -1, data, whole, NULL, head.closes)
+            out[0] = again
+            is_missing = self.fetches and not was_fetched and self.site.responder.missing_size > 0
+            connection.waiting = (
+                self.mail.note(token, MISSING, self.site.responder.missing, self.site.responder.missing_size, NULL, False)
+                if is_missing
+                else self.mail.note(token, NOBODY, data, whole, NULL, head.closes)
+            )
+            connection.is_fetched = is_missing
             self.gate.under_way += connection.waiting
             return connection.waiting
-        return True
-
-    cdef bint admits(
-        self, Connection* connection, const Head* head, Bytes data, int price, Out* out
-    ) noexcept nogil:
-        cdef bint is_ocsp = head.method != framing.ANOTHER and http.is_for_any_ocsp(head.target, head.target_size) and (
-            head.method == framing.POST
-            or get_path.find_request(head.target, head.target_size, self.text, self.found) > 0
-        )
-        cdef const uint8_t* date = self.responder.date_at(self.now // SECOND)
-        return self.gate.admits(&connection.peer, head, data, is_ocsp, price, self.monotonic, date, out)
-
-    cdef Outcome look_up(self, const Head* head, Bytes data, Want want, Out* out, int* price) noexcept nogil:
-        """What the table says to a plain request, or to one with a nonce."""
-        cdef Bytes request = data + head.size
-        cdef size_t length = <size_t> head.body_size
-        if head.method == framing.HEAD or not http.is_for_any_ocsp(head.target, head.target_size):
-            return ASK
-        if head.method == framing.GET:
-            if framing.is_for_rules(head):
-                return ASK
-            length = get_path.find_request(head.target, head.target_size, self.text, self.found)
-            request = self.found
-        return self.responder.answer(head, request, length, self.now, want, out, price) if length else ASK
-
-    cdef bint shows(self, const Head* head, Out* out, const PageData** following) noexcept nogil:
-        """Whether a page is asked for, and `out` has its head, and the body where that is small; else it is `following`.
-        Where only the rules in Python know whether the client has it, they are asked."""
-        cdef const PageData* page
-        cdef uint64_t* counters
-        cdef int64_t ceiling = (self.now + SECOND - 1) // SECOND
-        cdef bint is_known = False
-        if head.method == framing.POST:
-            return False
-        page = self.pages.find(head.target, head.target_size)
-        if page == NULL or (page.is_dated and (page.next_update <= self.now // SECOND or framing.is_for_rules(head))):
-            return False
-        if page.is_dated:
-            is_known = http.is_among(page.tag, page.tag_size, head.tags, head.tags_size)
-            counters = self.responder.counters
-            counters[self.responder.words.crls[is_known]] += 1
-        if head.method == framing.GET and not is_known:
-            if page.body_size <= MAX_SMALL:
-                der.put(out, page.body, page.body_size)
-            else:
-                following[0] = page
-        put_page_head(out, page, is_known, head.closes, self.responder.date_at(self.now // SECOND), ceiling)
         return True
 
     cdef void give_away(self, Connection* connection, Bytes octets, size_t size) noexcept nogil:

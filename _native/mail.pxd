@@ -5,7 +5,12 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from responder._native.der cimport Bytes
 
-# A request for the chain, (with a descriptor) a connection to take over, or (with a page) that its body is to be sent.
+cdef enum:
+    NOBODY = -1           # descriptors: none,
+    MISSING = -2          # and none, but the name of a certificate to be looked for
+
+# A request for the chain, (with a descriptor) a connection to take over, (with a page) that its body is to be sent, or
+# the name of a certificate.
 ctypedef struct Letter:
     Letter* next
     uint64_t token

@@ -20,13 +20,14 @@ from pathlib import Path
 from loadtest.common import ca_certificate, new_ca_key
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedValkey
-from responder.ocsp.warming import Warmer
+from responder.ocsp.warming import Sampled, Warmer
 from responder.pki import (
     Certificate,
     CertificateStatus,
     CertStatus,
     Floors,
     Issuers,
+    Seal,
     StatusVersion,
     Table,
     make_issuer,
@@ -73,14 +74,8 @@ async def fill(store: RedisRecords, signer: Signer, count: int) -> tuple[float, 
     Table.lay_out(memory, os.urandom(96))
     Floors.lay_out(floors, os.urandom(96))
     table = Table(memory, Floors(floors), owner=1)
-    warmer = Warmer(
-        store,
-        table,
-        issuers=Issuers([signer.issuer]),
-        profiles=Profiles([signer.profile]),
-        verifier=NativeRecordVerifier(),
-        clock=SystemClock(),
-    )
+    sampled = Sampled(Issuers([signer.issuer]), Profiles([signer.profile]), NativeRecordVerifier())
+    warmer = Warmer(store, table, sampled=sampled, clock=SystemClock())
     started, cpu = time.perf_counter(), time.process_time()
     await warmer.fill()
     kept = table.usage()[0]
@@ -98,7 +93,7 @@ async def main() -> None:
         valkey = EmbeddedValkey(folder, durable=False)
         valkey.start()
         try:
-            store = RedisRecords(valkey.url, timeout_seconds=10)
+            store = RedisRecords(valkey.url, timeout_seconds=10, seal=Seal(os.urandom(32)))
             signer = make_bench_signer(folder)
             await put_records(store, signer, options.records)
             rounds = [await fill(store, signer, options.records) for _ in range(options.rounds)]

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,17 @@ from cryptography.x509 import ocsp
 _SECONDS = 2
 _CONNECTIONS = 64
 
+UNLIMITED = {"CERTSTATUS_LIMITS_PER_MINUTE": "0"}
+"""What a client may cost isn't limited, where that is measured."""
 
-def openssl_signatures_a_second(algorithm: str) -> float:
+
+def openssl_signatures_a_second(algorithm: str, *, core: int | None = None) -> float:
+    pinned = [] if core is None else ["taskset", "-c", str(core)]
     done = subprocess.run(
-        ["openssl", "speed", "-mr", "-seconds", str(_SECONDS), algorithm], capture_output=True, text=True, check=True
+        [*pinned, "openssl", "speed", "-mr", "-seconds", str(_SECONDS), algorithm],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     # a line for the algorithm: +F<kind>:<index>:<bits>:<signatures a second>:<verifications a second>[:…]
     (line,) = [line for line in done.stdout.splitlines() if re.match(r"\+F\d+:", line)]
@@ -44,13 +51,16 @@ def openssl_signatures_a_second(algorithm: str) -> float:
 
 
 @contextmanager
-def running_demo(*, workers: int = 1) -> Iterator[dict[str, Any]]:
-    """A demo in a folder of its own."""
+def running_demo(
+    *, workers: int = 1, certificates: int = 1000, environ: Mapping[str, str] = UNLIMITED
+) -> Iterator[dict[str, Any]]:
+    """A demo in a folder of its own, which is its `state_dir`."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "state"
         process = subprocess.Popen(
             [sys.executable, "-m", "responder", "demo", "--state-dir", str(directory), "--http", "127.0.0.1:0",
-             "--admin", "127.0.0.1:0", "--workers", str(workers)],
+             "--admin", "127.0.0.1:0", "--workers", str(workers), "--certificates", str(certificates)],
+            env={**os.environ, **environ},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -60,7 +70,7 @@ def running_demo(*, workers: int = 1) -> Iterator[dict[str, Any]]:
                 if process.poll() is not None:
                     raise RuntimeError("the demo doesn't start; run certstatus demo to see why")
                 time.sleep(0.1)
-            yield json.loads(announcement.read_text())
+            yield json.loads(announcement.read_text()) | {"state_dir": str(directory)}
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

@@ -207,6 +207,7 @@ def fast_words() -> dict[str, Any]:
         "requests": [[REQUESTS.word(method, status) for status in statuses] for method in ("get", "post")],
         "hashes": [CERT_ID_HASHES.word(algorithm) for algorithm in algorithms],
         "answers": ANSWERS.word("table"),
+        "fetched": ANSWERS.word("redis"),
         "live": ANSWERS.word("live"),
         "unmet": NONCES_UNMET.word(),
         "unauthorized": _by_method("unauthorized"),

@@ -698,6 +698,7 @@ class Lane:
         pages: Pages,
         gate: Gate,
         ask: Callable[[list[tuple[int, bytes, bool]]], object],
+        fetch: Callable[[list[tuple[int, bytes]]], object] | None,
         hand_over: Callable[[int, bytes], object],
         connections: int,
         connections_a_client: int,
@@ -705,7 +706,9 @@ class Lane:
         request_seconds: float,
     ) -> Lane:
         """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, and whether the connection ends with
-        it; each is answered by `reply`, and nothing more is read of a connection before. `hand_over` is called with a
+        it; each is answered by `reply`, and nothing more is read of a connection before. `fetch` is called before that
+        with tokens and the names (issuer's tag and serial) of certificates that the table doesn't have; once it has
+        what there is, `resume` goes on. `hand_over` is called with a
         connection's descriptor, which is the callee's, and what has come on it. What `gate` doesn't let pass is refused
         here. At most so many connections at once, and of one client (but for proxies and the exempt, as `gate` has
         them); where there is no room the one that is idle for longest makes it. Closed is one that is idle for so long,
@@ -737,6 +740,9 @@ class Lane:
         Raises:
             ValueError: the head is longer than 16,384 octets.
         """
+
+    def resume(self, tokens: list[int], /) -> None:
+        """Answer what was waiting for `fetch`: from the table, or by `ask`."""
 
     def stop(self) -> None:
         """Accept nothing more, and close all connections on which nothing is under way."""

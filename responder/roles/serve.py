@@ -16,11 +16,12 @@ from responder.errors import StatusUnavailable
 from responder.host.process import Process, background, process_identity, repeatedly
 from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
+from responder.ocsp.fetching import Fetcher
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
-from responder.ocsp.warming import Warmer
+from responder.ocsp.warming import Sampled, Warmer
 from responder.pki import Pages, Snapshot
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
@@ -34,7 +35,7 @@ from responder.storage.table import TableRecords
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, CRLsByScope, PublishedCRLs, ShownCRLs
 from responder.web.exchange import Exchange
-from responder.web.lane import Manners, serve_lane
+from responder.web.lane import Fetch, Manners, serve_lane
 from responder.web.limits import ClientLimits
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
@@ -69,6 +70,7 @@ async def serve(
             native.pages,
             gate,
             respond=route.respond,
+            fetch=native.fetch,
             http=http,
             clock=SystemClock(),
             stop=stop,
@@ -110,6 +112,7 @@ class NativeWay:
     def __init__(self, memory: HostMemory) -> None:
         self.responder = memory.responder()
         self.pages = Pages()
+        self.fetch: Fetch | None = None
         self._rows = IssuerRows()
         self._shown = ShownCRLs(self.pages)
 
@@ -157,22 +160,18 @@ async def public_site(
             limits=ClientLimits(memory.gate(config), config.limits.refusal) if native is None else None,
         )
         await until_trusted(memory)
-        await stack.enter_async_context(background(warm_up(config, stores, directory, memory)))
+        sampled = Sampled(stores.issuers, directory.profiles, NativeRecordVerifier())
+        if native is not None:
+            native.fetch = Fetcher(stores.records, memory.table, sampled=sampled, clock=clock).fetch
+        await stack.enter_async_context(background(warm_up(config, stores, sampled, memory)))
         yield route
 
 
-async def warm_up(config: Config, stores: Stores, directory: Directory, memory: HostMemory) -> None:
+async def warm_up(config: Config, stores: Stores, sampled: Sampled, memory: HostMemory) -> None:
     """Fill the table of the host from Redis, once after its start."""
     if not memory.is_to_be_warmed():
         return
-    warmer = Warmer(
-        stores.records,
-        memory.table,
-        issuers=stores.issuers,
-        profiles=directory.profiles,
-        verifier=NativeRecordVerifier(),
-        clock=SystemClock(),
-    )
+    warmer = Warmer(stores.records, memory.table, sampled=sampled, clock=SystemClock())
     room = config.table.megabytes * 1_000_000 // _OCTETS_A_RECORD
     await warmer.fill(has_room=lambda filled: filled < room)
     memory.is_warm()

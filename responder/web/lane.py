@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -43,6 +43,9 @@ class Manners:
 
 DEFAULT_MANNERS = Manners()
 
+Fetch = Callable[[Sequence[bytes]], Awaitable[None]]
+"""See `responder.ocsp.fetching.Fetcher.fetch`."""
+
 Respond = Callable[[str, bytes, Headers, bytes], Awaitable[Response]]
 """See `responder.web.routing.PublicRoute.respond`."""
 
@@ -54,6 +57,7 @@ async def serve_lane(
     gate: Gate,
     *,
     respond: Respond,
+    fetch: Fetch | None = None,
     http: HTTPSide,
     clock: Clock,
     stop: asyncio.Event,
@@ -63,9 +67,10 @@ async def serve_lane(
 
     Args:
         respond: what only the chain can answer.
+        fetch: has in the table what there is of certificates that aren't; without it the chain is asked at once.
         http: what takes over connections with requests of other methods, or chunked or large bodies.
     """
-    site = _Site(listener, responder, pages, gate, respond, http, clock, manners)
+    site = _Site(listener, responder, pages, gate, respond, fetch, http, clock, manners)
     loop = asyncio.get_running_loop()
     loop.add_reader(site.lane.epoll, site.lane.on_ready)
     ticking = asyncio.create_task(site.tick())
@@ -89,6 +94,7 @@ class _Site:
         pages: Pages,
         gate: Gate,
         respond: Respond,
+        fetch: Fetch | None,
         http: HTTPSide,
         clock: Clock,
         manners: Manners,
@@ -101,6 +107,7 @@ class _Site:
             pages=pages,
             gate=gate,
             ask=self._ask,
+            fetch=None if fetch is None else self._fetch_all,
             hand_over=self._hand_over,
             connections=manners.connections,
             connections_a_client=manners.connections_a_client,
@@ -108,6 +115,7 @@ class _Site:
             request_seconds=manners.request_seconds,
         )
         self._respond = respond
+        self._fetch = fetch
         self._http = http
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
@@ -135,6 +143,18 @@ class _Site:
     def _ask(self, asked: list[tuple[int, bytes, bool]]) -> None:
         for token, octets, closes in asked:
             self._begin(self._answer(token, octets, closes=closes))
+
+    def _fetch_all(self, missing: list[tuple[int, bytes]]) -> None:
+        self._begin(self._fetched([token for token, _ in missing], [name for _, name in missing]))
+
+    async def _fetched(self, tokens: list[int], names: list[bytes]) -> None:
+        assert self._fetch is not None  # nothing is missed without it
+        try:
+            await self._fetch(names)
+        except Exception as error:  # a bug: the chain is asked
+            if self._may_log("unexpected"):
+                _log.exception("unexpected_error", error=repr(error))
+        self.lane.resume(tokens)
 
     def _hand_over(self, fd: int, octets: bytes) -> None:
         self._begin(self._http.take_over(fd, octets))

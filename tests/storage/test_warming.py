@@ -9,7 +9,7 @@ import pytest
 
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedValkey
-from responder.ocsp.warming import Warmer
+from responder.ocsp.warming import Sampled, Warmer
 from responder.pki import Certificate, Floors, Issuers, Records, Table
 from responder.signing.signers import Profiles, Signer
 from responder.signing.verifiers import NativeRecordVerifier
@@ -39,9 +39,7 @@ def warmer(store: RedisRecords, table: Table, signer: Signer) -> Warmer:
     return Warmer(
         store,
         table,
-        issuers=Issuers([signer.issuer]),
-        profiles=Profiles([signer.profile]),
-        verifier=NativeRecordVerifier(),
+        sampled=Sampled(Issuers([signer.issuer]), Profiles([signer.profile]), NativeRecordVerifier()),
         clock=SystemClock(),
     )
 

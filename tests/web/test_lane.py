@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from responder import metrics
 from responder.config import Config
 from responder.config.model import Limits, Serve, Signing
-from responder.pki import CRL, Certificate, Issuer, Pages, encode_serial
+from responder.pki import CRL, Certificate, Issuer, Pages, Records, encode_serial
 from responder.roles.memory import HostMemory, create_memory
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
@@ -36,7 +36,7 @@ from responder.web.server import HTTPSide, serve_http
 from tests import der as encode
 from tests.doubles import FakeClock
 from tests.ocsp.chain import SERIAL, make_chain
-from tests.web.test_fast_answer import Both, request_for
+from tests.web.test_fast_answer import Both, nonce, request_for
 from tests.web.test_framing import AMBIGUOUS
 
 UNLIMITED = Limits(per_minute=0)
@@ -58,6 +58,8 @@ class Served:
     room: int
     asked_in_python: list[tuple[str, bytes]] = field(default_factory=list)
     held: asyncio.Event | None = None
+    in_redis: dict[bytes, Records] = field(default_factory=dict)
+    fetched: list[list[bytes]] = field(default_factory=list)
 
     def publish(self, crl: CRL) -> None:
         self.published.replace([crl])
@@ -111,13 +113,31 @@ async def served(
             await site.held.wait()
         return await route.respond(method, path, headers, body)
 
+    async def fetch(names: Sequence[bytes]) -> None:
+        site.fetched.append(list(names))
+        if site.held is not None:
+            await site.held.wait()
+        for name in names:
+            records = site.in_redis.get(name)
+            if records is not None:
+                both.table.put(name[:8], name[8:], records, 0)
+
     # The native way looks at the real clock; the records are of the fake one's time.
     http = HTTPSide(app, requests_a_connection=1)
     gate = memory.gate(config)
     servers = [
         asyncio.create_task(
             serve_lane(
-                fast, both.native, pages, gate, respond=respond, http=http, clock=clock, stop=stop, manners=manners
+                fast,
+                both.native,
+                pages,
+                gate,
+                respond=respond,
+                fetch=fetch,
+                http=http,
+                clock=clock,
+                stop=stop,
+                manners=manners,
             )
         ),
         asyncio.create_task(serve_http(Starlette(routes=[limited]), plain, stop)),
@@ -485,3 +505,59 @@ async def test_connections_that_go_away_leave_nothing(site: Served) -> None:
     writer.write(post(site.der(NOBODY)))
     writer.transport.abort()  # before the chain has answered
     assert (await one(site.lane_port, get(site.der(IN_TABLE))))[0] == b"200"
+
+
+async def test_what_the_table_lacks_is_looked_for_together_and_answered_without_the_chain(site: Served) -> None:
+    chain = site.both.chain
+    serials = range(0x100, 0x120)
+    for serial in serials:
+        chain.statuses.add(Certificate.numbered(chain.issuer, serial))
+        await chain.ask(serial)
+    site.in_redis = {
+        certificate.issuer.tag + certificate.serial: records
+        for certificate, records in chain.records.kept.items()
+        if certificate.serial_number in serials
+    }
+    # On one connection in their order, with what the table has, what is nowhere, and a nonce between them.
+    asked = [post(site.der(serial)) + get(site.der(IN_TABLE)) for serial in serials]
+    with_nonce = post(request_for(chain.issuer, encode_serial(0x100), 1, nonce(b"n" * 16)))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.lane_port)
+    writer.write(b"".join(asked) + post(site.der(NOBODY)) + with_nonce)
+    bodies = [(await asyncio.wait_for(read_response(reader), 10))[2] for _ in range(2 * len(serials) + 2)]
+    writer.close()
+    for serial, body in zip(serials, bodies[::2], strict=False):
+        assert body == (await one(site.plain_port, post(site.der(serial))))[2]
+    assert bodies[-2].hex() == "30030a0106"
+    assert b"n" * 16 in bodies[-1]
+    assert len(site.asked_in_python) == 1, "what is nowhere"
+    words = metrics.fast_words()
+    assert [site.both.lane[words[name]] for name in ("fetched", "answers", "live")] == [32, 32, 1]
+
+
+async def test_of_many_connections_all_that_is_missing_in_a_turn_is_one_look_up(site: Served) -> None:
+    chain = site.both.chain
+    names = [chain.issuer.tag + encode_serial(0x200 + number) for number in range(20)]
+    streams = [await asyncio.open_connection("127.0.0.1", site.lane_port) for _ in names]
+    await asyncio.sleep(0.05)
+    for (_, writer), name in zip(streams, names, strict=True):
+        writer.write(post(request_for(chain.issuer, name[8:], 1)))
+    for reader, writer in streams:
+        assert (await asyncio.wait_for(read_response(reader), 10))[2].hex() == "30030a0106"
+        writer.close()
+    assert sorted(itertools.chain.from_iterable(site.fetched)) == sorted(names)
+    assert len(site.fetched) < 10
+    assert len(site.asked_in_python) == 20
+
+
+async def test_whoever_leaves_while_something_is_looked_for_is_no_trouble(site: Served) -> None:
+    site.held = asyncio.Event()
+    _, writer = await asyncio.open_connection("127.0.0.1", site.lane_port)
+    writer.write(post(site.der(NOBODY)))
+    while not site.fetched:  # noqa: ASYNC110 - it happens in the server
+        await asyncio.sleep(0.01)
+    writer.transport.abort()
+    await asyncio.sleep(0.05)
+    site.held.set()
+    site.held = None
+    assert (await one(site.lane_port, post(site.der(IN_TABLE))))[0] == b"200"
+    assert (await one(site.lane_port, post(site.der(NOBODY))))[2].hex() == "30030a0106"

@@ -197,7 +197,7 @@ async def test_what_is_under_way_in_python_is_bounded(opened: Any) -> None:
         gone_on = asyncio.Event()
         site.held = gone_on
         asking = [asyncio.create_task(one(site.lane_port, post(site.der(NOBODY)))) for _ in range(site.room)]
-        await until(lambda: len(site.asked_in_python) == site.room)
+        await until(lambda: sum(map(len, site.fetched)) == site.room)
         status, headers, body = await one(site.lane_port, post(site.der(NOBODY)))
         assert (status, headers["retry-after"], body) == (b"200", "1", TRY_LATER)
         assert (await one(site.lane_port, get(site.der(NOBODY))))[2] == TRY_LATER

@@ -1,0 +1,73 @@
+"""What the table lacks is read from a real Valkey, many at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from responder import metrics
+from responder.clock import SystemClock
+from responder.embedded import EmbeddedValkey
+from responder.ocsp.fetching import Fetcher
+from responder.ocsp.warming import Sampled
+from responder.pki import Floors, Issuers, Seal, Table
+from responder.signing.signers import Profiles, Signer
+from responder.signing.verifiers import NativeRecordVerifier
+from responder.storage.redis import RedisRecords
+from tests.storage.test_redis import make
+
+SEAL = Seal(b"s" * 32)
+
+
+@pytest.fixture
+async def store(valkey: EmbeddedValkey) -> AsyncIterator[RedisRecords]:
+    store = RedisRecords(valkey.url, timeout_seconds=2, seal=SEAL)
+    await store._redis.flushdb()
+    yield store
+    await store.close()
+
+
+def make_table() -> Table:
+    memory, floors = memoryview(bytearray(1 << 20)), memoryview(bytearray(1 << 16))
+    Table.lay_out(memory, os.urandom(96))
+    Floors.lay_out(floors, os.urandom(96))
+    return Table(memory, Floors(floors), owner=1)
+
+
+def fetcher(store: RedisRecords, table: Table, signer: Signer) -> Fetcher:
+    sampled = Sampled(Issuers([signer.issuer]), Profiles([signer.profile]), NativeRecordVerifier())
+    return Fetcher(store, table, sampled=sampled, clock=SystemClock())
+
+
+async def test_what_is_there_comes_into_the_table_and_the_rest_does_not(store: RedisRecords, signer: Signer) -> None:
+    batch = [make(signer, 5, serial_number=number) for number in range(1, 1500)]
+    await store.put_many(batch)
+    table, tag = make_table(), signer.issuer.tag
+    names = [tag + certificate.serial for certificate, _ in batch]
+    await store._redis.set(b"cs2:" + names[7], SEAL.close(names[8], batch[7][1].encoded))
+    await fetcher(store, table, signer).fetch([*names, names[0], tag + b"\x7f\xff\xff", b"short", bytes(8) + b"\1"])
+    for index, (certificate, records) in enumerate(batch):
+        assert table.get(tag, certificate.serial) == (None if index == 7 else records)
+    assert table.get(tag, b"\x7f\xff\xff") is None
+
+
+async def test_a_store_that_is_away_or_holds_what_does_not_verify_has_nothing(
+    store: RedisRecords, signer: Signer
+) -> None:
+    certificate, records = make(signer, 5)
+    name, table = certificate.issuer.tag + certificate.serial, make_table()
+    away = RedisRecords("unix:///nowhere/socket", timeout_seconds=0.1)
+    failures = metrics.STORE_FAILURES.value("redis", "get")
+    await fetcher(away, table, signer).fetch([name])
+    assert metrics.STORE_FAILURES.value("redis", "get") == failures + 1
+    await away.close()
+    # Sealed, and signed by nobody: the first of its profile is looked at.
+    encoded = records.encoded[:-1] + bytes([records.encoded[-1] ^ 1])
+    await store._redis.set(b"cs2:" + name, SEAL.close(name, encoded))
+    await fetcher(store, table, signer).fetch([name])
+    assert table.get(certificate.issuer.tag, certificate.serial) is None
+    await store.put(*make(signer, 6))
+    await fetcher(store, table, signer).fetch([name])
+    assert table.get(certificate.issuer.tag, certificate.serial) is not None
