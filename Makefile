@@ -11,6 +11,7 @@
 #   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
 #   make bench-beyond [ARGS=...] what the table alone can't answer: a nonce, what is in Redis, what is nowhere yet
 #   make bench-fill [ARGS=...]   a table filled from the record store
+#   make hostile [SECONDS=10]    what a polite client notices of floods
 #   make stress [FOR=600]        processes that are killed while they write in the table that they share
 #   make model [FULL=1]          the rule of revocations, every interleaving of it (docs/model)
 #   make clean                   back to a fresh checkout
@@ -20,7 +21,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx bench-beyond bench-fill stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -95,6 +96,9 @@ loadtest/open_loop.c: loadtest/open_loop.pyx $(DEV)
 
 bench-beyond: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.beyond_the_table $(ARGS)
+
+hostile: $(EMBEDDED) loadtest/open_loop.c
+	@$(BIN)/python -m loadtest.hostile --seconds $(or $(SECONDS),10) $(ARGS)
 
 bench-fill: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.filling $(ARGS)

@@ -22,10 +22,12 @@ from responder._native.mail cimport MISSING, NOBODY, Mail
 from responder._native.pages cimport Page, PageData, Pages
 from responder._native.site cimport Site
 from responder._native.sockets cimport (
-    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, cs_leave, epoll_event, epoll_wait, recv,
+    CLOCK_MONOTONIC, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, cs_leave, cs_time, epoll_event,
+    epoll_wait, recv,
 )
 
 cdef int64_t SECOND = 1000000000
+cdef int64_t BREATH = 500000      # of Python's time, before what the table has is answered again
 
 cdef enum:
     EVENTS = 256
@@ -43,6 +45,7 @@ cdef class Lane(Connections):
     cdef object ask
     cdef object fetch
     cdef bint fetches
+    cdef int64_t turned      # CLOCK_MONOTONIC
     cdef object hand_over
     cdef uint8_t[BUFFER + framing.MAX_HEAD + MAX_BODY] input
     cdef uint8_t[MAX_RESPONSE] answer
@@ -61,7 +64,12 @@ cdef class Lane(Connections):
             for round_ in range(ROUNDS):
                 if self.turn() <= 0:
                     break
+            self.turned = self.monotonic
         self.after_turn()
+
+    def breathe(self):
+        if cs_time(CLOCK_MONOTONIC) - self.turned > BREATH:
+            self.on_ready()
 
     def reply(self, uint64_t token, bytes head not None, bytes body not None, bint closes, /):
         cdef Connection* connection = self.connection_of(token)

@@ -730,6 +730,9 @@ class Lane:
     def on_ready(self) -> None:
         """Take what has come, and answer it."""
 
+    def breathe(self) -> None:
+        """The same, where that was half a millisecond ago: to be called where much is to be done besides."""
+
     def expire(self) -> None:
         """Close what has been idle for too long. To be called about once a second."""
 

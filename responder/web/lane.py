@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -42,6 +43,9 @@ class Manners:
 
 
 DEFAULT_MANNERS = Manners()
+
+AT_ONCE = 16
+"""Questions that begin in one turn of the event loop."""
 
 Fetch = Callable[[Sequence[bytes]], Awaitable[None]]
 """See `responder.ocsp.fetching.Fetcher.fetch`."""
@@ -118,6 +122,7 @@ class _Site:
         self._fetch = fetch
         self._http = http
         self._clock = clock
+        self._asked: deque[tuple[int, bytes, bool]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._may_log = log.OncePerSecond()
 
@@ -135,14 +140,25 @@ class _Site:
             await asyncio.sleep(0.02)
             self.lane.expire()
         self.lane.stop()
+        while self._asked:  # noqa: ASYNC110 - they begin in turns of the loop
+            await asyncio.sleep(0)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
         await asyncio.sleep(0)
         self.lane.stop()
 
     def _ask(self, asked: list[tuple[int, bytes, bool]]) -> None:
-        for token, octets, closes in asked:
+        if not self._asked:
+            asyncio.get_running_loop().call_soon(self._begin_some)
+        self._asked.extend(asked)
+
+    def _begin_some(self) -> None:
+        """What begins together goes on together, step by step: only so many, or the lane would wait for all of them."""
+        for _ in range(min(AT_ONCE, len(self._asked))):
+            token, octets, closes = self._asked.popleft()
             self._begin(self._answer(token, octets, closes=closes))
+        if self._asked:
+            asyncio.get_running_loop().call_soon(self._begin_some)
 
     def _fetch_all(self, missing: list[tuple[int, bytes]]) -> None:
         self._begin(self._fetched([token for token, _ in missing], [name for _, name in missing]))
@@ -165,6 +181,7 @@ class _Site:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, token: int, octets: bytes, *, closes: bool) -> None:
+        self.lane.breathe()  # hundreds of these may have begun in one turn of the loop
         method, target, headers, body = read_plain(octets)
         try:
             response = await self._respond(method, raw_path(target), headers, body)
@@ -172,6 +189,7 @@ class _Site:
             if self._may_log("unexpected"):
                 _log.exception("unexpected_error", error=repr(error))
             response, closes = Response(500, dict(NO_STORE), b""), True
+        self.lane.breathe()
         self.lane.reply(token, self._head(response, closes=closes), b"" if method == "HEAD" else response.body, closes)
 
     def _head(self, response: Response, *, closes: bool) -> bytes:

@@ -9,8 +9,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,6 +58,7 @@ class Served:
     room: int
     asked_in_python: list[tuple[str, bytes]] = field(default_factory=list)
     held: asyncio.Event | None = None
+    work: Callable[[], None] = lambda: None
     in_redis: dict[bytes, Records] = field(default_factory=dict)
     fetched: list[list[bytes]] = field(default_factory=list)
 
@@ -109,6 +110,7 @@ async def served(
 
     async def respond(method: str, path: bytes, headers: Headers, body: bytes) -> Response:
         site.asked_in_python.append((method, path))
+        site.work()
         if site.held is not None:
             await site.held.wait()
         return await route.respond(method, path, headers, body)
@@ -561,3 +563,33 @@ async def test_whoever_leaves_while_something_is_looked_for_is_no_trouble(site: 
     site.held = None
     assert (await one(site.lane_port, post(site.der(IN_TABLE))))[0] == b"200"
     assert (await one(site.lane_port, post(site.der(NOBODY))))[2].hex() == "30030a0106"
+
+
+async def test_what_the_table_has_does_not_wait_for_what_goes_on_in_python(site: Served) -> None:
+    """However many questions have begun together, and however long each of them keeps the loop."""
+    calls, answered_at = 0, 0
+    hit = socket.create_connection(("127.0.0.1", site.lane_port))
+
+    def work() -> None:
+        nonlocal calls, answered_at
+        calls += 1
+        if calls == 5:
+            hit.sendall(post(site.der(IN_TABLE)))
+        if calls > 5 and not answered_at:
+            with suppress(BlockingIOError):
+                answered_at = calls if hit.recv(4096, socket.MSG_DONTWAIT) else 0
+        until = time.perf_counter() + 0.001
+        while time.perf_counter() < until:
+            pass
+
+    site.work = work
+    streams = [await asyncio.open_connection("127.0.0.1", site.lane_port) for _ in range(30)]
+    for _, writer in streams:
+        writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    for reader, writer in streams:
+        for _ in range(2):
+            assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"404"
+        writer.close()
+    hit.close()
+    assert calls == 60
+    assert 5 < answered_at < 20

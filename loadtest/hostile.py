@@ -1,0 +1,202 @@
+"""What a polite client notices of those that aren't.
+
+    python -m loadtest.hostile [--seconds 10] [--rate 20000] [--addresses 256] [--json]
+
+A flood comes from many addresses at a constant rate; beside it one client asks for an answer that is in the table, two
+hundred times a second. One worker on one core, flood and client on another: the flooder is busy all the time, also
+where it floods with almost nothing, which is what each is compared with. What is read of the server: signatures,
+refusals, memory. The limits are those of the defaults, so a flood is refused once its addresses have had a minute's
+worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from loadtest.first_figures import running_demo, worker_of
+from loadtest.open_loop import at_rate
+
+_POLITE_PAUSE = 0.005
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Requests, all the same, so many a second."""
+
+    name: str
+    request: bytes
+    rate: float
+
+
+def post(der: bytes) -> bytes:
+    return b"POST /ocsp HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(der) + der
+
+
+def request_for(ca: x509.Certificate, *serials: int, nonce: bool = False) -> bytes:
+    name = hashes.Hash(hashes.SHA1())
+    name.update(ca.subject.public_bytes())
+    name_hash, key_hash = name.finalize(), x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest
+    made = []
+    for serial in serials:
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, hashes.SHA1())
+        if nonce:
+            builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
+        made.append(builder.build().public_bytes(serialization.Encoding.DER))
+    return made[0]
+
+
+def floods_of(demo: dict[str, Any], rate: float) -> list[Flood]:
+    ec, rsa = (
+        x509.load_pem_x509_certificate(Path(issuer["certificate"]).read_bytes()) for issuer in demo["issuers"][:2]
+    )
+    good, good_rsa = (int(Path(issuer["good"][0]).stem, 16) for issuer in demo["issuers"][:2])
+    stranger = post(request_for(ec, good)).replace(
+        x509.SubjectKeyIdentifier.from_public_key(ec.public_key()).digest, os.urandom(20)
+    )
+    return [
+        Flood("almost nothing", post(request_for(ec, good)), 20),
+        Flood("answers in the table", post(request_for(ec, good)), rate),
+        Flood("unknown issuers", stranger, rate),
+        Flood("nonces, P-256", post(request_for(ec, good, nonce=True)), rate),
+        Flood("nonces, RSA-2048", post(request_for(rsa, good_rsa, nonce=True)), rate),
+        Flood("serials never issued", post(request_for(ec, 2**100 + 1)), rate),
+        Flood("no OCSP", post(b"junk"), rate),
+    ]
+
+
+def addresses(count: int) -> list[str]:
+    return [f"127.1.{index // 250}.{index % 250 + 1}" for index in range(count)]
+
+
+def flood_with(flood: Flood, where: tuple[str, int], seconds: float, count: int) -> int:
+    """How many were answered a second."""
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection(where, source_address=(address, 0)))
+            for address in addresses(count)
+        ]
+        answered, _ = at_rate(sockets, flood.request, rate=flood.rate, seconds=seconds, spared=0.1, percentiles=(0.5,))
+    return int(answered / (seconds - 0.1))
+
+
+def ask_politely(request: bytes, where: tuple[str, int], until: float) -> list[float]:
+    """Of each answer, the milliseconds that it took."""
+    took = []
+    with socket.create_connection(where) as client:
+        while time.monotonic() < until:
+            started = time.perf_counter()
+            client.sendall(request)
+            if not client.recv(65536).startswith(b"HTTP/1.1 200"):
+                raise RuntimeError("no answer")
+            took.append((time.perf_counter() - started) * 1000)
+            time.sleep(_POLITE_PAUSE)
+    return sorted(took)
+
+
+def counted(demo: dict[str, Any]) -> dict[str, float]:
+    text = httpx.get(f"{demo['admin']}/metrics", trust_env=False, timeout=30).text
+
+    def total(name: str) -> float:
+        return sum(float(number) for number in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE))
+
+    return {
+        "signatures": total("ocsp_signatures_total"),
+        "refused": total(r'ocsp_requests_total\{[^}]*result="(?:rate_limited|overloaded)"\}'),
+    }
+
+
+def resident(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def measure(
+    demo: dict[str, Any], flood: Flood, polite: bytes, options: argparse.Namespace, core: int
+) -> dict[str, Any]:
+    host, _, port = demo["http"].removeprefix("http://").partition(":")
+    where = (host, int(port))
+    worker = worker_of(demo)
+    before, memory = counted(demo), resident(worker)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.sched_setaffinity(0, {core})
+            told = str(flood_with(flood, where, options.seconds, options.addresses))
+        except Exception as error:
+            told = f"0 {error}"
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.close(writing)
+    time.sleep(0.5)
+    took = ask_politely(polite, where, time.monotonic() + options.seconds - 1)
+    told = os.read(reading, 4096).decode()
+    os.close(reading)
+    os.waitpid(child, 0)
+    after = counted(demo)
+    return {
+        "flood": flood.name,
+        "answered": int(told.split()[0]),
+        "error": told.partition(" ")[2],
+        "p50": statistics.median(took),
+        "p99": took[int(len(took) * 0.99)],
+        "longest": took[-1],
+        "asked": len(took),
+        "signatures": after["signatures"] - before["signatures"],
+        "refused": after["refused"] - before["refused"],
+        "memory_kB": resident(worker) - memory,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=20_000)
+    parser.add_argument("--addresses", type=int, default=256)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if not 2 <= options.seconds <= 600 or not 1 <= options.addresses <= 2000:
+        sys.exit("2 to 600 seconds, and 1 to 2,000 addresses")
+    cores = sorted(os.sched_getaffinity(0))
+    with running_demo(environ={}) as demo:
+        os.sched_setaffinity(worker_of(demo), {cores[0]})
+        os.sched_setaffinity(0, {cores[-1]})
+        floods = floods_of(demo, options.rate)
+        polite = floods[0].request
+        figures = [measure(demo, flood, polite, options, cores[-1]) for flood in floods]
+    if options.json:
+        print(json.dumps(figures, indent=2))
+        return
+    quiet = figures[0]["p99"]
+    print(
+        f"{'flood':24}{'answered/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'longest':>9}{'p99 x':>7}"
+        f"{'signed':>9}{'refused':>10}{'kB':>8}"
+    )
+    for figure in figures:
+        print(
+            f"{figure['flood']:24}{figure['answered']:12,}{figure['p50']:9.2f}{figure['p99']:9.2f}"
+            f"{figure['longest']:9.1f}{figure['p99'] / quiet:7.1f}"
+            f"{figure['signatures']:9,.0f}{figure['refused']:10,.0f}{figure['memory_kB']:8,} {figure['error']}"
+        )
+
+
+if __name__ == "__main__":
+    main()
