@@ -42,13 +42,15 @@ cdef class Gate:
         self, const Address* peer, const Head* head, Bytes data, int64_t now, bint is_paid
     ) noexcept nogil
     cdef int64_t early(self, const Address* peer, Bytes head, size_t size, int price, int64_t now) noexcept nogil
-    # Whether a request may go past the table at this price; else `out` has the refusal, as OCSP where it is that.
+    # Whether a request may have an answer at this price, and (unless it has one in the table) there is room for it; else
+    # `out` has the refusal, as OCSP where it is that.
     cdef bint admits(
         self,
         const Address* peer,
         const Head* head,
         Bytes data,
         bint is_ocsp,
+        bint is_hit,
         int price,
         int64_t now,
         const uint8_t* date,

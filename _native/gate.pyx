@@ -64,14 +64,16 @@ cdef class Gate:
         const Head* head,
         Bytes data,
         bint is_ocsp,
+        bint is_hit,
         int price,
         int64_t now,
         const uint8_t* date,
         Out* out,
     ) noexcept nogil:
         cdef bint is_post = head.method == POST
+        cdef bint has_room = is_hit or self.under_way < self.room
         cdef int64_t early = 0
-        if self.under_way < self.room:
+        if has_room:
             early = self.early(peer, data, head.size, price, now)
             if early == 0:
                 return True
@@ -80,7 +82,7 @@ cdef class Gate:
             self.counters[self.words.limited] += 1
             http.put_error(out, TOO_MANY, early, head.closes, head.method == HEAD, date)
             return False
-        if self.under_way >= self.room:
+        if not has_room:
             self.counters[self.words.overloaded[is_post]] += 1
             http.put_error(out, OVERLOADED, early, head.closes, head.method == HEAD, date)
             return False

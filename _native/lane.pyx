@@ -226,12 +226,14 @@ cdef class Lane(Connections):
             if shape == framing.PART:
                 break
             if shape != framing.WHOLE:
-                self.gate.refuse_framing(shape == framing.TOO_LONG, self.site.responder.date_at(self.now // SECOND), &out)
+                self.gate.refuse_framing(
+                    shape == framing.TOO_LONG, self.site.responder.date_at(self.now // SECOND), &out
+                )
                 closes = True
                 whole = size
             elif head.method == framing.ANOTHER or head.is_chunked or head.body_size > MAX_BODY:
                 head.closes = True
-                if self.site.admits(&connection.peer, &head, data, HANDED_OVER, self.now, self.monotonic, &out):
+                if self.site.admits(&connection.peer, &head, data, False, HANDED_OVER, self.now, self.monotonic, &out):
                     is_plain = False
                     break
                 closes = True
@@ -289,8 +291,8 @@ cdef class Lane(Connections):
     cdef bint settle(
         self, Connection* connection, const Head* head, Bytes data, size_t whole, Out* out
     ) noexcept nogil:
-        """Have in `out` what the table or a page says, or that this client is to ask later; or else ask the chain. False
-        where there is no memory for that."""
+        """Have in `out` what the table or a page says, or that this client is to ask later; or else look for what is
+        missing, or ask the chain. False where there is no memory for that."""
         cdef Out again = out[0]
         cdef const PageData* following = NULL
         cdef int price = 1
@@ -315,14 +317,16 @@ cdef class Lane(Connections):
                 return following == NULL or self.mail.note(token, NOBODY, data, 0, following.page, head.closes)
         # What was looked for has been paid for.
         if not was_fetched and not self.site.admits(
-            &connection.peer, head, data, price, self.now, self.monotonic, &again
+            &connection.peer, head, data, outcome == ANSWERED, price, self.now, self.monotonic, &again
         ):
             out[0] = again
         elif outcome == ASK:
             out[0] = again
             is_missing = self.fetches and not was_fetched and self.site.responder.missing_size > 0
             connection.waiting = (
-                self.mail.note(token, MISSING, self.site.responder.missing, self.site.responder.missing_size, NULL, False)
+                self.mail.note(
+                    token, MISSING, self.site.responder.missing, self.site.responder.missing_size, NULL, False
+                )
                 if is_missing
                 else self.mail.note(token, NOBODY, data, whole, NULL, head.closes)
             )

@@ -26,6 +26,7 @@ cdef class Site:
         const Address* peer,
         const Head* head,
         Bytes data,
+        bint is_hit,
         int price,
         int64_t now,
         int64_t monotonic,

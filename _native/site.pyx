@@ -63,6 +63,7 @@ cdef class Site:
         const Address* peer,
         const Head* head,
         Bytes data,
+        bint is_hit,
         int price,
         int64_t now,
         int64_t monotonic,
@@ -73,4 +74,4 @@ cdef class Site:
             or get_path.find_request(head.target, head.target_size, self.text, self.found) > 0
         )
         cdef const uint8_t* date = self.responder.date_at(now // SECOND)
-        return self.gate.admits(peer, head, data, is_ocsp, price, monotonic, date, out)
+        return self.gate.admits(peer, head, data, is_ocsp, is_hit, price, monotonic, date, out)

@@ -193,7 +193,7 @@ async def test_hits_count_where_that_is_wanted_and_the_exempt_never_pay(opened: 
 
 async def test_what_is_under_way_in_python_is_bounded(opened: Any) -> None:
     """One more is refused in the lane, whoever asks; what the table has is answered all the time."""
-    async with opened(per_minute=0) as site:
+    async with opened(per_minute=1000, count_hits=True) as site:
         gone_on = asyncio.Event()
         site.held = gone_on
         asking = [asyncio.create_task(one(site.lane_port, post(site.der(NOBODY)))) for _ in range(site.room)]
