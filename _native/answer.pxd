@@ -49,7 +49,7 @@ cdef class Responder:
     cdef uint64_t* deadline
     cdef uint64_t* database_clock        # nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while it isn't known
     cdef LiveKeys live
-    cdef size_t missing_size             # of the certificate that the last answer missed in the table; else 0
+    cdef size_t missing_size             # set where an answer misses a certificate in the table; its caller sets it to 0
     cdef uint8_t[MAX_NAME] missing
     cdef bint is_fetched                 # what the next answer finds in the table
     cdef uint64_t* counters

@@ -136,7 +136,6 @@ cdef class Responder:
         cdef size_t record_size
         cdef int index
         price[0] = 1
-        self.missing_size = 0
         if not parse_request(request, size, &asked):
             return ASK
         price[0] = asked.count + (asked.count > 1 or asked.nonce != NULL)

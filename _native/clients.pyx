@@ -4,7 +4,7 @@ before the last address that isn't trusted was written by who knows whom."""
 cimport cython
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy
 
 from responder._native.der cimport Span
 from responder._native.framing cimport cs_is, next_in_list

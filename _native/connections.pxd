@@ -41,7 +41,7 @@ cdef class Connections:
     cdef Counts* counts
     cdef int a_client
     cdef int64_t request     # how long one, or its body, may take to come
-    cdef readonly bint draining
+    cdef bint draining
     cdef int listener
     cdef bint accepts
     cdef int64_t idle

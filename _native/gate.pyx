@@ -82,12 +82,10 @@ cdef class Gate:
             self.counters[self.words.limited] += 1
             http.put_error(out, TOO_MANY, early, head.closes, head.method == HEAD, date)
             return False
-        if not has_room:
-            self.counters[self.words.overloaded[is_post]] += 1
-            http.put_error(out, OVERLOADED, early, head.closes, head.method == HEAD, date)
-            return False
-        self.counters[self.words.rate_limited[is_post]] += 1
-        http.put_error(out, self.refusal, early, head.closes, head.method == HEAD, date)
+        self.counters[self.words.rate_limited[is_post] if has_room else self.words.overloaded[is_post]] += 1
+        http.put_error(
+            out, self.refusal if has_room else OVERLOADED, early, head.closes, head.method == HEAD, date
+        )
         return False
 
     cdef void refuse_framing(self, bint is_too_long, const uint8_t* date, Out* out) noexcept nogil:

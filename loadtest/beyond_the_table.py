@@ -28,9 +28,8 @@ from typing import Any
 import httpx
 import redis
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509 import ocsp
 
+from loadtest.common import request_for
 from loadtest.first_figures import UNLIMITED, cpu_seconds, openssl_signatures_a_second, running_demo, worker_of
 
 _CERTIFICATES = 20_000
@@ -59,16 +58,7 @@ end
 def bodies_of(issuer: dict[str, Any], serials: list[int], *, nonce: bool = False) -> list[str]:
     """A request for each serial, in hexadecimal."""
     ca = x509.load_pem_x509_certificate(Path(issuer["certificate"]).read_bytes())
-    name = hashes.Hash(hashes.SHA1())
-    name.update(ca.subject.public_bytes())
-    name_hash, key_hash = name.finalize(), x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest
-    made = []
-    for serial in serials:
-        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, hashes.SHA1())
-        if nonce:
-            builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
-        made.append(builder.build().public_bytes(serialization.Encoding.DER).hex())
-    return made
+    return [request_for(ca, serial, nonce=nonce).hex() for serial in serials]
 
 
 def asked_by_wrk(url: str, bodies: Path, count: int, core: int) -> int:

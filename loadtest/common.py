@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import asyncpg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
 from responder.pki import make_issuer
@@ -51,6 +53,17 @@ def ca_certificate(common_name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def request_for(ca: x509.Certificate, serial: int, *, nonce: bool = False) -> bytes:
+    """An OCSPRequest (DER) for one certificate, by SHA-1."""
+    name = hashes.Hash(hashes.SHA1())
+    name.update(ca.subject.public_bytes())
+    name_hash, key_hash = name.finalize(), x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest
+    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, hashes.SHA1())
+    if nonce:
+        builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
+    return builder.build().public_bytes(serialization.Encoding.DER)
 
 
 async def add_issuer(pool: asyncpg.Pool, folder: Path, kind: str) -> Signer:

@@ -26,9 +26,8 @@ from typing import Any
 
 import httpx
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509 import ocsp
 
+from loadtest.common import request_for
 from loadtest.first_figures import running_demo, worker_of
 from loadtest.open_loop import at_rate
 
@@ -46,19 +45,6 @@ class Flood:
 
 def post(der: bytes) -> bytes:
     return b"POST /ocsp HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(der) + der
-
-
-def request_for(ca: x509.Certificate, *serials: int, nonce: bool = False) -> bytes:
-    name = hashes.Hash(hashes.SHA1())
-    name.update(ca.subject.public_bytes())
-    name_hash, key_hash = name.finalize(), x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest
-    made = []
-    for serial in serials:
-        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, hashes.SHA1())
-        if nonce:
-            builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
-        made.append(builder.build().public_bytes(serialization.Encoding.DER))
-    return made[0]
 
 
 def floods_of(demo: dict[str, Any], rate: float) -> list[Flood]:

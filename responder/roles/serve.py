@@ -21,7 +21,7 @@ from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
-from responder.ocsp.warming import Sampled, Warmer
+from responder.ocsp.warming import SAMPLE, Sampled, Warmer
 from responder.pki import Pages, Snapshot
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
@@ -43,9 +43,6 @@ from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
 
 Started = Callable[[], None]
-
-_SAMPLE = 256
-"""Of records from Redis, sealed by us, one in so many has its signature verified, and the first of each profile."""
 
 _OCTETS_A_RECORD = 280
 """Of two P-256 signatures, in a table that is nearly full."""
@@ -208,7 +205,7 @@ async def answering_chain(
         profiles=directory.profiles,
         clock=clock,
         name="redis",
-        verifier=NativeRecordVerifier(sample=_SAMPLE),
+        verifier=NativeRecordVerifier(sample=SAMPLE),
     )
     table = CachedSource(
         FlooredRecords(TableRecords(memory.table, clock=clock), memory.floors),

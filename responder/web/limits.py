@@ -41,14 +41,12 @@ class ClientLimits:
         if not early:
             return None
         is_ocsp = method == "POST" or (method in {"GET", "HEAD"} and find_request(path) is not None)
+        response = Response(429, dict(NO_STORE), b"")
         if not is_ocsp or path.startswith(b"/crl"):
             metrics.HTTP_REFUSED.inc("limited")
-            response = Response(429, dict(NO_STORE), b"")
         else:
             metrics.REQUESTS.inc("post" if method == "POST" else "get", RateLimited.label)
-            if self._refusal == "http_429":
-                response = Response(429, dict(NO_STORE), b"")
-            else:
+            if self._refusal != "http_429":
                 response = refused(RateLimited() if self._refusal == "try_later" else NotAuthoritative())
         response.headers["Retry-After"] = str(-(-early // 1_000_000_000))
         return response
