@@ -8,13 +8,18 @@ from responder._native.counts cimport Counts
 from responder._native.der cimport Bytes
 from responder._native.gate cimport Gate
 
+cdef enum Stage:
+    NEW
+    FETCHED               # what it is of was looked for beyond the table
+    DUE                   # it waits in the lane for its signature
+
 ctypedef struct Connection:
     int fd                # -1: a free place
     uint32_t generation   # of the place, so that what comes late meets nobody else
     Address peer
     bint is_counted       # among its client's
-    bint is_fetched       # what the present request is of was looked for beyond the table
-    bint waiting          # for the chain: nothing is read before its reply, so answers keep their order
+    Stage stage           # of the present request; beyond the first it is paid for
+    bint waiting          # for the chain, or for a signature: nothing is read before its reply, so answers keep their order
     bint closing          # nothing more is answered; until the client has closed too
     int64_t active        # CLOCK_MONOTONIC: accepted, or the present request or its body began, or it was answered
     int older             # all connections, by that

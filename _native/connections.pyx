@@ -149,7 +149,7 @@ cdef class Connections:
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
             connection.fd, connection.peer, connection.is_counted = fd, peer, is_counted
-            connection.waiting = connection.closing = connection.has_head = connection.is_fetched = False
+            connection.waiting, connection.closing, connection.has_head, connection.stage = False, False, False, NEW
             change_count(self.counts, &peer, is_counted)
             connection.active = self.monotonic
             self.append(connection)

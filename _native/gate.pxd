@@ -31,17 +31,12 @@ cdef class Gate:
     cdef int room                # answers that may be under way past the table
     cdef int under_way
     cdef bint counts_hits
-    cdef int signatures          # that may still be made in this turn
-    cdef int signatures_a_turn
+    cdef int signatures          # that may wait for their turn in the lane
     # Whether an address is a proxy's, or without a limit.
     cdef bint spares(self, const Address* peer) noexcept nogil
     cdef void count(self, uint16_t word) noexcept nogil
-    cdef void begin_turn(self) noexcept nogil
-    # Whether a client may have a signature in this turn; it may be paid for already.
-    cdef bint admits_signature(
-        self, const Address* peer, const Head* head, Bytes data, int64_t now, bint is_paid
-    ) noexcept nogil
     cdef int64_t early(self, const Address* peer, Bytes head, size_t size, int price, int64_t now) noexcept nogil
+    cdef bint has_room(self) noexcept nogil
     # Whether a request may have an answer at this price, and (unless it has one in the table) there is room for it; else
     # `out` has the refusal, as OCSP where it is that.
     cdef bint admits(

@@ -23,7 +23,7 @@ cdef class Gate:
         self.limiter, self.exempt, self.trusted, self.memory = limiter, exempt, trusted, lane
         self.counters = &of_lane[0]
         self.refusal, self.room, self.counts_hits = refusal, room, counts_hits
-        self.signatures_a_turn = signatures
+        self.signatures = signatures
         self.words = words
 
     def charge(self, str peer not None, bytes head not None, int price, int64_t now, /):
@@ -47,16 +47,8 @@ cdef class Gate:
     cdef void count(self, uint16_t word) noexcept nogil:
         self.counters[word] += 1
 
-    cdef void begin_turn(self) noexcept nogil:
-        self.signatures = self.signatures_a_turn
-
-    cdef bint admits_signature(
-        self, const Address* peer, const Head* head, Bytes data, int64_t now, bint is_paid
-    ) noexcept nogil:
-        if self.signatures <= 0 or not (is_paid or self.early(peer, data, head.size, 1, now) == 0):
-            return False
-        self.signatures -= 1
-        return True
+    cdef bint has_room(self) noexcept nogil:
+        return self.under_way < self.room
 
     cdef bint admits(
         self,
@@ -71,7 +63,7 @@ cdef class Gate:
         Out* out,
     ) noexcept nogil:
         cdef bint is_post = head.method == POST
-        cdef bint has_room = is_hit or self.under_way < self.room
+        cdef bint has_room = is_hit or self.has_room()
         cdef int64_t early = 0
         if has_room:
             early = self.early(peer, data, head.size, price, now)

@@ -1,68 +1,44 @@
-"""The lane: what the table or a page holds is answered in one turn without the GIL; what only the chain knows is asked
-together at the end of the turn; chunked and large bodies and other methods are handed over with their connection.
+"""The lane: what the table or a page holds is answered in turns without the GIL (`turns.pyx`); what only the chain knows
+is asked together at the end of a turn; chunked and large bodies and other methods are handed over with their connection.
 
 The descriptor of the epoll is readable when something is ready, so an event loop watches just that.
 """
 
 cimport cython
-from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from responder._native cimport der, framing, http
-from responder._native.answer cimport (
-    ANSWERED, ASK, LOOK, MAX_RESPONSE, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, Outcome, Responder,
-)
-from responder._native.connections cimport Connection, Connections, has_unsent
-from responder._native.der cimport Bytes, Out
-from responder._native.framing cimport Head
-from responder._native.mail cimport MISSING, NOBODY, Mail
-from responder._native.pages cimport Page, PageData, Pages
-from responder._native.site cimport Site
-from responder._native.sockets cimport (
-    CLOCK_MONOTONIC, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, cs_leave, cs_time, epoll_event,
-    epoll_wait, recv,
-)
+from responder._native.answer cimport MAX_RESPONSE
+from responder._native.connections cimport Connection
+from responder._native.der cimport Bytes
+from responder._native.mail cimport MISSING
+from responder._native.pages cimport Page
+from responder._native.sockets cimport CLOCK_MONOTONIC, QUEUE, cs_rouse, cs_time
+from responder._native.turns cimport Turns
 
-cdef int64_t SECOND = 1000000000
 cdef int64_t BREATH = 500000      # of Python's time, before what the table has is answered again
 
 cdef enum:
-    EVENTS = 256
     ROUNDS = 16           # of events, before Python has its turn
-    BUFFER = 65536        # what one recv may bring, beyond what was kept of a request
-    BATCH = 131072        # of answers to requests that came together
-    MAX_BODY = 16384      # of a request that is answered here or by the chain
-    HANDED_OVER = 2       # price of a connection that Hypercorn takes over
 
 
 @cython.final
-cdef class Lane(Connections):
-    cdef Site site
-    cdef Mail mail
+cdef class Lane(Turns):
     cdef object ask
     cdef object fetch
-    cdef bint fetches
-    cdef int64_t turned      # CLOCK_MONOTONIC
     cdef object hand_over
-    cdef uint8_t[BUFFER + framing.MAX_HEAD + MAX_BODY] input
-    cdef uint8_t[MAX_RESPONSE] answer
-    cdef uint8_t[BATCH] batch
+    cdef int64_t turned      # CLOCK_MONOTONIC
 
-    def __cinit__(
-        self, int listener, *, Responder responder not None, Pages pages not None, ask, fetch, hand_over, **_
-    ):
+    def __cinit__(self, int listener, *, ask, fetch, hand_over, **_):
         self.ask, self.fetch, self.hand_over = ask, fetch, hand_over
-        self.site = Site(responder, pages, self.gate)
-        self.fetches, self.mail = fetch is not None, Mail()
 
     def on_ready(self):
-        cdef int round_
+        cdef int round_, events
         with nogil:
             for round_ in range(ROUNDS):
-                if self.turn() <= 0:
+                events = self.turn()
+                if not self.sign_next() and events <= 0:
                     break
             self.turned = self.monotonic
         self.after_turn()
@@ -129,6 +105,8 @@ cdef class Lane(Connections):
                 self.ask(asked)
             if missing:
                 self.fetch(missing)
+        if self.queue.count:
+            cs_rouse(self.epoll, self.rouser, QUEUE)
 
     cdef send_body(self, uint64_t token, Page page, bint closes):
         """After the head, which has been sent."""
@@ -142,204 +120,3 @@ cdef class Lane(Connections):
                 self.end(connection)
             if connection.fd >= 0:
                 self.go_on(connection)
-
-    # --- one turn, without the GIL
-
-    cdef int turn(self) noexcept nogil:
-        cdef epoll_event[EVENTS] events
-        cdef int count = epoll_wait(self.epoll, events, EVENTS, 0)
-        cdef int index
-        cdef uint32_t what
-        cdef Connection* connection
-        self.tick()
-        self.gate.begin_turn()
-        for index in range(count):
-            what = events[index].events
-            if events[index].data.u64 == LISTENER:
-                self.accept_some()
-                continue
-            connection = self.connection_of(events[index].data.u64)
-            if connection == NULL:
-                continue
-            if has_unsent(connection) and what & (EPOLLOUT | EPOLLHUP | EPOLLERR):
-                if self.send_rest(connection):
-                    self.go_on(connection)
-            elif what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
-                self.receive(connection, what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0)
-        self.drop_idle()
-        return count
-
-    cdef void receive(self, Connection* connection, bint ending) noexcept nogil:
-        """Take what has come. A recv that brings less than it might has taken all; the end of the stream is an edge."""
-        cdef ssize_t got
-        cdef size_t kept
-        while connection.fd >= 0 and not connection.waiting and not has_unsent(connection):
-            kept = connection.kept_size
-            got = recv(connection.fd, self.input + kept, BUFFER, 0)
-            if got < 0 and errno == EINTR:
-                continue
-            if got < 0 and errno == EAGAIN:
-                return
-            if got <= 0:
-                self.drop(connection)
-                return
-            if not connection.closing:
-                if kept:
-                    memcpy(self.input, connection.kept, kept)
-                    self.forget(connection)
-                else:
-                    self.touch(connection)   # a request begins; that it goes on is no reason to wait longer
-                self.take(connection, self.input, kept + <size_t> got)
-            if got < BUFFER and not ending:
-                return
-
-    cdef void go_on(self, Connection* connection) noexcept nogil:
-        """After a pause: what was kept, then what has come meanwhile, of which the edge is over."""
-        cdef uint8_t* kept = connection.kept
-        cdef size_t size = connection.kept_size
-        if connection.waiting or has_unsent(connection):
-            return
-        if size:
-            connection.kept, connection.kept_size = NULL, 0
-            self.take(connection, kept, size)
-            free(kept)
-        if connection.fd >= 0:
-            self.receive(connection, True)
-
-    cdef void take(self, Connection* connection, Bytes data, size_t size) noexcept nogil:
-        """Answer the requests in `data`, in their order; keep what is left."""
-        cdef Head head
-        cdef framing.Shape shape = framing.PART
-        cdef Out out
-        cdef const PageData* following
-        cdef size_t whole
-        cdef size_t gathered = 0
-        cdef bint closes = False
-        cdef bint is_plain = True
-        while size and is_plain and not connection.waiting and not closes:
-            if data[0] == 13 and size > 1 and data[1] == 10:
-                data += 2          # an empty line before a request (RFC 9112 §2.2)
-                size -= 2
-                continue
-            out = der.writer(self.answer, MAX_RESPONSE)
-            shape = framing.PART if size == 1 and data[0] == 13 else framing.read_head(data, size, &head)
-            if shape == framing.PART:
-                break
-            if shape != framing.WHOLE:
-                self.gate.refuse_framing(
-                    shape == framing.TOO_LONG, self.site.responder.date_at(self.now // SECOND), &out
-                )
-                closes = True
-                whole = size
-            elif head.method == framing.ANOTHER or head.is_chunked or head.body_size > MAX_BODY:
-                head.closes = True
-                if self.site.admits(&connection.peer, &head, data, False, HANDED_OVER, self.now, self.monotonic, &out):
-                    is_plain = False
-                    break
-                closes = True
-                whole = size
-            elif size - head.size < head.body_size:
-                shape = framing.PART
-                if connection.has_head:
-                    break
-                connection.has_head = True
-                self.touch(connection)     # its body begins
-                if not head.expects:
-                    break
-                whole = 0
-                http.put_text(&out, b"HTTP/1.1 100 Continue\r\n\r\n")
-            else:
-                connection.has_head = False
-                head.closes = closes = head.closes or self.draining
-                whole = head.size + <size_t> head.body_size
-                if not self.settle(connection, &head, data, whole, &out):
-                    self.drop(connection)
-                    return
-                if connection.is_fetched:
-                    whole = 0                  # it is settled once more, when what is missing has been looked for
-            if not self.gather(connection, &out, &gathered, size == whole):
-                return
-            data += whole
-            size -= whole
-            if shape == framing.PART:
-                break
-        if gathered:
-            self.transmit(connection, self.batch, gathered)
-        if connection.fd < 0:
-            return
-        if closes and not connection.waiting:
-            self.end(connection)
-        elif size and (is_plain or connection.waiting or has_unsent(connection)):
-            self.keep(connection, data, size)
-        elif size:
-            self.give_away(connection, data, size)
-
-    cdef bint gather(self, Connection* connection, const Out* out, size_t* gathered, bint is_last) noexcept nogil:
-        """Put what `out` has behind what goes out together; the only one goes out as it is. False where the connection
-        has ended of it."""
-        cdef size_t size = der.written(out, self.answer + MAX_RESPONSE)
-        if gathered[0] + size > BATCH:
-            self.transmit(connection, self.batch, gathered[0])
-            gathered[0] = 0
-        elif gathered[0] == 0 and is_last and size:
-            self.transmit(connection, out.position, size)
-            return connection.fd >= 0
-        memcpy(self.batch + gathered[0], out.position, size)
-        gathered[0] += size
-        return connection.fd >= 0
-
-    cdef bint settle(
-        self, Connection* connection, const Head* head, Bytes data, size_t whole, Out* out
-    ) noexcept nogil:
-        """Have in `out` what the table or a page says, or that this client is to ask later; or else look for what is
-        missing, or ask the chain. False where there is no memory for that."""
-        cdef Out again = out[0]
-        cdef const PageData* following = NULL
-        cdef int price = 1
-        cdef bint signs = False
-        cdef bint was_fetched = connection.is_fetched
-        cdef bint is_missing
-        cdef uint64_t token = self.token_of(connection)
-        cdef Outcome outcome
-        connection.is_fetched = False
-        self.site.responder.is_fetched, self.site.responder.missing_size = was_fetched, 0
-        outcome = self.site.look_up(head, data, LOOK, self.now, out, &price)
-        if outcome == SIGN:
-            out[0] = again
-            signs = self.gate.admits_signature(&connection.peer, head, data, self.monotonic, was_fetched)
-            outcome = self.site.look_up(head, data, SIGNED if signs else WITHOUT_NONCE, self.now, out, &price)
-        if outcome == REFUSED or (outcome == ANSWERED and (signs or not self.gate.counts_hits)):
-            return True
-        if outcome == ASK:
-            out[0] = again
-            if self.site.shows(head, self.now, out, &following):
-                connection.waiting = following != NULL
-                return following == NULL or self.mail.note(token, NOBODY, data, 0, following.page, head.closes)
-        # What was looked for has been paid for.
-        if not was_fetched and not self.site.admits(
-            &connection.peer, head, data, outcome == ANSWERED, price, self.now, self.monotonic, &again
-        ):
-            out[0] = again
-        elif outcome == ASK:
-            out[0] = again
-            is_missing = self.fetches and not was_fetched and self.site.responder.missing_size > 0
-            connection.waiting = (
-                self.mail.note(
-                    token, MISSING, self.site.responder.missing, self.site.responder.missing_size, NULL, False
-                )
-                if is_missing
-                else self.mail.note(token, NOBODY, data, whole, NULL, head.closes)
-            )
-            connection.is_fetched = is_missing
-            self.gate.under_way += connection.waiting
-            return connection.waiting
-        return True
-
-    cdef void give_away(self, Connection* connection, Bytes octets, size_t size) noexcept nogil:
-        """Another takes the connection over, with what has come on it."""
-        cdef int fd = connection.fd
-        if not self.mail.note(0, fd, octets, size, NULL, False):
-            self.drop(connection)
-            return
-        cs_leave(self.epoll, fd)
-        self.release(connection)

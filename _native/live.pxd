@@ -1,4 +1,4 @@
-"""Answers that are signed in the turn that read their request: with a nonce, by keys that sign in less than a hop to a
+"""Answers that are signed in the lane: with a nonce, by keys that sign in less than a hop to a
 thread takes."""
 
 from libc.stddef cimport size_t

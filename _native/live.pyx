@@ -1,4 +1,4 @@
-"""Answers that are signed in the turn that read their request.
+"""Answers that are signed in the lane.
 
 The status is that of a record which may be answered at this moment: its host's lease lasts, and it isn't below a floor. So a
 nonce needs no database, and says what an answer without one would say.

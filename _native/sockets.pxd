@@ -11,9 +11,12 @@ cdef extern from * nogil:
     #include <netinet/in.h>
     #include <netinet/tcp.h>
     #include <sys/epoll.h>
+    #include <sys/eventfd.h>
     #include <sys/socket.h>
     static inline int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
     { struct epoll_event e = {.events = events, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e); }
+    static inline int cs_rouse(int epoll, int fd, uint64_t what)
+    { struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e); }
     static inline int cs_leave(int epoll, int fd)
     { struct epoll_event none = {0}; return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &none); }
     /* The client's address as IPv6, IPv4 mapped into it. */
@@ -33,6 +36,7 @@ cdef extern from * nogil:
         return fd;
     }
     #define CS_LISTENER UINT64_MAX
+    #define CS_QUEUE (UINT64_MAX - 1)
     static inline int64_t cs_time(clockid_t which)
     { struct timespec t; clock_gettime(which, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
     """
@@ -45,10 +49,15 @@ cdef extern from * nogil:
     int EPOLL_CLOEXEC, MSG_NOSIGNAL, SHUT_WR
     int CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME
     uint64_t LISTENER "CS_LISTENER"      # what is watched is the listening socket, and no connection
+    uint64_t QUEUE "CS_QUEUE"            # or an eventfd, which is always readable
+    int EFD_CLOEXEC
+    int eventfd(unsigned value, int flags)
     int epoll_create1(int flags)
     int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
     int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
     int cs_leave(int epoll, int fd)
+    # What is readable already is an event once more.
+    int cs_rouse(int epoll, int fd, uint64_t what)
     int cs_accept(int listener, uint8_t* address)
     int64_t cs_time(int which)
     ssize_t recv(int fd, void* data, size_t size, int flags)

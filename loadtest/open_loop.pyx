@@ -105,6 +105,10 @@ cdef class _Run:
         cdef ssize_t got
         while True:
             now = ol_now()
+            while now >= end and due < end:
+                if due >= start + spared:      # it has waited until now, and isn't answered
+                    self.bins[min((now - due) // 1000, <int64_t> BINS - 1)] += 1
+                due += period
             while due <= now and due < end and free_count:
                 free_count -= 1
                 connection = &self.connections[self.idle[free_count]]

@@ -61,6 +61,13 @@ def test_what_was_due_while_the_server_stalled_has_waited() -> None:
     assert longest > 380_000
 
 
+def test_what_was_never_sent_has_waited_to_the_end() -> None:
+    with answering(ANSWER, connections=4, stall_at=0.5, stall=2) as sockets:
+        count, (_, most) = at_rate(sockets, REQUEST, rate=1000, seconds=1.5, spared=0.25, percentiles=(0.1, 0.9))
+    assert count < 1000
+    assert most > 500_000
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_what_is_no_answer_ends_it(answer: bytes) -> None:
     with (

@@ -680,7 +680,7 @@ class Gate:
         `malformed`, `too_long`, and of connections `slow`, `too_many`, `crowded`. Without `limiter` nobody is limited,
         nor are the `exempt`; for a `trusted` proxy the client is whom X-Forwarded-For names last. `refusal` is an
         OCSPResponseStatus, or 429 of HTTP; `room` is how many answers may be under way in the chain, `signatures` how
-        many may be made in a turn; `counts_hits` whether what the table has costs something, too."""
+        many may wait in the lane to be made; `counts_hits` whether what the table has costs something, too."""
 
     def charge(self, peer: str, head: bytes, price: int, now: int, /) -> int:
         """As `Limiter.take`, of the client that a request's head from `peer` is of; 0 where nobody is limited."""

@@ -230,9 +230,14 @@ class Signing(Section):
         default=64,
         ge=1,
         le=10_000,
-        description="Answers being signed at once, a process; and nonces signed from memory in one turn.",
+        description="Answers being made at once beyond the memory, a process.",
     )
-    max_waiting: int = Field(default=1024, ge=0, le=100_000, description="Answers waiting for their turn, a process.")
+    max_waiting: int = Field(
+        default=1024,
+        ge=0,
+        le=100_000,
+        description="Answers waiting for their turn, a process; and so many nonces to be signed from memory.",
+    )
 
 
 class Revocation(Section):

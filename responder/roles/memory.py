@@ -76,7 +76,7 @@ class HostMemory:
             trusted=_networks(config.serve.trusted_proxies),
             refusal=_REFUSALS[limits.refusal],
             room=signing.max_in_flight + signing.max_waiting,
-            signatures=signing.max_in_flight,
+            signatures=signing.max_waiting,
             counts_hits=limits.count_hits,
         )
 

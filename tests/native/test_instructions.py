@@ -47,7 +47,7 @@ def world(issuer: Issuer, signer: Signer, tmp_path_factory: pytest.TempPathFacto
 
 
 def instructions(world: Path, kind: str, count: int) -> int:
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*Lane_turn"]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*Turns_turn"]
     command += [sys.executable, "-m", "tests.native.instructions", str(world), kind, str(count)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -32,6 +33,14 @@ def opened(issuer: Issuer, signer: Signer) -> Any:
     def opening(**limits: Any) -> AbstractAsyncContextManager[Served]:
         clock = FakeClock(datetime.now(UTC))
         return served(clock, issuer, signer, Limits(**limits), trusted_proxies=PROXIES)
+
+    return opening
+
+
+@pytest.fixture
+def opened_rsa(rsa_issuer: Issuer, rsa_signer: Signer) -> Any:
+    def opening(**limits: Any) -> AbstractAsyncContextManager[Served]:
+        return served(FakeClock(datetime.now(UTC)), rsa_issuer, rsa_signer, Limits(**limits))
 
     return opening
 
@@ -138,19 +147,85 @@ async def test_a_nonce_costs_a_signature_and_beyond_the_limit_there_is_the_answe
     assert counted(limited, "rate_limited") == 0
 
 
-async def test_in_one_turn_so_many_signatures_are_made_and_the_others_get_the_answer_without(opened: Any) -> None:
+def connected(port: int, count: int) -> list[socket.socket]:
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for each in sockets:
+        each.setblocking(False)
+    return sockets
+
+
+def received(sockets: list[socket.socket]) -> list[bytes]:
+    """What has come on each, b"" where nothing has yet."""
+    came = []
+    for each in sockets:
+        try:
+            came.append(each.recv(65536))
+        except BlockingIOError:
+            came.append(b"")
+    return came
+
+
+async def test_so_many_signatures_wait_and_the_others_get_the_answer_without(opened: Any) -> None:
     async with opened(per_minute=0) as site:
         asked = post(request_for(site.both.chain.issuer, encode_serial(IN_TABLE), 1, nonce(b"n" * 16)))
-        reader, writer = await asyncio.open_connection("127.0.0.1", site.lane_port)
-        writer.write(asked * 100)
-        bodies = [(await asyncio.wait_for(read_response(reader), 10))[2] for _ in range(100)]
-        signed = [b"n" * 16 in body for body in bodies]
-        assert signed[:8] == [True] * 8
-        assert not all(signed), "eight are in the configuration"
-        assert all(len(body) > 400 for body in bodies)
-        writer.write(asked)
-        assert b"n" * 16 in (await asyncio.wait_for(read_response(reader), 10))[2]
-        writer.close()
+        sockets = connected(site.lane_port, 40)
+        await asyncio.sleep(0.05)
+        for each in sockets:
+            each.sendall(asked)
+        await asyncio.sleep(0.2)
+        came = received(sockets)
+        assert all(b"HTTP/1.1 200" in answer and len(answer) > 400 for answer in came)
+        assert [b"n" * 16 in answer for answer in came] == [True] * 24 + [False] * 16, "24 are in the configuration"
+        for each in sockets[24:]:
+            each.sendall(asked)
+        await asyncio.sleep(0.2)
+        assert all(b"n" * 16 in answer for answer in received(sockets[24:]))
+        for each in sockets:
+            each.close()
+        assert site.asked_in_python == []
+
+
+async def test_what_the_table_has_overtakes_signatures_but_not_on_one_connection(opened: Any) -> None:
+    async with opened(per_minute=0) as site:
+        plain = post(site.der(IN_TABLE))
+        asked = post(request_for(site.both.chain.issuer, encode_serial(IN_TABLE), 1, nonce(b"n" * 16)))
+        sockets = connected(site.lane_port, 25)
+        await asyncio.sleep(0.05)
+        for each in sockets[:-1]:
+            each.sendall(asked + plain)
+        sockets[-1].sendall(plain)
+        answers = [b""] * 25
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            answers = [before + new for before, new in zip(answers, received(sockets), strict=True)]
+            if answers[-1]:
+                break
+        assert answers[-1].startswith(b"HTTP/1.1 200")
+        assert answers[-2] == b"", "it asked first, and waits"
+        await asyncio.sleep(0.2)
+        for before, more in zip(answers[:-1], received(sockets[:-1]), strict=True):
+            first, second = [b"HTTP" + part for part in (before + more).split(b"HTTP")[1:]]
+            assert b"n" * 16 in first
+            assert b"n" * 16 not in second
+        for each in sockets:
+            each.close()
+
+
+async def test_nonces_beyond_the_room_in_python_get_the_answer_without(opened_rsa: Any) -> None:
+    """Of a key that signs in a thread."""
+    async with opened_rsa(per_minute=0) as site:
+        asked = post(request_for(site.both.chain.issuer, encode_serial(IN_TABLE), 1, nonce(b"n" * 16)))
+        nobody = post(request_for(site.both.chain.issuer, encode_serial(NOBODY), 1, nonce(b"n" * 16)))
+        gone_on = asyncio.Event()
+        site.held = gone_on
+        asking = [asyncio.create_task(one(site.lane_port, asked)) for _ in range(site.room)]
+        await until(lambda: len(site.asked_in_python) == site.room)
+        body = (await one(site.lane_port, asked))[2]
+        assert len(body) > 400
+        assert b"n" * 16 not in body
+        assert (await one(site.lane_port, nobody))[2] == TRY_LATER
+        gone_on.set()
+        assert all(b"n" * 16 in answer[2] for answer in await asyncio.gather(*asking))
 
 
 async def test_whoever_goes_through_hypercorn_has_the_same_limit(limited: Served) -> None:
