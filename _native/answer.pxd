@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from responder._native.der cimport Bytes, Out, Span
 from responder._native.framing cimport Head
-from responder._native.issuers cimport IssuerIndex
+from responder._native.issued cimport Issued
+from responder._native.issuers cimport IssuerIndex, IssuerPlace
 from responder._native.live cimport LiveKeys
 from responder._native.records cimport RecordView
 from responder._native.render cimport Constants
@@ -41,6 +42,7 @@ ctypedef struct CounterWords:
     uint16_t nonces
     uint16_t signed
     uint16_t[2] crls         # sent, not modified
+    uint16_t never_issued
 
 
 cdef class Responder:
@@ -48,6 +50,8 @@ cdef class Responder:
     cdef object memory
     cdef uint64_t* deadline
     cdef uint64_t* database_clock        # nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while it isn't known
+    cdef Issued issued                   # None: nothing is told of what was never issued
+    cdef uint64_t* issued_until          # CLOCK_BOOTTIME: until then it decides
     cdef LiveKeys live
     cdef size_t missing_size             # set where an answer misses a certificate in the table; its caller sets it to 0
     cdef uint8_t[MAX_NAME] missing
@@ -79,6 +83,7 @@ cdef class Responder:
         self, const Head* head, Bytes request, size_t size, int64_t now, Want want, Out* out, int* price
     ) noexcept nogil
     cdef void miss(self, const uint8_t* tag, const Span* serial) noexcept nogil
+    cdef bint was_never_issued(self, const IssuerPlace* issuer, const Span* serial, int64_t boottime) noexcept nogil
     cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil
     cdef bint put_stored(
         self,

@@ -13,6 +13,7 @@ from responder._native cimport atomics, der, get_path, http
 from responder._native.der cimport Span
 from responder._native.floors cimport is_below
 from responder._native.framing cimport GET, POST, Head, clear
+from responder._native.issued cimport Issued
 from responder._native.issuers cimport IssuerIndex, IssuerPlace
 from responder._native.live cimport LiveKey, LiveKeys
 from responder._native.profile cimport SigningProfile
@@ -41,12 +42,14 @@ cdef int64_t refresh_due(const RecordView* view, int64_t refresh) noexcept nogil
 
 @cython.final
 cdef class Responder:
-    def __cinit__(self, Table table not None, host not None, lane not None, /, *, words):
+    def __cinit__(self, Table table not None, host not None, lane not None, /, *, words, Issued issued=None):
         cdef uint64_t[::1] of_host = host
         cdef uint64_t[::1] of_lane = lane
         self.table, self.memory = table, (host, lane)
         self.deadline, self.counters = &of_host[words["trusted_until"]], &of_lane[0]
         self.database_clock = &of_host[words["database_clock"]]
+        self.issued, self.issued_until = issued, &of_host[words["issued_until"]]
+        self.words.never_issued = words["never_issued"]
         for method in range(2):
             for status in range(3):
                 self.words.requests[method][status] = words["requests"][method][status]
@@ -156,6 +159,9 @@ cdef class Responder:
         serial.data, serial.size = cert_id.serial, cert_id.serial_size
         record_size = find(self.table.start, issuer.tag, &serial, record)
         if record_size == 0:
+            if self.was_never_issued(issuer, &serial, boottime):
+                self.counters[self.words.never_issued] += 1
+                return self.refuse(head, &asked, now, out)
             self.miss(issuer.tag, &serial)
             return ASK
         if parse_record(record, record_size, &view) != NULL:
@@ -203,6 +209,14 @@ cdef class Responder:
             memcpy(self.missing + 8, serial.data, serial.size)
             self.missing_size = 8 + serial.size
 
+    cdef bint was_never_issued(self, const IssuerPlace* issuer, const Span* serial, int64_t boottime) noexcept nogil:
+        return (
+            issuer.refuses_unknown
+            and self.issued is not None
+            and atomics.load(self.issued_until) > <uint64_t> boottime
+            and not self.issued.may_have(issuer.tag, serial)
+        )
+
     cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil:
         """Whether this host's clock is near enough to the database's (design §4.8)."""
         cdef uint64_t difference = atomics.load(self.database_clock)
@@ -237,7 +251,7 @@ cdef class Responder:
         return True
 
     cdef Outcome refuse(self, const Head* head, const RequestView* asked, int64_t now, Out* out) noexcept nogil:
-        """Of an issuer that isn't ours, or by a hash that nobody knows."""
+        """Of what isn't ours, by issuer, hash or serial."""
         self.counters[self.words.unauthorized[head.method == POST]] += 1
         self.count_asked(asked)
         http.put_error(out, http.UNAUTHORIZED, 0, head.closes, False, self.date_at(now // SECOND))

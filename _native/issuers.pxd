@@ -14,6 +14,7 @@ ctypedef struct IssuerPlace:
     uint32_t variants        # bit by index_of: those that records are made for
     bint ignores_nonce
     bint honours_preferences
+    bint refuses_unknown     # a serial that was never issued is `unauthorized`
     uint8_t[8] tag
     uint8_t[MAX_HASH] name_hash
     uint8_t[MAX_HASH] key_hash

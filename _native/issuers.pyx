@@ -87,7 +87,7 @@ def pack_issuer(object row, /):
                 raise ValueError(f"variant {variant} isn't one of ours")
             place.variants |= 1 << index_of(variant)
         place.ignores_nonce, place.honours_preferences = row.ignores_nonce, row.honours_preferences
-        place.is_for_the_chain = row.is_for_the_chain
+        place.is_for_the_chain, place.refuses_unknown = row.is_for_the_chain, row.refuses_unknown
         place.refresh, place.max_age = row.refresh, row.max_age
         count += 1
         place.algorithm = count

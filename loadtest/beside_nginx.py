@@ -126,7 +126,9 @@ def latency(target: Target, rate: float, *, seconds: int, connections: int, core
     try:
         with ExitStack() as stack:
             sockets = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(connections)]
-            _, found = at_rate(sockets, target.request, rate=rate, seconds=seconds, spared=0.3, percentiles=(0.5, 0.99))
+            _, found = at_rate(
+                sockets, [target.request], rate=rate, seconds=seconds, spared=0.3, percentiles=(0.5, 0.99)
+            )
             return found
     finally:
         os.sched_setaffinity(0, everywhere)

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 
 def at_rate(
     sockets: Iterable[socket.socket],
-    request: bytes,
+    requests: Sequence[bytes],
     *,
     rate: float,
     seconds: float,
     spared: float,
     percentiles: Sequence[float],
 ) -> tuple[int, list[int]]:
-    """Send `request` so many times a second over connected sockets, one at a time on each, and take the time of each
+    """Send requests, in turn, so many a second over connected sockets, one at a time on each, and take the time of each
     answer from when its request was due: one that had to wait for a connection has waited (no coordinated omission).
 
     Args:

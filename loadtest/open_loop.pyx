@@ -90,12 +90,15 @@ cdef class _Run:
         close(self.epoll)
 
     cdef int64_t run(
-        self, const uint8_t* request, size_t size, int64_t period, int64_t spared, int64_t lasting, int all_count
+        self, const uint8_t* requests, size_t size, int64_t different, int64_t period, int64_t spared, int64_t lasting,
+        int all_count,
     ) noexcept nogil:
         """How many were answered in time to be counted; -1 when something else than an answer came."""
         cdef epoll_event[EVENTS] events
         cdef Open* connection
         cdef int free_count = all_count
+        cdef int first = 0             # of those that are free: the one that is for longest
+        cdef int64_t sent = 0
         cdef int64_t start = ol_now()
         cdef int64_t due = start
         cdef int64_t end = start + lasting
@@ -111,10 +114,12 @@ cdef class _Run:
                 due += period
             while due <= now and due < end and free_count:
                 free_count -= 1
-                connection = &self.connections[self.idle[free_count]]
+                connection = &self.connections[self.idle[first]]
+                first = (first + 1) % all_count
                 connection.due, connection.got = due, 0
-                if send(connection.fd, request, size, MSG_NOSIGNAL) != <ssize_t> size:
+                if send(connection.fd, requests + sent % different * size, size, MSG_NOSIGNAL) != <ssize_t> size:
                     return -1
+                sent += 1
                 due += period
             if due >= end and free_count == all_count:
                 return counted
@@ -142,7 +147,7 @@ cdef class _Run:
                     now = ol_now()
                     self.bins[min((now - connection.due) // 1000, <int64_t> BINS - 1)] += 1
                     counted += 1
-                self.idle[free_count] = <int> (connection - self.connections)
+                self.idle[(first + free_count) % all_count] = <int> (connection - self.connections)
                 free_count += 1
 
     cdef list percentiles(self, object wanted):
@@ -163,10 +168,13 @@ cdef class _Run:
         return found
 
 
-def at_rate(sockets, bytes request not None, *, double rate, double seconds, double spared, percentiles):
+def at_rate(sockets, requests, *, double rate, double seconds, double spared, percentiles):
     cdef _Run run = _Run(sockets)
-    cdef const uint8_t* octets = request
-    cdef size_t size = len(request)
+    cdef list given = list(requests)
+    cdef bytes all_of_them = b"".join(given)
+    cdef const uint8_t* octets = all_of_them
+    cdef size_t size = len(given[0])
+    cdef int64_t different = len(given)
     cdef int64_t period = <int64_t> (1e9 / rate)
     cdef int64_t spare = <int64_t> (spared * 1e9)
     cdef int64_t lasting = <int64_t> (seconds * 1e9)
@@ -174,10 +182,12 @@ def at_rate(sockets, bytes request not None, *, double rate, double seconds, dou
     cdef int count = <int> len(run.sockets)
     if not 1 <= rate <= 1e7 or not 0 < seconds <= 600 or not 0 <= spared < seconds:
         raise ValueError(f"{rate} a second for {seconds} s, of which {spared} s aren't counted")
+    if any(len(each) != size for each in given):
+        raise ValueError("requests of one size")
     if list(percentiles) != sorted(percentiles):
         raise ValueError("percentiles in ascending order")
     with nogil:
-        counted = run.run(octets, size, period, spare, lasting, count)
+        counted = run.run(octets, size, different, period, spare, lasting, count)
     if counted < 0:
         raise RuntimeError("an answer that isn't a 200 of at most 65,536 octets, a connection that ended, or none for 5 s")
     return counted, run.percentiles(percentiles)

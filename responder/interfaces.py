@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from responder.pki import (
@@ -140,6 +140,10 @@ class RevocationStore(StatusSource, Protocol):
         comes again, above it. False, and nothing is changed, where this database has never given `kept`."""
 
 
+ISSUED_KEPT = timedelta(hours=1)
+"""How long at least the authority tells that a certificate was issued."""
+
+
 class HostLeases(Protocol):
     """Which hosts may answer until when, and which changes each of them has applied; kept by the authority."""
 
@@ -149,6 +153,9 @@ class HostLeases(Protocol):
 
     def changes(self, since: Changes | None) -> AbstractAsyncContextManager[Changes]:
         """What was announced since then, or everything that a living answer may be older than, from one snapshot."""
+
+    def everything_issued(self) -> AsyncGenerator[Sequence[bytes], None]:
+        """The names (issuer's tag and serial) of all certificates, from one snapshot, some at a time."""
 
     async def acknowledge(self, host: str, changes: Changes) -> bool:
         """Say that these are applied; False: the host has no lease."""
@@ -161,6 +168,9 @@ class HostLeases(Protocol):
 
     async def unaware(self, certificate: Certificate) -> Unaware:
         """The hosts that may still answer an older status of a certificate than the present one."""
+
+    async def unaware_of(self, issuer: Issuer) -> Unaware:
+        """The hosts that haven't heard of what was last issued or changed of an issuer."""
 
 
 class PartitionStore(Protocol):

@@ -17,7 +17,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from responder import __version__
-from responder.host.segment import DATABASE_CLOCK, FIRST_COUNTER, LANE_WORDS, TRUSTED_UNTIL, WORD, Lane, Segment
+from responder.host.segment import (
+    DATABASE_CLOCK,
+    FIRST_COUNTER,
+    ISSUED_UNTIL,
+    LANE_WORDS,
+    TRUSTED_UNTIL,
+    WORD,
+    Lane,
+    Segment,
+)
 
 _NANOSECONDS = 1_000_000_000
 
@@ -148,6 +157,9 @@ NONCES_UNMET = Counter(
     "ocsp_nonces_unmet_total",
     "Answers without the nonce that was asked for: to sign them would have been too much.",
 )
+NEVER_ISSUED = Counter(
+    "ocsp_never_issued_total", "Requests for serials that were never issued, as far as memory alone could tell."
+)
 SIGNED_REQUESTS = Counter("ocsp_signed_requests_total", "Requests with a signature.")
 RESPONSE_AGE = Histogram(
     "ocsp_response_age_seconds",
@@ -213,6 +225,8 @@ def fast_words() -> dict[str, Any]:
         "unauthorized": _by_method("unauthorized"),
         "nonces": NONCE_REQUESTS.word(),
         "signed": SIGNED_REQUESTS.word(),
+        "never_issued": NEVER_ISSUED.word(),
+        "issued_until": ISSUED_UNTIL,
         "crls": [CRL_REQUESTS.word("ok"), CRL_REQUESTS.word("not_modified")],
         "ages": RESPONSE_AGE.word(),
         "bounds": RESPONSE_AGE.bounds,

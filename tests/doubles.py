@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from responder.pki import (
     CertificateStatus,
     CertStatus,
     Changes,
+    Issuer,
     Kept,
     Pending,
     Records,
@@ -180,6 +181,9 @@ class MemoryLeases:
     down: bool = False
     asked: int = 0
     as_of: datetime = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    issued: list[bytes] = field(default_factory=list)
+    told: int = 0
+    history: str = "one"
 
     async def renew(self, host: str, *, owner: str, seconds: float, is_new: bool) -> None:
         if self.down:
@@ -196,7 +200,20 @@ class MemoryLeases:
             yield self.announced[seen:]
 
         self.log.append("read")
-        yield Changes(str(len(self.announced)), "one", self.as_of, batches())
+
+        async def issued() -> AsyncIterator[list[bytes]]:
+            yield [] if since is None else self.issued[self.told :]
+            self.told = len(self.issued)
+
+        yield Changes(str(len(self.announced)), self.history, self.as_of, batches(), issued())
+
+    async def everything_issued(self) -> AsyncGenerator[list[bytes], None]:
+        if self.down:
+            raise StatusUnavailable("the database is down")
+        yield list(self.issued)
+
+    async def unaware_of(self, issuer: Issuer) -> Unaware:
+        return Unaware(self.unaware_hosts, self.certain_at)
 
     async def acknowledge(self, host: str, changes: Changes) -> bool:
         self.log.append("acknowledge")

@@ -52,7 +52,7 @@ def answering(answer: bytes, *, connections: int, stall_at: float, stall: float)
 def test_what_was_due_while_the_server_stalled_has_waited() -> None:
     with answering(ANSWER, connections=4, stall_at=0.5, stall=0.4) as sockets:
         count, (median, most, longest) = at_rate(
-            sockets, REQUEST, rate=1000, seconds=1.5, spared=0.25, percentiles=(0.1, 0.9, 1.0)
+            sockets, [REQUEST], rate=1000, seconds=1.5, spared=0.25, percentiles=(0.1, 0.9, 1.0)
         )
     # A client that waits for answers before it asks again would have seen four long ones of a thousand.
     assert 1240 <= count <= 1260
@@ -63,7 +63,7 @@ def test_what_was_due_while_the_server_stalled_has_waited() -> None:
 
 def test_what_was_never_sent_has_waited_to_the_end() -> None:
     with answering(ANSWER, connections=4, stall_at=0.5, stall=2) as sockets:
-        count, (_, most) = at_rate(sockets, REQUEST, rate=1000, seconds=1.5, spared=0.25, percentiles=(0.1, 0.9))
+        count, (_, most) = at_rate(sockets, [REQUEST], rate=1000, seconds=1.5, spared=0.25, percentiles=(0.1, 0.9))
     assert count < 1000
     assert most > 500_000
 
@@ -74,4 +74,4 @@ def test_what_is_no_answer_ends_it(answer: bytes) -> None:
         answering(answer, connections=1, stall_at=0, stall=0) as sockets,
         pytest.raises(RuntimeError, match="isn't a 200"),
     ):
-        at_rate(sockets, REQUEST, rate=100, seconds=0.5, spared=0, percentiles=(0.5,))
+        at_rate(sockets, [REQUEST], rate=100, seconds=0.5, spared=0, percentiles=(0.5,))

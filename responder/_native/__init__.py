@@ -8,6 +8,7 @@ from responder._native.crl_reader import crl_excerpt
 from responder._native.floors import Floors
 from responder._native.framing import Framing, read_request
 from responder._native.gate import Gate
+from responder._native.issued import Issued
 from responder._native.issuers import pack_issuer
 from responder._native.key_files import GENERATED_KINDS, generate_key, open_key, read_key, write_key
 from responder._native.keys import PrivateKey, PublicKey, load_public_key, verify
@@ -41,6 +42,7 @@ __all__ = [
     "Framing",
     "GENERATED_KINDS",
     "Gate",
+    "Issued",
     "IssuerRow",
     "Lane",
     "Limiter",

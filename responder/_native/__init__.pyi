@@ -28,6 +28,7 @@ __all__ = [
     "Framing",
     "GENERATED_KINDS",
     "Gate",
+    "Issued",
     "IssuerRow",
     "Lane",
     "Limiter",
@@ -515,14 +516,62 @@ class LiveKeys:
         """
 
 @final
+class Issued:
+    """Which certificates were issued at all: what was added is always found, and of the rest one in so many."""
+
+    def __new__(cls, memory: memoryview, /) -> Issued:
+        """Of memory that was laid out.
+
+        Raises:
+            ValueError: it wasn't.
+        """
+
+    @staticmethod
+    def lay_out(memory: memoryview, key: bytes, /) -> None:
+        """Begin with nothing. `key` has 96 octets that nobody else knows.
+
+        Raises:
+            ValueError: too little memory, or a key of another size.
+        """
+
+    def add(self, names: Iterable[bytes], /) -> None:
+        """Issuers' tags, each with a serial behind it. One process alone may add.
+
+        Raises:
+            ValueError: a name is too short.
+        """
+
+    def has(self, tag: bytes, serial: bytes, /) -> bool:
+        """Whether it may have been added; False: it wasn't.
+
+        Raises:
+            ValueError: no issuer's tag.
+        """
+
+    @property
+    def false_positives(self) -> float:
+        """How much of the rest is found, too, by a sample: 0 to 1."""
+
+@final
 class Responder:
     """Answers what is plain from the table, with the HTTP head: one process's."""
 
-    def __new__(cls, table: Table, host: memoryview, lane: memoryview, /, *, words: Mapping[str, Any]) -> Responder:
+    def __new__(
+        cls,
+        table: Table,
+        host: memoryview,
+        lane: memoryview,
+        /,
+        *,
+        words: Mapping[str, Any],
+        issued: Issued | None = None,
+    ) -> Responder:
         """`host` and `lane` are words of the segment. `words` says where in them: `trusted_until` and `database_clock`
-        (nanoseconds since 1970 by the database, less CLOCK_BOOTTIME; 0 where it isn't known) in `host`; in `lane`
+        (nanoseconds since 1970 by the database, less CLOCK_BOOTTIME; 0 where it isn't known) and `issued_until`
+        (CLOCK_BOOTTIME: so long what `issued` doesn't have is refused, unless the table has it) in `host`; in `lane`
         the counters `requests` (GET and POST, each with good, revoked, unknown), `unauthorized` (GET and POST),
-        `hashes` (unknown, then SHA-1 to SHA-512), `answers`, `live`, `unmet`, `nonces`, `signed` and `ages`,
+        `hashes` (unknown, then SHA-1 to SHA-512), `answers`, `live`, `unmet`, `nonces`, `signed`,
+        `never_issued` and `ages`,
         the first bucket of a histogram with ten `bounds`."""
 
     def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], live: LiveKeys, /) -> None:
@@ -531,8 +580,8 @@ class Responder:
 
     def respond(self, request: bytes, is_post: bool, now: int, /, *, signs: bool = False) -> bytes | None:
         """The whole HTTP/1.1 response to a DER request, at `now` (nanoseconds since 1970): from the table, or
-        `unauthorized` where the issuer isn't ours. None where the chain must be asked: nothing in the table, or not
-        plain; and, unless it `signs`, where a signature is needed."""
+        `unauthorized` where the issuer isn't ours, or never issued it. None where the chain must be asked: nothing in
+        the table, or not plain; and, unless it `signs`, where a signature is needed."""
 
 def pack_issuer(row: IssuerRow, /) -> bytes:
     """An issuer as `Responder.replace` takes it: to be kept, since of many issuers few change.

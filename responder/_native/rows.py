@@ -94,7 +94,8 @@ class CertificateParts(NamedTuple):
 
 class IssuerRow(NamedTuple):
     """An issuer to answer for: `cert_id_hashes` a name and a key hash for SHA-1 to SHA-512, `variants` those that
-    records are made for, `refresh` and `max_age` in seconds; `is_for_the_chain` where a plain request isn't enough."""
+    records are made for, `refresh` and `max_age` in seconds; `is_for_the_chain` where a plain request isn't enough,
+    `refuses_unknown` where a serial that was never issued is `unauthorized`."""
 
     tag: bytes
     cert_id_hashes: tuple[tuple[bytes, bytes], ...]
@@ -104,6 +105,7 @@ class IssuerRow(NamedTuple):
     refresh: int
     max_age: int
     is_for_the_chain: bool = False
+    refuses_unknown: bool = False
 
 
 class RequestHead(NamedTuple):

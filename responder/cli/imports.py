@@ -11,7 +11,8 @@ import typer
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, print_table, progress, say
-from responder.operations.importing import import_list, read_openssl_index
+from responder.operations.importing import import_list, read_openssl_index, until_known
+from responder.pki import Unaware
 from responder.roles.stores import open_stores
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
 
@@ -50,11 +51,11 @@ def import_openssl_index(
     loaded = load_config(config)
     statuses = read_openssl_index(file, now=latest_revocation())
 
-    async def take() -> Import:
+    async def take() -> tuple[Import, Unaware]:
         async with open_stores(loaded, name="import") as stores:
             issuer = await load_issuer(stores, issuer_id)
             with progress("importing", total=len(statuses.rows)) as report:
-                return await import_list(
+                done = await import_list(
                     stores.imports,
                     issuer,
                     statuses,
@@ -63,16 +64,23 @@ def import_openssl_index(
                     actor=actor(),
                     progress=report.advance,
                 )
+            if dry_run:
+                return done, Unaware()
+            return done, await until_known(stores.hosts, issuer, seconds=loaded.revocation.wait_seconds)
 
-    done = run(take())
+    done, unaware = run(take())
     document = {
         "import": done.id,
         "source": str(file),
         "dry_run": dry_run,
         **asdict(done.report),
         "conflicts": [asdict(conflict) for conflict in done.conflicts],
+        "unaware": list(unaware.owners),
     }
-    print_result(document, _described(str(file), done), json=json)
+    described = _described(str(file), done)
+    if unaware.owners:
+        described += f"\n{', '.join(unaware.owners)}: may answer what was before for a while"
+    print_result(document, described, json=json)
 
 
 def _described(source: str, done: Import) -> str:

@@ -203,6 +203,13 @@ class Table(Section):
         description="Room for what changed within 8 days, 32 bytes a change. Without room the issuer's answers are all "
         "made anew.",
     )
+    issued_megabytes: int = Field(
+        default=16,
+        ge=0,
+        le=100_000,
+        description="Room for which serials were issued at all. Of those that weren't, 1 in 100 is looked for all the "
+        "same with 10 bits a certificate (13 million in 16 megabytes), all with 0.",
+    )
 
 
 class Limits(Section):

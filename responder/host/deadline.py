@@ -16,19 +16,22 @@ def boot_nanoseconds() -> int:
 class Deadline:
     """One word of a segment, which one process moves and all compare with the clock."""
 
-    def __init__(self, segment: Segment, *, clock: Callable[[], int] = boot_nanoseconds) -> None:
+    def __init__(
+        self, segment: Segment, word: int = TRUSTED_UNTIL, *, clock: Callable[[], int] = boot_nanoseconds
+    ) -> None:
         self._words = segment.host
+        self._word = word
         self._clock = clock
 
     @property
     def has_passed(self) -> bool:
         """Whether it is over, or was never set."""
-        return self._clock() >= self._words[TRUSTED_UNTIL]
+        return self._clock() >= self._words[self._word]
 
     @property
     def seconds_left(self) -> float:
         """How long it lasts yet; 0 when it is over."""
-        return float(max(0, self._words[TRUSTED_UNTIL] - self._clock())) / 1e9
+        return float(max(0, self._words[self._word] - self._clock())) / 1e9
 
     def now(self) -> int:
         """The clock that it is compared with, in nanoseconds."""
@@ -36,7 +39,7 @@ class Deadline:
 
     def move_to(self, moment: int) -> None:
         """Let it last until then, which may be earlier than it did."""
-        self._words[TRUSTED_UNTIL] = moment
+        self._words[self._word] = moment
 
 
 class DatabaseClock:

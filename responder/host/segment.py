@@ -4,7 +4,7 @@ its own. Words have 64 bits and are read and written whole.
     header    magic, version of the layout, size, number of lanes; then offset and size of each region, in octets
     LANES     LANE_WORDS words for each process, and one lane more for the supervisor; a lane has one writer
     HOST      words that belong to no single process, such as TRUSTED_UNTIL
-    FLOORS, TABLE, LIMITER    as large as `create` is told; nothing by default
+    FLOORS, TABLE, LIMITER, ISSUED    as large as `create` is told; nothing by default
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Region(IntEnum):
     FLOORS = 2
     TABLE = 3
     LIMITER = 4
+    ISSUED = 5
 
 
 # Words of the header; two for each region follow.
@@ -53,6 +54,9 @@ WARMED = 3
 DATABASE_CLOCK = 4
 """The word of the host for what the database's clock says: nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while nobody
 knows."""
+
+ISSUED_UNTIL = 5
+"""The word of the host until when the filter of issued serials decides: CLOCK_BOOTTIME in nanoseconds."""
 
 _IDENTITY = 1
 _IDENTITY_WORDS = 2
@@ -92,15 +96,15 @@ class Segment:
         self.host = self.region(Region.HOST).cast("Q")
 
     @classmethod
-    def create(cls, processes: int, *, floors: int = 0, table: int = 0, limiter: int = 0) -> Segment:
+    def create(cls, processes: int, *, floors: int = 0, table: int = 0, limiter: int = 0, issued: int = 0) -> Segment:
         """Make one with all words at zero; processes forked afterwards share it.
 
         Args:
             processes: how many have a lane; the supervisor has one too.
-            floors, table, limiter: octets of these regions.
+            floors, table, limiter, issued: octets of these regions.
         """
         lanes = processes + 1
-        sizes = (lanes * LANE_WORDS * WORD, _HOST_WORDS * WORD, floors, table, limiter)
+        sizes = (lanes * LANE_WORDS * WORD, _HOST_WORDS * WORD, floors, table, limiter, issued)
         header = [MAGIC, VERSION, 0, lanes]
         end = _in_pages(_HEADER_WORDS * WORD)
         for size in sizes:

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from responder import log, metrics
-from responder.interfaces import HostLeases
+from responder.interfaces import ISSUED_KEPT, HostLeases
+from responder.ocsp.issued import IssuedSerials
 from responder.pki import AnnouncedChange, Changes, Floors, Table, epoch_microseconds, epoch_seconds
 
 _log = log.get("ocsp.keeper")
@@ -20,7 +21,6 @@ FLOOR_SECONDS = int(timedelta(days=8).total_seconds())
 """How long a floor is kept: no answer lives longer than 7 days."""
 
 RENEW_SECONDS = 5.0
-
 _DRIFT = 0.001
 """So much slower than the database's may this host's clock run: the host forgets its lease before the database does."""
 
@@ -62,6 +62,7 @@ class Keeper:
         host: str,
         owner: str,
         lease_seconds: float,
+        issued: IssuedSerials | None = None,
     ) -> None:
         """`host` names the shared memory: it is another after each start of the host's processes."""
         self._leases = leases
@@ -72,6 +73,7 @@ class Keeper:
         self._host = host
         self._owner = owner
         self._lease_seconds = lease_seconds
+        self._issued = issued
         self._seen: Changes | None = None
         self._renew_at = 0
 
@@ -88,7 +90,7 @@ class Keeper:
             await self._leases.renew(self._host, owner=self._owner, seconds=self._lease_seconds, is_new=is_first)
         async with self._leases.changes(self._seen) as changes:
             self._database_clock.tell(epoch_microseconds(changes.as_of) * 1000)
-            count = await self._apply(changes)
+            count = await self._learn_issued(changes) + await self._apply(changes)
         if is_first:
             self._floors.settle()
         if renews:
@@ -98,6 +100,8 @@ class Keeper:
             self._deadline.move_to(started + int(self._lease_seconds * (1 - _DRIFT) * 1e9))
             self._renew_at = started + int(min(RENEW_SECONDS, self._lease_seconds / 10) * 1e9)
         self._seen = changes
+        if self._issued is not None:
+            self._issued.is_current(started)
         if (renews or count) and not await self._leases.acknowledge(self._host, changes):
             self._renew_at = 0  # somebody took the lease away
             return True
@@ -107,6 +111,19 @@ class Keeper:
         """Answer nothing any more, and say so. To be called when nobody answers from this memory."""
         self._deadline.move_to(0)
         await self._leases.leave(self._host)
+
+    async def _learn_issued(self, changes: Changes) -> int:
+        """How many certificates were issued since; where that can't be told, all have to be read again."""
+        if self._issued is None:
+            return 0
+        seen, count = self._seen, 0
+        if seen is None or seen.history != changes.history or changes.as_of - seen.as_of > ISSUED_KEPT / 2:
+            self._issued.doubt()
+            return 0
+        async for names in changes.issued:
+            self._issued.learn(names)
+            count += len(names)
+        return count
 
     async def _apply(self, changes: Changes) -> int:
         """Raise the floors, and drop what is below them."""
@@ -124,6 +141,8 @@ class Keeper:
         now = epoch_seconds(as_of)
         until = max(now, change.created_at) + FLOOR_SECONDS
         tag, serial = change.issuer_tag, change.serial
+        if self._issued is not None:
+            self._issued.learn([tag + serial])  # one may be revoked from the beginning
         if not self._floors.raise_to(tag, serial, change.epoch, change.number, until, now, epoch_microseconds(as_of)):
             metrics.FLOORS_OVERFLOWN.inc()
         while not self._table.drop(tag, serial):  # noqa: ASYNC110

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from pathlib import Path
 from responder.errors import ConfigError, ImportRefused, Remedy
 from responder.formats import openssl_index
 from responder.formats.sample import find_stranger
-from responder.pki import ImportedStatus, Issuer, names
+from responder.interfaces import HostLeases
+from responder.pki import ImportedStatus, Issuer, Unaware, names
 from responder.storage.imports import Import, PostgresImports
+
+_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,21 @@ async def import_list(
         source_sha256=statuses.sha256,
         progress=progress,
     )
+
+
+async def until_known(hosts: HostLeases, issuer: Issuer, *, seconds: float) -> Unaware:
+    """Wait until every host has heard of what was taken over, or for so long; the hosts that haven't.
+
+    Raises:
+        StatusUnavailable: the database can't be reached; what was taken over is.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    while True:
+        unaware = await hosts.unaware_of(issuer)
+        if not unaware.owners or clock() >= until:
+            return unaware
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _require_own_certificates(issuer: Issuer, statuses: StatusList) -> None:

@@ -92,13 +92,15 @@ class Changes:
     """What was announced up to a moment, to be read once, within the `async with`.
 
     `snapshot` and `history` name it, so that what comes later can be told from it. Whoever reads a status at `as_of` or
-    later has seen them all.
+    later has seen them all. `issued` are names (issuer's tag and serial) of certificates that are new; none where
+    nothing was seen before.
     """
 
     snapshot: str
     history: str
     as_of: datetime
     batches: AsyncIterator[Sequence[AnnouncedChange]]
+    issued: AsyncIterator[Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from responder import log
 from responder.config import Config
 from responder.errors import StatusUnavailable
 from responder.host.process import Process, background, has_ended, repeatedly
+from responder.ocsp.issued import IssuedSerials
 from responder.ocsp.keeper import Keeper
 from responder.roles.current import listening_for_changes
 from responder.roles.memory import HostMemory
@@ -41,12 +42,13 @@ async def kept(config: Config, memory: HostMemory, *, owner: str) -> AsyncIterat
         StatusUnavailable: the database can't be reached.
     """
     pool = await connect(
-        config.postgres.url, password=config.postgres.password(), pool_size=2, application_name="certstatus keep"
+        config.postgres.url, password=config.postgres.password(), pool_size=3, application_name="certstatus keep"
     )
     try:
         await require_schema(pool)
         leases = PostgresHosts(pool)
         await leases.forget(has_ended)
+        issued = None if memory.issued is None else IssuedSerials(memory.issued, memory.issued_until)
         keeper = Keeper(
             leases,
             floors=memory.floors,
@@ -56,15 +58,22 @@ async def kept(config: Config, memory: HostMemory, *, owner: str) -> AsyncIterat
             host=memory.identity,
             owner=owner,
             lease_seconds=config.revocation.lease_seconds,
+            issued=issued,
         )
         changed = asyncio.Event()
 
         async def keep_once() -> bool:
             return await keeper.once()
 
+        async def complete() -> bool:
+            return issued is not None and await issued.complete(leases)
+
         async with listening_for_changes(config, changed):
             await keeper.once()
-            async with background(repeatedly(keep_once, idle_seconds=1, wake=changed, longest_pause=1)):
+            async with background(
+                repeatedly(keep_once, idle_seconds=1, wake=changed, longest_pause=1),
+                repeatedly(complete, idle_seconds=1),
+            ):
                 yield keeper
     finally:
         await pool.close()

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from responder import metrics
 from responder.config import Config, Network
 from responder.host.deadline import DatabaseClock, Deadline
-from responder.host.segment import WARMED, Lane, Region, Segment
+from responder.host.segment import ISSUED_UNTIL, WARMED, Lane, Region, Segment
 from responder.pki import (
     Floors,
     Gate,
+    Issued,
     Issuer,
     IssuerRow,
     Limiter,
@@ -22,6 +23,7 @@ from responder.pki import (
     Responder,
     Snapshot,
     Table,
+    UnknownSerial,
     pack_issuer,
 )
 from responder.signing.answers import signs_at_once
@@ -46,6 +48,8 @@ class HostMemory:
     floors: Floors
     deadline: Deadline
     database_clock: DatabaseClock
+    issued: Issued | None
+    issued_until: Deadline
     identity: str
     segment: Segment
     lane: Lane
@@ -61,7 +65,7 @@ class HostMemory:
 
     def responder(self) -> Responder:
         """The native way to the table, which counts in this process's lane."""
-        return Responder(self.table, self.segment.host, self.lane, words=metrics.fast_words())
+        return Responder(self.table, self.segment.host, self.lane, words=metrics.fast_words(), issued=self.issued)
 
     def gate(self, config: Config) -> Gate:
         """What keeps clients from costing too much, together with the other processes of this host."""
@@ -96,6 +100,11 @@ class HostMemory:
         _, octets, room = self.table.usage(_SAMPLED_SETS)
         return octets / room
 
+    @property
+    def issued_false_positives(self) -> float:
+        """How many of the serials that were never issued are looked for all the same: 0 to 1."""
+        return 1.0 if self.issued is None else self.issued.false_positives
+
     @classmethod
     def of(cls, segment: Segment, place: int) -> HostMemory:
         """As the process in this place writes in it."""
@@ -106,11 +115,18 @@ class HostMemory:
             floors,
             Deadline(segment),
             DatabaseClock(segment),
+            _issued(segment),
+            Deadline(segment, ISSUED_UNTIL),
             segment.identity,
             segment,
             segment.lane(place),
             place,
         )
+
+
+def _issued(segment: Segment) -> Issued | None:
+    region = segment.region(Region.ISSUED)
+    return Issued(region) if len(region) else None
 
 
 def _networks(networks: Sequence[Network]) -> Networks:
@@ -170,6 +186,7 @@ def row_of(issuer: Issuer) -> IssuerRow:
         int(policy.refresh.total_seconds()),
         int(policy.max_age.total_seconds()),
         policy.require_signature or policy.nonce is NoncePolicy.required,
+        policy.unknown_serial is UnknownSerial.unauthorized and policy.compromised_at is None,
     )
 
 
@@ -181,6 +198,7 @@ def create_memory(config: Config, processes: int) -> Segment:
         floors=config.table.floor_megabytes * megabyte,
         table=config.table.megabytes * megabyte,
         limiter=_LIMITER_OCTETS,
+        issued=config.table.issued_megabytes * megabyte,
     )
     _lay_out(segment)
     return segment
@@ -196,3 +214,5 @@ def _lay_out(segment: Segment) -> None:
     Floors.lay_out(segment.region(Region.FLOORS), os.urandom(_KEY_OCTETS))
     Table.lay_out(segment.region(Region.TABLE), os.urandom(_KEY_OCTETS))
     Limiter.lay_out(segment.region(Region.LIMITER), os.urandom(_KEY_OCTETS))
+    if len(segment.region(Region.ISSUED)):
+        Issued.lay_out(segment.region(Region.ISSUED), os.urandom(_KEY_OCTETS))

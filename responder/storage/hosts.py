@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
 
-from responder.pki import AnnouncedChange, Certificate, Changes, Unaware
+from responder.pki import AnnouncedChange, Certificate, Changes, Issuer, Unaware
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, translating
 
 _BATCH = 5000
@@ -28,6 +28,11 @@ _UNSEEN = """
 AND o.transaction_id >= pg_snapshot_xmin($1::text::pg_snapshot)
 AND NOT pg_visible_in_snapshot(o.transaction_id, $1::text::pg_snapshot)
 """
+
+
+_ISSUED = "SELECT i.tag || o.serial AS name FROM outbox o JOIN issuers i ON i.id = o.issuer_id WHERE o.kind = 'issued'"
+
+_EVERYTHING = "SELECT i.tag || c.serial AS name FROM certificates c JOIN issuers i ON i.id = c.issuer_id"
 
 
 class PostgresHosts:
@@ -64,13 +69,20 @@ class PostgresHosts:
                 "clock_timestamp() AS as_of"  # of after the snapshot was taken
             )
             assert row is not None  # it selects no table
-            continues = since is not None and since.history == row["history"]
+            seen = since.snapshot if since is not None and since.history == row["history"] else None
             yield Changes(
                 snapshot=row["snapshot"],
                 history=row["history"],
                 as_of=row["as_of"],
-                batches=_batches(connection, since.snapshot if since is not None and continues else None),
+                batches=_batches(connection, seen),
+                issued=_nothing() if seen is None else _names(connection, _ISSUED + _UNSEEN, seen),
             )
+
+    async def everything_issued(self) -> AsyncGenerator[Sequence[bytes], None]:
+        """See `HostLeases.everything_issued`."""
+        async with acquired(self._pool) as connection, connection.transaction(readonly=True):
+            async for names in _names(connection, _EVERYTHING):
+                yield names
 
     async def acknowledge(self, host: str, changes: Changes) -> bool:
         """See `HostLeases.acknowledge`."""
@@ -99,13 +111,20 @@ class PostgresHosts:
 
     async def unaware(self, certificate: Certificate) -> Unaware:
         """See `HostLeases.unaware`."""
+        return await self._unaware("AND serial = $2 AND kind <> 'issued'", certificate.issuer.id, certificate.serial)
+
+    async def unaware_of(self, issuer: Issuer) -> Unaware:
+        """See `HostLeases.unaware_of`."""
+        return await self._unaware("", issuer.id)
+
+    async def _unaware(self, which: str, *arguments: str | bytes) -> Unaware:
         with translating():
             async with acquired(self._pool) as connection:
                 row = await connection.fetchrow(
                     f"""
                     WITH changed AS (
                         SELECT transaction_id FROM outbox
-                        WHERE issuer_id = $1 AND serial = $2 AND kind <> 'issued'
+                        WHERE issuer_id = $1 {which}
                         ORDER BY id DESC LIMIT 1
                     )
                     SELECT array_agg(owner ORDER BY owner) AS owners, max(leased_until) AS certain_at,
@@ -116,11 +135,24 @@ class PostgresHosts:
                         AND pg_visible_in_snapshot(transaction_id, applied)
                     )
                     """,
-                    certificate.issuer.id,
-                    certificate.serial,
+                    *arguments,
                 )
         assert row is not None  # it aggregates
         return Unaware(tuple(row["owners"] or ()), row["certain_at"], commits_were_lost=row["commits_were_lost"])
+
+
+async def _nothing() -> AsyncIterator[Sequence[bytes]]:
+    yield []
+
+
+async def _names(connection: Connection, query: str, *arguments: str) -> AsyncIterator[Sequence[bytes]]:
+    names: list[bytes] = []
+    async for row in connection.cursor(query, *arguments, prefetch=_BATCH, timeout=LONG_SECONDS):
+        names.append(row["name"])
+        if len(names) == _BATCH:
+            yield names
+            names = []
+    yield names
 
 
 async def _batches(connection: Connection, since: str | None) -> AsyncIterator[list[AnnouncedChange]]:

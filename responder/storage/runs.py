@@ -46,7 +46,8 @@ class PostgresRuns:
         if row["run"] is not None and row["is_in_use"] and row["owner"] != owner:
             return
         opened = await connection.execute(
-            "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0 WHERE closed_at IS NOT NULL",
+            "UPDATE outbox SET closed_at = NULL, retry_at = NULL, failures = 0 "
+            "WHERE closed_at IS NOT NULL AND kind <> 'issued'",
             timeout=LONG_SECONDS,
         )
         await connection.execute(

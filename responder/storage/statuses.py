@@ -11,6 +11,7 @@ import asyncpg
 from responder import log
 from responder.deadlines import within
 from responder.errors import RevocationRefused, StoreUnavailable
+from responder.interfaces import ISSUED_KEPT
 from responder.pki import (
     Certificate,
     CertificateStatus,
@@ -55,13 +56,9 @@ WITH covered AS MATERIALIZED (
 )
 """
 
-# A certificate that was merely issued has no older answer to guard against.
 _CLOSE = f"""
-{_COVERED}, closed AS (
-    UPDATE outbox SET closed_at = now()
-    WHERE id = ANY(ARRAY(SELECT id FROM covered)) AND closed_at IS NULL AND kind <> 'issued'
-)
-DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM covered)) AND closed_at IS NULL AND kind = 'issued'
+{_COVERED}
+UPDATE outbox SET closed_at = now() WHERE id = ANY(ARRAY(SELECT id FROM covered)) AND closed_at IS NULL
 """
 
 _POSTPONE = f"""
@@ -252,17 +249,22 @@ class PostgresStatuses:
         return row_count(updated) == 1
 
     async def sweep(self) -> None:
-        """Forget closed changes that no living answer can be older than."""
+        """Forget closed changes that no living answer can be older than; and what was merely issued, which no answer is
+        older than, once every host has learned of it."""
         async with acquired(self._pool) as connection:
-            while True:
-                swept = await connection.execute(
-                    "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE closed_at IS NOT NULL "
-                    "AND created_at < now() - $1::interval ORDER BY created_at LIMIT $2))",
-                    LONGEST_VALIDITY + timedelta(days=1),
-                    _SWEPT_AT_ONCE,
-                )
-                if row_count(swept) < _SWEPT_AT_ONCE:
-                    return
+            for kinds, age in (
+                ("kind <> 'issued' AND created_at", LONGEST_VALIDITY + timedelta(days=1)),
+                ("kind = 'issued' AND closed_at", ISSUED_KEPT),
+            ):
+                swept = _SWEPT_AT_ONCE
+                while swept == _SWEPT_AT_ONCE:
+                    done = await connection.execute(
+                        "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE closed_at IS NOT NULL "
+                        f"AND {kinds} < now() - $1::interval LIMIT $2))",
+                        age,
+                        _SWEPT_AT_ONCE,
+                    )
+                    swept = row_count(done)
 
 
 @asynccontextmanager

@@ -47,6 +47,8 @@ class HostState(Protocol):
     def floors_taken(self) -> float: ...
     @property
     def table_taken(self) -> float: ...
+    @property
+    def issued_false_positives(self) -> float: ...
 
 
 class Readiness:
@@ -215,6 +217,12 @@ class Readiness:
                 "How full the table of records is, by a sample of it.",
                 {},
                 self._memory.table_taken,
+            ),
+            Gauge(
+                "issued_false_positives_ratio",
+                "How many of the serials that were never issued are looked for all the same, by a sample.",
+                {},
+                self._memory.issued_false_positives,
             ),
         ]
 

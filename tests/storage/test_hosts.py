@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from responder.embedded import EmbeddedValkey
-from responder.pki import AnnouncedChange, Certificate, Changes, Unaware
+from responder.pki import AnnouncedChange, Certificate, Changes, Unaware, encode_serial
 from responder.storage.hosts import PostgresHosts
 from responder.storage.runs import PostgresRuns
 from tests.storage.site import Site, open_site
@@ -223,3 +224,53 @@ async def test_many_changes_come_in_batches(site: Site, hosts: PostgresHosts) ->
         sizes = [len(batch) async for batch in changes.batches]
     assert sum(sizes) == 12000
     assert max(sizes) <= 5000
+
+
+async def issued_since(hosts: PostgresHosts, since: Changes | None) -> tuple[list[bytes], Changes]:
+    async with hosts.changes(since) as changes:
+        return [name async for names in changes.issued for name in names], changes
+
+
+async def everything(hosts: PostgresHosts) -> set[bytes]:
+    return {name async for names in hosts.everything_issued() for name in names}
+
+
+async def test_what_is_issued_is_told_once_also_when_it_was_signed_meanwhile(site: Site, hosts: PostgresHosts) -> None:
+    first = await insert(site, 0x1001)
+    nothing, seen = await issued_since(hosts, None)
+    assert nothing == []
+    assert await everything(hosts) == {site.issuer.tag + first.serial}
+    second = await insert(site, 0x1002)
+    await site.relay_all()
+    assert await site.sql("SELECT FROM outbox WHERE closed_at IS NULL") == "SELECT 0"
+    names, later = await issued_since(hosts, seen)
+    assert names == [site.issuer.tag + second.serial]
+    assert (await issued_since(hosts, later))[0] == []
+    assert (await issued_since(hosts, replace(seen, history="another")))[0] == []
+    assert await everything(hosts) == {site.issuer.tag + each.serial for each in (first, second)}
+
+
+async def test_what_was_issued_is_kept_for_an_hour_after_it_was_signed(site: Site, hosts: PostgresHosts) -> None:
+    _, seen = await issued_since(hosts, None)
+    for number, age in ((0x1001, "59 minutes"), (0x1002, "61 minutes")):
+        certificate = await insert(site, number)
+        await site.sql(
+            "UPDATE outbox SET closed_at = now() - $1::text::interval, created_at = now() - interval '2 hours' "
+            "WHERE serial = $2",
+            age,
+            certificate.serial,
+        )
+    open_ = await insert(site, 0x1003)
+    await site.sql("UPDATE outbox SET created_at = now() - interval '2 hours' WHERE serial = $1", open_.serial)
+    await site.statuses.sweep()
+    names, _ = await issued_since(hosts, seen)
+    assert {name[8:] for name in names} == {encode_serial(0x1001), encode_serial(0x1003)}
+
+
+async def test_whoever_registers_knows_which_hosts_have_heard(site: Site, hosts: PostgresHosts) -> None:
+    assert await hosts.unaware_of(site.issuer) == Unaware()
+    since = await join(hosts, "a")
+    await insert(site, 0x1001)
+    assert (await hosts.unaware_of(site.issuer)).owners == ("a:1",)
+    await catch_up(hosts, "a", since)
+    assert (await hosts.unaware_of(site.issuer)).owners == ()

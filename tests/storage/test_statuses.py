@@ -230,16 +230,19 @@ async def test_done_closes_what_is_covered_and_leaves_a_newer_change_open(world:
 
 
 @pytest.mark.parametrize("at_once", [1, 10_000])
-async def test_issued_rows_go_and_changed_rows_stay_until_swept(
+async def test_issued_rows_stay_for_an_hour_and_changed_ones_longer(
     world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr("responder.storage.statuses._SWEPT_AT_ONCE", at_once)
     await world.register(1, 2)
     await world.statuses.change(world.certificate(1), lambda _: REVOKED, actor="x")
     await world.close_all()
-    assert [row["kind"] for row in await world.sql("SELECT kind FROM outbox")] == ["changed"]
+    assert await world.statuses.pending_count() == 0
     await world.statuses.sweep()
-    assert len(await world.sql("SELECT 1 FROM outbox")) == 1
+    assert len(await world.sql("SELECT 1 FROM outbox")) == 3
+    await world.sql("UPDATE outbox SET created_at = now() - interval '2 hours', closed_at = now() - interval '2 hours'")
+    await world.statuses.sweep()
+    assert [row["kind"] for row in await world.sql("SELECT kind FROM outbox")] == ["changed"]
     await world.sql("UPDATE outbox SET created_at = now() - interval '9 days'")
     await world.statuses.sweep()
     assert not await world.sql("SELECT 1 FROM outbox")

@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 
 from responder import metrics
 from responder._native import Floors, LiveKeys, Responder, Table, find_request, pack_issuer
-from responder.host.segment import DATABASE_CLOCK
+from responder.host.segment import DATABASE_CLOCK, ISSUED_UNTIL
 from responder.pki import (
     Certificate,
     CRLReason,
+    Issued,
     Issuer,
     NoncePolicy,
     RevokedInfo,
     StatusChange,
+    UnknownSerial,
     encode_serial,
 )
 from responder.roles.memory import live_keys, row_of
@@ -56,7 +58,10 @@ class Both:
         self.lane = memoryview(bytearray(8 * 1024)).cast("Q")
         self.host[0] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
         self.set_database_clock()
-        self.native = Responder(self.table, self.host, self.lane, words=metrics.fast_words())
+        issued = memoryview(bytearray(1 << 14))
+        Issued.lay_out(issued, os.urandom(96))
+        self.issued = Issued(issued)
+        self.native = Responder(self.table, self.host, self.lane, words=metrics.fast_words(), issued=self.issued)
         self.exchange = Exchange(chain.issuers)
         self.python = OCSPEndpoint(chain.source, clock=chain.clock)
         self.reload()
@@ -251,6 +256,39 @@ async def test_nothing_is_signed_natively_by_a_wrong_clock_or_below_a_floor(
     assert both.fast(asked, signs=True) is None
     both.host[0] = 0
     assert both.fast(asked, signs=True) is None
+
+
+@pytest.mark.parametrize("asked_nonce", [False, True])
+async def test_what_was_never_issued_is_refused_natively_while_that_is_known(both: Both, asked_nonce: bool) -> None:
+    """As the chain does; and only where the issuer wants no other answer for it."""
+    issuer, words = both.chain.issuer, metrics.fast_words()
+    extensions = (nonce(b"n" * 16),) if asked_nonce else ()
+    never = request_for(issuer, b"\x51\x52", 1, *extensions)
+    issued = request_for(issuer, b"\x53\x54", 1, *extensions)
+    both.issued.add([issuer.tag + b"\x53\x54"])
+    soon = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
+    for until, is_refused in ((0, False), (soon, True), (soon - 10**13, False), (soon, True)):
+        both.host[ISSUED_UNTIL] = until
+        for method in ("POST", "GET"):
+            refused = both.fast(never, is_post=method == "POST")
+            assert (refused is not None) == is_refused
+            if refused is not None:
+                status, headers, body = taken_apart(refused)
+                del headers["Date"]
+                assert (status, headers, body) == await both.slow(never, method)
+            assert both.fast(issued, is_post=method == "POST") is None, "it is looked for"
+    assert both.lane[words["never_issued"]] == 4
+    both.host[0] = 0
+    assert both.fast(never) is None, "a host without a lease says nothing"
+    both.host[0] = soon
+    for policy in (
+        {"unknown_serial": UnknownSerial.unknown},
+        {"compromised_at": both.chain.clock.now()},
+        {"require_signature": True},
+    ):
+        row = row_of(replace(issuer, policy=replace(issuer.policy, **policy)))
+        both.native.replace([pack_issuer(row)], [], LiveKeys())
+        assert both.fast(never) is None
 
 
 async def test_an_issuer_that_is_not_ours_is_refused_natively(both: Both) -> None:
