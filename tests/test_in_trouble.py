@@ -387,6 +387,21 @@ def nonces_at_once(site: Site, issuer_id: str, serial: int, count: int) -> None:
             answers.read(size)
 
 
+def test_what_is_imported_is_known_to_every_host_when_the_import_ends(site: Site) -> None:
+    """Before that it was never issued, which memory alone says."""
+    eventually("it says so", lambda: site.ask("well", 0x5A01) == "UNAUTHORIZED" and never_issued(site) > 0)
+    for number in range(0x5A01, 0x5A06):
+        assert site.ask("well", number) == "UNAUTHORIZED"
+        index = site.folder / "index.txt"
+        index.write_text(f"V\t351231235959Z\t\t{number:X}\tunknown\t/CN=x\n")
+        site.run("import", "openssl-index", str(index), "--issuer", "well", "--force")
+        assert site.ask("well", number) == "GOOD"
+
+
+def never_issued(site: Site) -> float:
+    return site.metric("ocsp_never_issued_total")
+
+
 def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> None:
     well = site.issuer("well")
     # Answers of every kind.
@@ -452,8 +467,8 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     eventually("it is started again", lambda: site.metric("process_restarts_total") > 0)
     crash_until_made_anew(site)
     site.store.kill()
-    for unknown in range(0x70, 0x74):  # in no table
-        site.ask("well", unknown)
+    site.sql("INSERT INTO certificates (issuer_id, serial) VALUES ('well', '\\x70')")  # in no table
+    eventually("it is answered without the store", lambda: site.ask("well", 0x70) == "GOOD")
     revoke_by_sql(site, "well", GOOD[0])
     site.store.start()
     eventually("the store is trusted again", lambda: site.metric("record_store_complete") == 1)
