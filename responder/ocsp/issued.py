@@ -11,8 +11,8 @@ from responder import log
 
 _log = log.get("ocsp.issued")
 
-CURRENT_SECONDS = 3.0
-"""So long after the database was last asked the filter decides; the keeper asks every second."""
+CURRENT_SECONDS = 10.0
+"""So long after the database was last asked the filter decides; the keeper asks every second, on a busy host later."""
 
 
 class Filter(Protocol):
