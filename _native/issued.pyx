@@ -12,6 +12,9 @@ from responder._native cimport atomics
 from responder._native.der cimport span
 from responder._native.hashing cimport ISSUER_TAG, Hash, hash_of
 
+cdef extern from *:
+    int popcount "__builtin_popcountll"(uint64_t word) nogil
+
 cdef enum:
     HEADER = 4096
     BLOCK = 64           # octets
@@ -99,7 +102,3 @@ cdef class Issued:
                 return False
             bits >>= 9
         return True
-
-
-cdef extern from *:
-    int popcount "__builtin_popcountll"(uint64_t word) nogil

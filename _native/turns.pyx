@@ -114,7 +114,6 @@ cdef class Turns(Connections):
         cdef Head head
         cdef framing.Shape shape = framing.PART
         cdef Out out
-        cdef const PageData* following
         cdef size_t whole
         cdef size_t gathered = 0
         cdef bint closes = False

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from responder import log, metrics
 from responder.interfaces import ISSUED_KEPT, HostLeases
-from responder.ocsp.issued import IssuedSerials
+from responder.ocsp.issued import IssuedSerials, MovableDeadline
 from responder.pki import AnnouncedChange, Changes, Floors, Table, epoch_microseconds, epoch_seconds
 
 _log = log.get("ocsp.keeper")
@@ -27,7 +27,7 @@ _DRIFT = 0.001
 _YIELD_AFTER = 500
 
 
-class MovableDeadline(Protocol):
+class ReadableDeadline(MovableDeadline, Protocol):
     """See `responder.host.deadline.Deadline`."""
 
     @property
@@ -36,9 +36,6 @@ class MovableDeadline(Protocol):
 
     def now(self) -> int:
         """Its clock, in nanoseconds."""
-
-    def move_to(self, moment: int) -> None:
-        """Let it last until then."""
 
 
 class DatabaseClock(Protocol):
@@ -57,7 +54,7 @@ class Keeper:
         *,
         floors: Floors,
         table: Table,
-        deadline: MovableDeadline,
+        deadline: ReadableDeadline,
         database_clock: DatabaseClock,
         host: str,
         owner: str,
@@ -90,7 +87,7 @@ class Keeper:
             await self._leases.renew(self._host, owner=self._owner, seconds=self._lease_seconds, is_new=is_first)
         async with self._leases.changes(self._seen) as changes:
             self._database_clock.tell(epoch_microseconds(changes.as_of) * 1000)
-            count = await self._learn_issued(changes) + await self._apply(changes)
+            count = await self._apply(changes) + await self._learn_issued(changes)
         if is_first:
             self._floors.settle()
         if renews:

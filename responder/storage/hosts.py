@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import asyncpg
 
@@ -11,6 +12,8 @@ from responder.pki import AnnouncedChange, Certificate, Changes, Issuer, Unaware
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, translating
 
 _BATCH = 5000
+
+T = TypeVar("T")
 
 # Transaction ids belong to one history of one server: after a restore or a promotion that lost commits the same id is
 # another transaction.
@@ -74,14 +77,14 @@ class PostgresHosts:
                 snapshot=row["snapshot"],
                 history=row["history"],
                 as_of=row["as_of"],
-                batches=_batches(connection, seen),
-                issued=_nothing() if seen is None else _names(connection, _ISSUED + _UNSEEN, seen),
+                batches=_batches(connection, _CHANGES, seen, _change),
+                issued=_nothing() if seen is None else _batches(connection, _ISSUED, seen, _name),
             )
 
     async def everything_issued(self) -> AsyncGenerator[Sequence[bytes], None]:
         """See `HostLeases.everything_issued`."""
         async with acquired(self._pool) as connection, connection.transaction(readonly=True):
-            async for names in _names(connection, _EVERYTHING):
+            async for names in _batches(connection, _EVERYTHING, None, _name):
                 yield names
 
     async def acknowledge(self, host: str, changes: Changes) -> bool:
@@ -141,27 +144,30 @@ class PostgresHosts:
         return Unaware(tuple(row["owners"] or ()), row["certain_at"], commits_were_lost=row["commits_were_lost"])
 
 
-async def _nothing() -> AsyncIterator[Sequence[bytes]]:
+async def _nothing() -> AsyncIterator[list[bytes]]:
     yield []
 
 
-async def _names(connection: Connection, query: str, *arguments: str) -> AsyncIterator[Sequence[bytes]]:
-    names: list[bytes] = []
-    async for row in connection.cursor(query, *arguments, prefetch=_BATCH, timeout=LONG_SECONDS):
-        names.append(row["name"])
-        if len(names) == _BATCH:
-            yield names
-            names = []
-    yield names
-
-
-async def _batches(connection: Connection, since: str | None) -> AsyncIterator[list[AnnouncedChange]]:
+async def _batches(
+    connection: Connection, query: str, since: str | None, read: Callable[[asyncpg.Record], T]
+) -> AsyncIterator[list[T]]:
+    """What a query finds, or what it finds that a snapshot hasn't seen."""
     arguments = () if since is None else (since,)
-    batch: list[AnnouncedChange] = []
-    query = _CHANGES if since is None else _CHANGES + _UNSEEN
+    batch: list[T] = []
+    if since is not None:
+        query += _UNSEEN
     async for row in connection.cursor(query, *arguments, prefetch=_BATCH, timeout=LONG_SECONDS):
-        batch.append(AnnouncedChange(row["tag"], row["serial"], row["epoch"], row["number"], row["created_at"]))
+        batch.append(read(row))
         if len(batch) == _BATCH:
             yield batch
             batch = []
     yield batch
+
+
+def _change(row: asyncpg.Record) -> AnnouncedChange:
+    return AnnouncedChange(row["tag"], row["serial"], row["epoch"], row["number"], row["created_at"])
+
+
+def _name(row: asyncpg.Record) -> bytes:
+    name: bytes = row["name"]
+    return name
