@@ -55,7 +55,7 @@ cdef class Responder:
     cdef LiveKeys live
     cdef size_t missing_size             # set where an answer misses a certificate in the table; its caller sets it to 0
     cdef uint8_t[MAX_NAME] missing
-    cdef bint is_fetched                 # what the next answer finds in the table
+    cdef uint16_t source                 # counts an answer from the table: where it was found
     cdef uint64_t* counters
     cdef CounterWords words
     cdef int64_t[AGES] bounds

@@ -57,6 +57,7 @@ cdef class Responder:
             self.words.hashes[index] = words["hashes"][index]
         self.words.answers, self.words.ages, self.words.nonces = words["answers"], words["ages"], words["nonces"]
         self.words.live, self.words.unmet, self.words.fetched = words["live"], words["unmet"], words["fetched"]
+        self.source = self.words.answers
         self.words.signed, self.words.unauthorized, self.words.crls = words["signed"], words["unauthorized"], words["crls"]
         if len(words["bounds"]) != AGES:
             raise ValueError(f"{len(words['bounds'])} bounds of ages, not {AGES}")
@@ -191,7 +192,7 @@ cdef class Responder:
             return ASK
         # This process alone writes in its lane.
         self.counters[self.words.requests[head.method == POST][view.cert_status]] += 1
-        self.counters[self.words.live if is_live else self.words.fetched if self.is_fetched else self.words.answers] += 1
+        self.counters[self.words.live if is_live else self.source] += 1
         if nonce.size and not is_live:
             self.counters[self.words.unmet] += 1
         self.count_asked(&asked)

@@ -11,6 +11,7 @@ from responder._native.gate cimport Gate
 cdef enum Stage:
     NEW
     FETCHED               # what it is of was looked for beyond the table
+    MADE                  # and signed
     DUE                   # it waits in the lane for its signature
 
 ctypedef struct Connection:

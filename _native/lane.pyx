@@ -10,9 +10,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from responder._native.answer cimport MAX_RESPONSE
-from responder._native.connections cimport Connection
+from responder._native.connections cimport MADE, Connection
 from responder._native.der cimport Bytes
-from responder._native.mail cimport MISSING
+from responder._native.mail cimport LOOKED_FOR, MISSING
 from responder._native.pages cimport Page
 from responder._native.sockets cimport CLOCK_MONOTONIC, QUEUE, cs_rouse, cs_time
 from responder._native.turns cimport Turns
@@ -72,16 +72,19 @@ cdef class Lane(Turns):
                 self.go_on(connection)
         self.after_turn()
 
-    def resume(self, list tokens not None, /):
+    def resume(self, list tokens not None, list made not None, /):
         cdef Connection* connection
         cdef uint64_t token
-        for token in tokens:
+        cdef bint is_made
+        for token, is_made in zip(tokens, made, strict=True):
             self.gate.under_way -= 1
             connection = self.connection_of(token)
             if connection != NULL and connection.waiting:
                 with nogil:
                     self.tick()
                     connection.waiting = False
+                    if is_made:
+                        connection.stage = MADE
                     self.go_on(connection)
         self.after_turn()
 
@@ -100,7 +103,7 @@ cdef class Lane(Turns):
                 elif fd == MISSING:
                     missing.append((token, octets))
                 else:
-                    asked.append((token, octets, closes))
+                    asked.append((token, octets, closes, fd == LOOKED_FOR))
             if asked:
                 self.ask(asked)
             if missing:

@@ -7,7 +7,8 @@ from responder._native.der cimport Bytes
 
 cdef enum:
     NOBODY = -1           # descriptors: none,
-    MISSING = -2          # and none, but the name of a certificate to be looked for
+    MISSING = -2          # none, but the name of a certificate to be looked for,
+    LOOKED_FOR = -3       # and none, of a request whose certificate was
 
 # A request for the chain, (with a descriptor) a connection to take over, (with a page) that its body is to be sent, or
 # the name of a certificate.

@@ -9,9 +9,9 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from responder._native cimport der, framing, http
-from responder._native.answer cimport ANSWERED, ASK, LOOK, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, Outcome, Responder
-from responder._native.connections cimport DUE, FETCHED, NEW, Stage, has_unsent
-from responder._native.mail cimport MISSING, NOBODY
+from responder._native.answer cimport ANSWERED, ASK, LOOK, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, CounterWords, Outcome, Responder
+from responder._native.connections cimport DUE, FETCHED, MADE, NEW, Stage, has_unsent
+from responder._native.mail cimport LOOKED_FOR, MISSING, NOBODY
 from responder._native.pages cimport PageData
 from responder._native.sockets cimport (
     EFD_CLOEXEC, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, QUEUE, close, cs_leave, cs_watch,
@@ -199,11 +199,15 @@ cdef class Turns(Connections):
         cdef const PageData* following = NULL
         cdef int price = 1
         cdef Stage stage = connection.stage
+        cdef const CounterWords* words = &self.site.responder.words
         cdef bint is_missing
         cdef uint64_t token = self.token_of(connection)
         cdef Outcome outcome
         connection.stage = NEW
-        self.site.responder.is_fetched, self.site.responder.missing_size = stage == FETCHED, 0
+        self.site.responder.missing_size = 0
+        self.site.responder.source = (
+            words.fetched if stage == FETCHED else words.live if stage == MADE else words.answers
+        )
         outcome = self.site.look_up(head, data, SIGNED if stage == DUE else LOOK, self.now, out, &price)
         if outcome == SIGN and self.queue.count < self.queue.room and (
             stage != NEW or self.gate.early(&connection.peer, data, head.size, 1, self.monotonic) == 0
@@ -233,7 +237,7 @@ cdef class Turns(Connections):
                     token, MISSING, self.site.responder.missing, self.site.responder.missing_size, NULL, False
                 )
                 if is_missing
-                else self.mail.note(token, NOBODY, data, whole, NULL, head.closes)
+                else self.mail.note(token, NOBODY if stage == NEW else LOOKED_FOR, data, whole, NULL, head.closes)
             )
             connection.stage = FETCHED if is_missing else NEW
             self.gate.under_way += connection.waiting

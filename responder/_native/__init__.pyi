@@ -746,7 +746,7 @@ class Lane:
         responder: Responder,
         pages: Pages,
         gate: Gate,
-        ask: Callable[[list[tuple[int, bytes, bool]]], object],
+        ask: Callable[[list[tuple[int, bytes, bool, bool]]], object],
         fetch: Callable[[list[tuple[int, bytes]]], object] | None,
         hand_over: Callable[[int, bytes], object],
         connections: int,
@@ -754,11 +754,11 @@ class Lane:
         idle_seconds: float,
         request_seconds: float,
     ) -> Lane:
-        """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, and whether the connection ends with
-        it; each is answered by `reply`, and nothing more is read of a connection before. `fetch` is called before that
-        with tokens and the names (issuer's tag and serial) of certificates that the table doesn't have; once it has
-        what there is, `resume` goes on. `hand_over` is called with a
-        connection's descriptor, which is the callee's, and what has come on it. What `gate` doesn't let pass is refused
+        """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, whether the connection ends with it,
+        and whether `fetch` was called for it; each is answered by `reply`, and nothing more is read of a connection
+        before. `fetch` is called before that with tokens and the names (issuer's tag and serial) of certificates that
+        the table doesn't have; once it has what there is, `resume` goes on. `hand_over` is called with a connection's
+        descriptor, which is the callee's, and what has come on it. What `gate` doesn't let pass is refused
         here. At most so many connections at once, and of one client (but for proxies and the exempt, as `gate` has
         them); where there is no room the one that is idle for longest makes it. Closed is one that is idle for so long,
         one whose head, or then body, takes longer than `request_seconds` to come, and one that takes less than 64 KiB
@@ -793,8 +793,9 @@ class Lane:
             ValueError: the head is longer than 16,384 octets.
         """
 
-    def resume(self, tokens: list[int], /) -> None:
-        """Answer what was waiting for `fetch`: from the table, or by `ask`."""
+    def resume(self, tokens: list[int], made: list[bool], /) -> None:
+        """Answer what was waiting for `fetch`: from the table, or by `ask`; `made` says of which the records were
+        signed for it."""
 
     def stop(self) -> None:
         """Accept nothing more, and close all connections on which nothing is under way."""

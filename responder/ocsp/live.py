@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from responder.errors import NotAuthoritative, Overloaded, SigningFailed, StatusUnavailable
 from responder.interfaces import Clock, RecordSigner, ResponseSigner, SigningProfiles, StatusSource
-from responder.pki import Answer, CertificateStatus, Issuer, Question, UnknownSerial
+from responder.pki import Answer, CertificateStatus, Issuer, Question, Records, UnknownSerial
 
 WAIT_SECONDS = 0.5
 """How long a request waits for its turn; the answer from the store that it falls back to is of use now, not later."""
@@ -69,31 +70,40 @@ class LiveSource:
         """See `AnswerSource.answer`."""
         async with self._budget.spend():
             statuses = await self._statuses.status_of(question.certificates)
-            self._require_authority(question.issuer, statuses)
+            require_authority(question.issuer, statuses, self._clock.now())
             if question.is_plain and statuses[0] is not None:
                 return await self._sign_records(question, statuses[0])
             return await self._responses.sign_response(question, statuses)
 
-    def _require_authority(self, issuer: Issuer, statuses: Sequence[CertificateStatus | None]) -> None:
-        """Something must be there to say (RFC 9919 §3.2.3; design §7). Costs no signature.
-
-        Raises:
-            NotAuthoritative: no certificate that we know, or none at a time at which we may answer for it.
-        """
-        now = self._clock.now()
-        policy = issuer.policy
-        if any(status is not None and status.may_be_answered(now) for status in statuses):
-            return
-        if any(status is not None for status in statuses):
-            raise NotAuthoritative("the certificate isn't valid at this time")
-        if policy.unknown_serial is UnknownSerial.unauthorized and policy.compromised_at is None:
-            raise NotAuthoritative("no record of this serial number")
-
     async def _sign_records(self, question: Question, status: CertificateStatus) -> Answer:
         (records,) = await self._records.sign([status])
-        if records.is_tombstone:
-            raise SigningFailed("a status that no answer can say; certstatus db check lists such rows")
+        require_sayable(records)
         profile = self._profiles.get(records.profile_id)
         if profile is None:
             raise StatusUnavailable("the profile just signed with has been retired")
         return Answer.of_records(records, profile, question, source="live")
+
+
+def require_authority(issuer: Issuer, statuses: Sequence[CertificateStatus | None], now: datetime) -> None:
+    """Something must be there to say (RFC 9919 §3.2.3; design §7). Costs no signature.
+
+    Raises:
+        NotAuthoritative: no certificate that we know, or none at a time at which we may answer for it.
+    """
+    policy = issuer.policy
+    if any(status is not None and status.may_be_answered(now) for status in statuses):
+        return
+    if any(status is not None for status in statuses):
+        raise NotAuthoritative("the certificate isn't valid at this time")
+    if policy.unknown_serial is UnknownSerial.unauthorized and policy.compromised_at is None:
+        raise NotAuthoritative("no record of this serial number")
+
+
+def require_sayable(records: Records) -> None:
+    """What was made must be an answer.
+
+    Raises:
+        SigningFailed: a tombstone.
+    """
+    if records.is_tombstone:
+        raise SigningFailed("a status that no answer can say; certstatus db check lists such rows")

@@ -39,9 +39,8 @@ class Sampled:
         chosen = range(-before % SAMPLE, len(names), SAMPLE)
         if not new and not chosen:
             return True
-        by_tag = {issuer.tag: issuer for issuer in self._issuers}
         for index, (name, value) in enumerate(zip(names, values, strict=True)):
-            issuer = by_tag.get(name[:_TAG])
+            issuer = self._issuers.tagged(name[:_TAG])
             if issuer is None or value is None or not (index in chosen or value[_PROFILE] in new):
                 continue
             profile_id = value[_PROFILE]

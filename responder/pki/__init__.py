@@ -48,6 +48,7 @@ from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, St
 from responder.pki.stored import (
     AnnouncedChange,
     Changes,
+    Fetched,
     ImportedStatus,
     IssuedCertificate,
     Kept,
@@ -75,6 +76,7 @@ __all__ = [
     "Changes",
     "Current",
     "EPOCH",
+    "Fetched",
     "Floors",
     "Framing",
     "Gate",

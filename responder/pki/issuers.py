@@ -31,6 +31,10 @@ class Issuers:
         """The issuer of this id."""
         return self._current.snapshot.issuers.get(issuer_id)
 
+    def tagged(self, tag: bytes) -> Issuer | None:
+        """The issuer that records name by this tag."""
+        return self._current.snapshot.by_tag.get(tag)
+
     def __iter__(self) -> Iterator[Issuer]:
         return iter(self._current.snapshot.issuers.values())
 

@@ -20,12 +20,14 @@ class Snapshot:
     Attributes:
         issuers: by id.
         by_hashes: the same, as CertIDs name them.
+        by_tag: the same, as records name them.
         profiles: by id: those that records may name.
         signers: by issuer id, those whose keys are here (`signing.signers.Signer`), the one that lives longest first.
     """
 
     issuers: Mapping[str, Issuer] = field(default_factory=dict)
     by_hashes: Mapping[HashKey, Issuer] = field(default_factory=dict)
+    by_tag: Mapping[bytes, Issuer] = field(default_factory=dict)
     profiles: Mapping[bytes, SigningProfile] = field(default_factory=dict)
     signers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
@@ -35,14 +37,17 @@ class Snapshot:
         # Of ten thousand one has changed, as a rule.
         gone = [issuer for issuer_id, issuer in before.items() if issuers.get(issuer_id) is not issuer]
         new = [issuer for issuer_id, issuer in issuers.items() if before.get(issuer_id) is not issuer]
-        by_hashes = dict(self.by_hashes)
+        by_hashes, by_tag = dict(self.by_hashes), dict(self.by_tag)
         for issuer in gone:
             for key in _hash_keys(issuer):
                 if by_hashes.get(key) is issuer:
                     del by_hashes[key]
+            if by_tag.get(issuer.tag) is issuer:
+                del by_tag[issuer.tag]
         for issuer in new:
+            by_tag[issuer.tag] = issuer
             by_hashes.update(dict.fromkeys(_hash_keys(issuer), issuer))
-        return replace(self, issuers=issuers, by_hashes=by_hashes)
+        return replace(self, issuers=issuers, by_hashes=by_hashes, by_tag=by_tag)
 
     def with_profiles(self, profiles: Mapping[bytes, SigningProfile]) -> Snapshot:
         """This, with exactly these profiles, by id."""

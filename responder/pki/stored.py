@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from responder.errors import ResponderError
 from responder.pki.status import Certificate, RevokedInfo, StatusVersion
 from responder.pki.terms import CertStatus
 
@@ -19,6 +20,29 @@ class Kept:
     version: StatusVersion
     cert_status: CertStatus
     run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of looking for certificates that the table didn't have, by name (issuer's tag and serial). The table
+    has what there is of the others.
+
+    Attributes:
+        made: those whose records were signed for it.
+        refused: those that can't be answered, and why.
+    """
+
+    made: frozenset[bytes] = frozenset()
+    refused: Mapping[bytes, ResponderError] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: Iterable[Fetched]) -> Fetched:
+        """All of these together."""
+        made, refused = set[bytes](), dict[bytes, ResponderError]()
+        for part in parts:
+            made |= part.made
+            refused |= part.refused
+        return cls(frozenset(made), refused)
 
 
 @dataclass(frozen=True, slots=True)

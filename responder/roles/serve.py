@@ -19,6 +19,7 @@ from responder.ocsp.cached import CachedSource
 from responder.ocsp.fetching import Fetcher
 from responder.ocsp.filter import FilterSource
 from responder.ocsp.live import Budget, LiveSource
+from responder.ocsp.making import Maker
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
 from responder.ocsp.warming import SAMPLE, Sampled, Warmer
@@ -147,8 +148,10 @@ async def public_site(
         }
         await stack.enter_async_context(kept_current(config, reloads))
         await stack.enter_async_context(background(repeatedly(telling(directory.troubles), idle_seconds=1)))
-        source = await stack.enter_async_context(answering_chain(config, stores, directory, memory))
         clock = SystemClock()
+        signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
+        budget = Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting)
+        source = await stack.enter_async_context(answering_chain(stores, directory, memory, signer, budget))
         route = PublicRoute(
             Exchange(stores.issuers, ocsp_paths=config.serve.ocsp_paths),
             OCSPEndpoint(source, clock=clock),
@@ -159,7 +162,16 @@ async def public_site(
         await until_trusted(memory)
         sampled = Sampled(stores.issuers, directory.profiles, NativeRecordVerifier())
         if native is not None:
-            native.fetch = Fetcher(stores.records, memory.table, sampled=sampled, clock=clock).fetch
+            maker = Maker(
+                stores.statuses,
+                issuers=stores.issuers,
+                signer=signer,
+                records=stores.records,
+                table=TableRecords(memory.table, clock=clock),
+                clock=clock,
+                budget=budget,
+            )
+            native.fetch = Fetcher(stores.records, memory.table, sampled=sampled, maker=maker, clock=clock).fetch
         await stack.enter_async_context(background(warm_up(config, stores, sampled, memory)))
         yield route
 
@@ -186,18 +198,17 @@ async def own_memory(config: Config) -> AsyncIterator[HostMemory]:
 
 @asynccontextmanager
 async def answering_chain(
-    config: Config, stores: Stores, directory: Directory, memory: HostMemory
+    stores: Stores, directory: Directory, memory: HostMemory, signer: NativeSigner, budget: Budget
 ) -> AsyncIterator[ResponseSource]:
     """filter → requestor → trusted → cached(table) → cached(redis) → live."""
     clock = SystemClock()
-    signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
     live = LiveSource(
         stores.statuses,
         records=signer,
         responses=signer,
         profiles=directory.profiles,
         clock=clock,
-        budget=Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting),
+        budget=budget,
     )
     redis = CachedSource(
         FlooredRecords(GatheringRecords(stores.records), memory.floors),

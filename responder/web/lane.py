@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from responder import log
+from responder.errors import ResponderError
 from responder.interfaces import Clock
-from responder.pki import Gate, Lane, Pages, Responder
+from responder.pki import Fetched, Gate, Lane, Pages, Responder
 from responder.web.caching import NO_STORE, Headers, Response, imf_fixdate
 from responder.web.exchange import raw_path
 from responder.web.server import GRACE_SECONDS, HTTPSide
@@ -47,10 +48,10 @@ DEFAULT_MANNERS = Manners()
 AT_ONCE = 16
 """Questions that begin in one turn of the event loop."""
 
-Fetch = Callable[[Sequence[bytes]], Awaitable[None]]
+Fetch = Callable[[Sequence[bytes]], Awaitable[Fetched]]
 """See `responder.ocsp.fetching.Fetcher.fetch`."""
 
-Respond = Callable[[str, bytes, Headers, bytes], Awaitable[Response]]
+Respond = Callable[[str, bytes, Headers, bytes, ResponderError | None], Awaitable[Response]]
 """See `responder.web.routing.PublicRoute.respond`."""
 
 
@@ -122,7 +123,8 @@ class _Site:
         self._fetch = fetch
         self._http = http
         self._clock = clock
-        self._asked: deque[tuple[int, bytes, bool]] = deque()
+        self._asked: deque[tuple[int, bytes, bool, ResponderError | None]] = deque()
+        self._refused: dict[int, ResponderError] = {}  # while the lane goes on with what was looked for
         self._tasks: set[asyncio.Task[None]] = set()
         self._may_log = log.OncePerSecond()
 
@@ -147,16 +149,17 @@ class _Site:
         await asyncio.sleep(0)
         self.lane.stop()
 
-    def _ask(self, asked: list[tuple[int, bytes, bool]]) -> None:
+    def _ask(self, asked: list[tuple[int, bytes, bool, bool]]) -> None:
         if not self._asked:
             asyncio.get_running_loop().call_soon(self._begin_some)
-        self._asked.extend(asked)
+        for token, octets, closes, looked_for in asked:
+            self._asked.append((token, octets, closes, self._refused.get(token) if looked_for else None))
 
     def _begin_some(self) -> None:
         """What begins together goes on together, step by step: only so many, or the lane would wait for all of them."""
         for _ in range(min(AT_ONCE, len(self._asked))):
-            token, octets, closes = self._asked.popleft()
-            self._begin(self._answer(token, octets, closes=closes))
+            token, octets, closes, refusal = self._asked.popleft()
+            self._begin(self._answer(token, octets, refusal, closes=closes))
         if self._asked:
             asyncio.get_running_loop().call_soon(self._begin_some)
 
@@ -165,12 +168,17 @@ class _Site:
 
     async def _fetched(self, tokens: list[int], names: list[bytes]) -> None:
         assert self._fetch is not None  # nothing is missed without it
+        fetched = Fetched()
         try:
-            await self._fetch(names)
+            fetched = await self._fetch(names)
         except Exception as error:  # a bug: the chain is asked
             if self._may_log("unexpected"):
                 _log.exception("unexpected_error", error=repr(error))
-        self.lane.resume(tokens)
+        self._refused = {
+            token: fetched.refused[name] for token, name in zip(tokens, names, strict=True) if name in fetched.refused
+        }
+        self.lane.resume(tokens, [name in fetched.made for name in names])
+        self._refused = {}
 
     def _hand_over(self, fd: int, octets: bytes) -> None:
         self._begin(self._http.take_over(fd, octets))
@@ -180,11 +188,11 @@ class _Site:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, token: int, octets: bytes, *, closes: bool) -> None:
+    async def _answer(self, token: int, octets: bytes, refusal: ResponderError | None, *, closes: bool) -> None:
         self.lane.breathe()  # hundreds of these may have begun in one turn of the loop
         method, target, headers, body = read_plain(octets)
         try:
-            response = await self._respond(method, raw_path(target), headers, body)
+            response = await self._respond(method, raw_path(target), headers, body, refusal)
         except Exception as error:  # a bug: the client gets 500, the operator the traceback
             if self._may_log("unexpected"):
                 _log.exception("unexpected_error", error=repr(error))

@@ -20,14 +20,19 @@ class OCSPEndpoint:
         self._clock = clock
         self._may_log = log.OncePerSecond()
 
-    async def answer(self, asked: OCSPRequest, method: str, headers: Headers) -> Response:
-        """The response to a request that came by this method with these headers."""
+    async def answer(
+        self, asked: OCSPRequest, method: str, headers: Headers, refusal: ResponderError | None = None
+    ) -> Response:
+        """The response to a request that came by this method with these headers; with `refusal` where nobody needs to
+        be asked."""
         for cert_id in asked.cert_ids:
             metrics.CERT_ID_HASHES.inc(cert_id.variant.hash_name)
         if asked.nonce is not None:
             metrics.NONCE_REQUESTS.inc()
         if asked.signature is not None:
             metrics.SIGNED_REQUESTS.inc()
+        if refusal is not None:
+            return self.refuse(refusal, method)
         try:
             answer = await self._source.respond(asked)
             body = answer.render()

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from responder import metrics
-from responder.errors import MalformedRequest
+from responder.errors import MalformedRequest, ResponderError
 from responder.web.caching import Headers, Response
 from responder.web.crl import CRLEndpoint
 from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
@@ -49,8 +49,11 @@ class PublicRoute(BaseRoute):
         response = refusal or await self.respond(method, path, headers, body)
         await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
 
-    async def respond(self, method: str, path: bytes, headers: Headers, body: bytes) -> Response:
-        """The response to a request, whatever it is; `path` as `raw_path` gives it."""
+    async def respond(
+        self, method: str, path: bytes, headers: Headers, body: bytes, refusal: ResponderError | None = None
+    ) -> Response:
+        """The response to a request, whatever it is; `path` as `raw_path` gives it. With `refusal` it is known that its
+        certificate can't be answered."""
         try:
             asked = self._exchange.read(method, path, headers, body)
         except MalformedRequest as error:
@@ -61,7 +64,7 @@ class PublicRoute(BaseRoute):
             return asked
         if isinstance(asked, CRLName):
             return self._crls.answer(asked, method, headers)
-        return await self._ocsp.answer(asked, method, headers)
+        return await self._ocsp.answer(asked, method, headers, refusal)
 
 
 async def _read_body(request: Request) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -11,11 +12,16 @@ from responder import metrics
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedValkey
 from responder.ocsp.fetching import Fetcher
+from responder.ocsp.live import Budget
+from responder.ocsp.making import Maker
 from responder.ocsp.warming import Sampled
-from responder.pki import Floors, Issuers, Seal, Table
-from responder.signing.signers import Profiles, Signer
+from responder.pki import Certificate, Floors, Issuers, Seal, Table
+from responder.signing.answers import NativeSigner
+from responder.signing.signers import Profiles, Signer, Signers
 from responder.signing.verifiers import NativeRecordVerifier
 from responder.storage.redis import RedisRecords
+from responder.storage.table import TableRecords
+from tests.doubles import MemoryStatuses
 from tests.storage.test_redis import make
 
 SEAL = Seal(b"s" * 32)
@@ -36,9 +42,22 @@ def make_table() -> Table:
     return Table(memory, Floors(floors), owner=1)
 
 
-def fetcher(store: RedisRecords, table: Table, signer: Signer) -> Fetcher:
+def fetcher(store: RedisRecords, table: Table, signer: Signer, *issued: int) -> Fetcher:
     sampled = Sampled(Issuers([signer.issuer]), Profiles([signer.profile]), NativeRecordVerifier())
-    return Fetcher(store, table, sampled=sampled, clock=SystemClock())
+    clock, issuers = SystemClock(), Issuers([signer.issuer])
+    statuses = MemoryStatuses(clock)
+    for serial in issued:
+        statuses.add(Certificate.numbered(signer.issuer, serial))
+    maker = Maker(
+        statuses,
+        issuers=issuers,
+        signer=NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5)),
+        records=store,
+        table=TableRecords(table, clock=clock),
+        clock=clock,
+        budget=Budget(max_in_flight=1, max_waiting=1),
+    )
+    return Fetcher(store, table, sampled=sampled, maker=maker, clock=clock)
 
 
 async def test_what_is_there_comes_into_the_table_and_the_rest_does_not(store: RedisRecords, signer: Signer) -> None:
@@ -71,3 +90,15 @@ async def test_a_store_that_is_away_or_holds_what_does_not_verify_has_nothing(
     await store.put(*make(signer, 6))
     await fetcher(store, table, signer).fetch([name])
     assert table.get(certificate.issuer.tag, certificate.serial) is not None
+
+
+async def test_what_is_in_neither_is_made_and_then_in_both(store: RedisRecords, signer: Signer) -> None:
+    tag, table = signer.issuer.tag, make_table()
+    names = [tag + Certificate.numbered(signer.issuer, serial).serial for serial in range(5, 9)]
+    outcome = await fetcher(store, table, signer, 5, 6, 7).fetch(names)
+    assert outcome.made == set(names[:3])
+    assert list(outcome.refused) == names[3:]
+    fresh = make_table()
+    assert (await fetcher(store, fresh, signer).fetch(names[:3])).made == frozenset()
+    for name in names[:3]:
+        assert fresh.get(tag, name[8:]) == table.get(tag, name[8:]) is not None

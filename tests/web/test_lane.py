@@ -24,7 +24,8 @@ from starlette.applications import Starlette
 from responder import metrics
 from responder.config import Config
 from responder.config.model import Limits, Serve, Signing
-from responder.pki import CRL, Certificate, Issuer, Pages, Records, encode_serial
+from responder.errors import Overloaded, ResponderError
+from responder.pki import CRL, Certificate, Fetched, Issuer, Pages, Records, encode_serial
 from responder.roles.memory import HostMemory, create_memory
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
@@ -61,6 +62,7 @@ class Served:
     work: Callable[[], None] = lambda: None
     in_redis: dict[bytes, Records] = field(default_factory=dict)
     fetched: list[list[bytes]] = field(default_factory=list)
+    outcome: Fetched = field(default_factory=Fetched)
 
     def publish(self, crl: CRL) -> None:
         self.published.replace([crl])
@@ -108,14 +110,16 @@ async def served(
     fast, plain = listening(), listening()
     site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published, shown, memory.lane, room)
 
-    async def respond(method: str, path: bytes, headers: Headers, body: bytes) -> Response:
+    async def respond(
+        method: str, path: bytes, headers: Headers, body: bytes, refusal: ResponderError | None
+    ) -> Response:
         site.asked_in_python.append((method, path))
         site.work()
         if site.held is not None:
             await site.held.wait()
-        return await route.respond(method, path, headers, body)
+        return await route.respond(method, path, headers, body, refusal)
 
-    async def fetch(names: Sequence[bytes]) -> None:
+    async def fetch(names: Sequence[bytes]) -> Fetched:
         site.fetched.append(list(names))
         if site.held is not None:
             await site.held.wait()
@@ -123,6 +127,7 @@ async def served(
             records = site.in_redis.get(name)
             if records is not None:
                 both.table.put(name[:8], name[8:], records, 0)
+        return site.outcome
 
     # The native way looks at the real clock; the records are of the fake one's time.
     http = HTTPSide(app, requests_a_connection=1)
@@ -534,6 +539,30 @@ async def test_what_the_table_lacks_is_looked_for_together_and_answered_without_
     assert len(site.asked_in_python) == 1, "what is nowhere"
     words = metrics.fast_words()
     assert [site.both.lane[words[name]] for name in ("fetched", "answers", "live")] == [32, 32, 1]
+
+
+async def test_what_cannot_be_answered_is_refused_without_the_authority_being_asked_again(site: Served) -> None:
+    """And that says nothing of what follows on the same connection."""
+    chain = site.both.chain
+    await chain.ask(NOT_YET)
+    names = [chain.issuer.tag + encode_serial(serial) for serial in (NOBODY, NOT_YET)]
+    site.in_redis = {
+        certificate.issuer.tag + certificate.serial: records for certificate, records in chain.records.kept.items()
+    }
+    site.outcome = Fetched(frozenset(names[1:]), dict.fromkeys(names, Overloaded("full")))
+    reads, for_the_chain = (
+        chain.statuses.reads,
+        get(site.der(IN_TABLE), "If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT"),
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.lane_port)
+    writer.write(post(site.der(NOBODY)) + for_the_chain + post(site.der(NOT_YET)) + for_the_chain)
+    bodies = [(await asyncio.wait_for(read_response(reader), 10))[2] for _ in range(4)]
+    writer.close()
+    in_table, made = [(await one(site.plain_port, post(site.der(serial))))[2] for serial in (IN_TABLE, NOT_YET)]
+    assert bodies == [bytes.fromhex("30030a0103"), in_table, made, in_table]
+    assert chain.statuses.reads == reads
+    words = metrics.fast_words()
+    assert [site.both.lane[words[name]] for name in ("fetched", "answers", "live")] == [0, 0, 1]
 
 
 async def test_of_many_connections_all_that_is_missing_in_a_turn_is_one_look_up(site: Served) -> None:
