@@ -36,6 +36,8 @@ class ResponderError(CertstatusError):
 
     ocsp_status: ClassVar[int] = 2
     label: ClassVar[str] = "internal_error"
+    retry_after: ClassVar[int | None] = None
+    """Seconds after which asking again may help."""
 
 
 class MalformedRequest(ResponderError):
@@ -62,6 +64,7 @@ class Overloaded(ResponderError):
 
     ocsp_status = 3
     label = "overloaded"
+    retry_after = 1
 
 
 class RateLimited(ResponderError):
@@ -76,6 +79,7 @@ class StatusUnavailable(ResponderError):
 
     ocsp_status = 3
     label = "status_unavailable"
+    retry_after = 5
 
 
 class IssuerUnavailable(StatusUnavailable):

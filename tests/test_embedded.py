@@ -154,6 +154,69 @@ def test_nothing_but_sockets_is_listened_on(tmp_path: Path) -> None:
             server.stop()
 
 
+def can_reach(path: Path) -> bool:
+    """Connect to it, list it or read it."""
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+        elif path.is_dir():
+            os.listdir(path)
+        else:
+            path.read_bytes()
+    except PermissionError:
+        return False
+    return True
+
+
+def reached_by(user: str, paths: list[Path]) -> list[Path]:
+    """Those of the paths that another user reaches."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        entry = pwd.getpwnam(user)
+        try:
+            os.setgroups([])
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+            os.write(writing, "\n".join(str(path) for path in paths if can_reach(path)).encode() + b"\n.")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        *reached, end = said.read().decode().split("\n")
+    os.waitpid(child, 0)
+    assert end == "."
+    return [Path(path) for path in reached if path]
+
+
+def test_nobody_else_of_the_machine_reaches_them_or_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the folder of the state was there before, for all to enter."""
+    monkeypatch.setenv("CERTSTATUS_ADMIN_TOKEN", "a secret")
+    monkeypatch.setenv("PGPASSWORD", "a secret")
+    with tempfile.TemporaryDirectory(prefix="certstatus-test-") as state:
+        Path(state).chmod(0o755)
+        servers: list[EmbeddedPostgres | EmbeddedValkey] = [
+            EmbeddedPostgres(Path(state), durable=False),
+            EmbeddedValkey(Path(state), durable=False),
+        ]
+        try:
+            private = []
+            for each in servers:
+                each.start()
+                process = Path("/proc") / str(each.pid)
+                assert b"secret" not in (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+                (folder,) = {Path(place) for place in (each._sockets,) if place is not None}
+                (endpoint,) = [path for path in folder.iterdir() if path.is_socket()]
+                private += [folder, endpoint, each.log_file, Path(state) / each.name, Path(state) / f"{each.name}.lock"]
+            assert {path.stat().st_mode & 0o077 for path in private} == {0}
+            if os.geteuid() == 0:  # who else could become another user to try
+                assert reached_by("daemon", [*private, Path(state)]) == [Path(state)]
+        finally:
+            for each in servers:
+                each.stop()
+
+
 # --- what to run ---
 
 

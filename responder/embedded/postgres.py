@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from responder.embedded.server import Server, package_folders
+from responder.embedded.server import Server, environment, package_folders
 from responder.errors import ConfigError, Remedy, StoreUnavailable
 
 _NOBODY = "nobody"
@@ -90,7 +90,9 @@ class EmbeddedPostgres(Server):
             os.chown(self._data, *owner)
         command = [str(binaries / "initdb"), "-D", str(self._data), "-U", "certstatus", "--auth=trust"]
         command += ["--encoding=UTF8", "--locale=C"] + ([] if self._durable else ["--no-sync"])
-        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=become, cwd="/", check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, preexec_fn=become, cwd="/", env=environment(), check=False
+        )
         if done.returncode:
             shutil.rmtree(self._data, ignore_errors=True)
             raise StoreUnavailable(f"initdb failed: {(done.stdout + done.stderr).strip()[-2000:]}")

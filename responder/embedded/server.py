@@ -51,7 +51,7 @@ class Server:
     def _take_directory(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Closed on exec, so the server doesn't hold it; forked processes do, and they end with their parent.
-        self._lock = (self._directory / f"{self.name}.lock").open("w")
+        self._lock = _for_us_alone(self._directory / f"{self.name}.lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -74,7 +74,7 @@ class Server:
                 become()
             set_death_signal(parent)
 
-        with self.log_file.open("ab") as log:
+        with _for_us_alone(self.log_file).open("ab") as log:
             self._process = subprocess.Popen(  # the change of user needs code between fork and exec
                 command,
                 stdin=subprocess.DEVNULL,
@@ -84,6 +84,7 @@ class Server:
                 # Ctrl-C goes to the terminal's group: the parent ends its servers itself, in order.
                 start_new_session=True,
                 cwd="/",
+                env=environment(),
             )
 
     def _await(self, is_ready: Callable[[], bool]) -> None:
@@ -120,6 +121,17 @@ class Server:
 
     def _stop_signal(self) -> signal.Signals:
         return signal.SIGTERM
+
+
+def _for_us_alone(path: Path) -> Path:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    return path
+
+
+def environment() -> dict[str, str]:
+    """Of a child: what it needs to find its libraries, and nothing that may be a secret of ours."""
+    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
 
 
 def package_folders(name: str) -> list[Path]:

@@ -137,8 +137,12 @@ def answered(answer: Answer, body: bytes, *, method: str, headers: Headers, now:
 
 
 def refused(error: ResponderError) -> Response:
-    """The response with an OCSP error: exactly five octets, unsigned, never cached (6960-02, 9919-09)."""
-    return Response(200, {"Content-Type": OCSP_RESPONSE, **NO_STORE}, error_response(error.ocsp_status))
+    """The response with an OCSP error: exactly five octets, unsigned, never cached (6960-02, 9919-09); tryLater says
+    when (RFC 9110 §10.2.3)."""
+    headers = {"Content-Type": OCSP_RESPONSE, **NO_STORE}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return Response(200, headers, error_response(error.ocsp_status))
 
 
 def error_response(ocsp_status: int) -> bytes:

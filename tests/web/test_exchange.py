@@ -9,7 +9,15 @@ from urllib.parse import quote
 
 import pytest
 
-from responder.errors import MalformedRequest, NotAuthoritative, Overloaded
+from responder.errors import (
+    IssuerUnavailable,
+    MalformedRequest,
+    NotAuthoritative,
+    Overloaded,
+    ResponderError,
+    SigningFailed,
+    StatusUnavailable,
+)
 from responder.pki import CRL, Certificate, Issuer, Issuers, OCSPRequest, encode_serial
 from responder.signing.signers import Signer
 from responder.web.caching import Response
@@ -164,13 +172,21 @@ async def test_an_answer_may_be_kept_and_asked_for_again(clock: FakeClock, issue
 
 
 @pytest.mark.parametrize(
-    ("error", "last"), [(MalformedRequest("x"), 1), (Overloaded("x"), 3), (NotAuthoritative("x"), 6)]
+    ("error", "last", "more"),
+    [
+        (MalformedRequest("x"), 1, {}),
+        (SigningFailed("x"), 2, {}),
+        (Overloaded("x"), 3, {"Retry-After": "1"}),
+        (StatusUnavailable("x"), 3, {"Retry-After": "5"}),
+        (IssuerUnavailable("x"), 3, {"Retry-After": "5"}),
+        (NotAuthoritative("x"), 6, {}),
+    ],
 )
-def test_an_error_has_five_octets_and_is_not_kept(error: MalformedRequest, last: int) -> None:
+def test_an_error_has_five_octets_and_is_not_kept(error: ResponderError, last: int, more: dict[str, str]) -> None:
     response = refused(error)
     assert response == (
         200,
-        {"Content-Type": "application/ocsp-response", "Cache-Control": "no-store"},
+        {"Content-Type": "application/ocsp-response", "Cache-Control": "no-store"} | more,
         b"\x30\x03\x0a\x01" + bytes([last]),
     )
 
