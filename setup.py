@@ -16,8 +16,8 @@ from setuptools.command.build_ext import build_ext
 REMEDY = "install what the native core is built with: apt-get install gcc python3-dev libssl-dev"
 MODULES = (
     "errors", "algorithms", "decoder", "keys", "key_files", "certificate", "request", "records", "render", "sign",
-    "profile", "crl", "crl_reader", "floors", "table", "framing", "clients", "limiter", "gate", "issuers", "issued",
-    "live", "answer", "pages", "site", "mail", "queue", "seal", "connections", "turns", "lane",
+    "profile", "crl", "crl_reader", "floors", "table", "framing", "clients", "proxy", "limiter", "gate", "issuers",
+    "issued", "live", "answer", "pages", "site", "mail", "queue", "seal", "connections", "turns", "lane",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent
 CIMPORT = Path("build") / "cimport"

@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from responder._native.clients cimport Address
+from responder._native.clients cimport Address, Networks
 from responder._native.counts cimport Counts
 from responder._native.der cimport Bytes
 from responder._native.gate cimport Gate
@@ -19,6 +19,7 @@ ctypedef struct Connection:
     uint32_t generation   # of the place, so that what comes late meets nobody else
     Address peer
     bint is_counted       # among its client's
+    bint is_announced     # its load balancer has still to say whose it is
     Stage stage           # of the present request; beyond the first it is paid for
     bint waiting          # for the chain, or for a signature: nothing is read before its reply, so answers keep their order
     bint closing          # nothing more is answered; until the client has closed too
@@ -44,6 +45,7 @@ cdef class Connections:
     cdef readonly int epoll
     cdef readonly int open_connections
     cdef Gate gate
+    cdef Networks announced  # load balancers that say whose each connection is
     cdef Counts* counts
     cdef int a_client
     cdef int64_t request     # how long one, or its body, may take to come
@@ -64,6 +66,9 @@ cdef class Connections:
     cdef Connection* connection_of(self, uint64_t token) noexcept nogil
     cdef uint64_t token_of(self, const Connection* connection) noexcept nogil
     cdef void accept_some(self) noexcept nogil
+    # Whether a client has as many connections as it may.
+    cdef bint has_too_many(self, const Address* client) noexcept nogil
+    cdef void count_client(self, Connection* connection) noexcept nogil
     cdef void transmit(self, Connection* connection, Bytes data, size_t size) noexcept nogil
     cdef attach(self, Connection* connection, bytes body, size_t start)
     cdef let_go(self)

@@ -11,24 +11,8 @@ from responder._native.clients cimport Address
 from responder._native.counts cimport change_count, count_of
 from responder._native.der cimport Bytes
 from responder._native.sockets cimport (
-    CLOCK_MONOTONIC,
-    CLOCK_REALTIME,
-    EPOLL_CLOEXEC,
-    EPOLLET,
-    EPOLLIN,
-    EPOLLOUT,
-    EPOLLRDHUP,
-    LISTENER,
-    MSG_NOSIGNAL,
-    SHUT_WR,
-    close,
-    cs_accept,
-    cs_leave,
-    cs_time,
-    cs_watch,
-    epoll_create1,
-    send,
-    shutdown,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EPOLL_CLOEXEC, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, MSG_NOSIGNAL, SHUT_WR,
+    close, cs_accept, cs_leave, cs_time, cs_watch, epoll_create1, send, shutdown,
 )
 
 import os
@@ -44,12 +28,12 @@ cdef int64_t RESTING = SECOND     # since its last answer: a client that asks ag
 
 cdef class Connections:
     def __cinit__(
-        self, int listener, *, Gate gate not None, int connections, int connections_a_client, double idle_seconds,
-        double request_seconds, **_
+        self, int listener, *, Gate gate not None, Networks announced not None, int connections,
+        int connections_a_client, double idle_seconds, double request_seconds, **_
     ):
         cdef int place
         cdef bytes key = os.urandom(sizeof(self.counts.key))
-        self.gate, self.listener, self.room = gate, listener, connections
+        self.gate, self.announced, self.listener, self.room = gate, announced, listener, connections
         self.idle = <int64_t> (idle_seconds * SECOND)
         self.request, self.a_client = <int64_t> (request_seconds * SECOND), connections_a_client
         self.oldest = self.newest = self.free_place = -1
@@ -127,7 +111,7 @@ cdef class Connections:
     cdef void accept_some(self) noexcept nogil:
         cdef int fd, attempt
         cdef Address peer
-        cdef bint is_counted
+        cdef bint is_announced
         cdef Connection* connection
         for attempt in range(ACCEPTS):
             if self.free_place < 0:
@@ -141,21 +125,32 @@ cdef class Connections:
                 if errno != EAGAIN and errno != EINTR:
                     self.stop_accepting()   # no descriptors, as a rule: `expire` tries again
                 return
-            is_counted = not self.gate.spares(&peer)
-            if is_counted and count_of(self.counts, &peer) >= self.a_client:
-                self.gate.count(self.gate.words.too_many)
+            is_announced = self.announced.has(&peer)
+            if not is_announced and self.has_too_many(&peer):
                 close(fd)
                 continue
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
-            connection.fd, connection.peer, connection.is_counted = fd, peer, is_counted
+            connection.fd, connection.peer, connection.is_announced = fd, peer, is_announced
             connection.waiting, connection.closing, connection.has_head, connection.stage = False, False, False, NEW
-            change_count(self.counts, &peer, is_counted)
+            connection.is_counted = False
+            if not is_announced:
+                self.count_client(connection)
             connection.active = self.monotonic
             self.append(connection)
             self.open_connections += 1
             if cs_watch(self.epoll, fd, self.token_of(connection), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0:
                 self.drop(connection)
+
+    cdef bint has_too_many(self, const Address* client) noexcept nogil:
+        if self.gate.spares(client) or count_of(self.counts, client) < self.a_client:
+            return False
+        self.gate.count(self.gate.words.too_many)
+        return True
+
+    cdef void count_client(self, Connection* connection) noexcept nogil:
+        connection.is_counted = not self.gate.spares(&connection.peer)
+        change_count(self.counts, &connection.peer, connection.is_counted)
 
     # --- sending
 

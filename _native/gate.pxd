@@ -18,6 +18,7 @@ ctypedef struct RefusalWords:
     uint16_t slow            # connections closed: a request took too long to come
     uint16_t too_many        # its client had so many
     uint16_t crowded         # idle, and others wanted in
+    uint16_t unannounced     # a load balancer said nothing of whose they are, or something else
 
 
 cdef class Gate:

@@ -31,6 +31,8 @@ cdef class Turns(Connections):
     cdef bint sign_next(self) noexcept nogil
     cdef void receive(self, Connection* connection, bint ending) noexcept nogil
     cdef void go_on(self, Connection* connection) noexcept nogil
+    # What is left of `data` behind what the load balancer says; NULL: nothing yet, or the connection has ended.
+    cdef Bytes hear(self, Connection* connection, Bytes data, size_t* size) noexcept nogil
     cdef void take(self, Connection* connection, Bytes data, size_t size) noexcept nogil
     cdef bint gather(self, Connection* connection, const Out* out, size_t* gathered, bint is_last) noexcept nogil
     cdef bint settle(self, Connection* connection, const Head* head, Bytes data, size_t whole, Out* out) noexcept nogil

@@ -11,8 +11,10 @@ from libc.string cimport memcpy
 from responder._native cimport der, framing, http
 from responder._native.answer cimport ANSWERED, ASK, LOOK, REFUSED, SIGN, SIGNED, WITHOUT_NONCE, CounterWords, Outcome, Responder
 from responder._native.connections cimport DUE, FETCHED, MADE, NEW, Stage, has_unsent
+from responder._native.clients cimport Address
 from responder._native.mail cimport LOOKED_FOR, MISSING, NOBODY
 from responder._native.pages cimport PageData
+from responder._native.proxy cimport NAMED, PART, WRONG, Announced, read_proxy_header
 from responder._native.sockets cimport (
     EFD_CLOEXEC, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, QUEUE, close, cs_leave, cs_watch,
     epoll_event, epoll_wait, eventfd, recv,
@@ -118,6 +120,8 @@ cdef class Turns(Connections):
         cdef size_t gathered = 0
         cdef bint closes = False
         cdef bint is_plain = True
+        if connection.is_announced:
+            data = self.hear(connection, data, &size)
         while size and is_plain and not connection.waiting and not closes:
             if data[0] == 13 and size > 1 and data[1] == 10:
                 data += 2          # an empty line before a request (RFC 9112 §2.2)
@@ -175,6 +179,28 @@ cdef class Turns(Connections):
             self.keep(connection, data, size)
         elif size:
             self.give_away(connection, data, size)
+
+    cdef Bytes hear(self, Connection* connection, Bytes data, size_t* size) noexcept nogil:
+        cdef size_t used = 0
+        cdef Address client
+        cdef Announced said = read_proxy_header(data, size[0], &used, &client)
+        if said == PART:
+            self.keep(connection, data, size[0])
+            size[0] = 0
+            return NULL
+        if said == NAMED:
+            connection.peer = client
+        if said == WRONG:
+            self.gate.count(self.gate.words.unannounced)
+        if said == WRONG or (said == NAMED and self.has_too_many(&client)):
+            self.drop(connection)
+            size[0] = 0
+            return NULL
+        connection.is_announced = False
+        if said == NAMED:
+            self.count_client(connection)
+        size[0] -= used
+        return data + used
 
     cdef bint gather(self, Connection* connection, const Out* out, size_t* gathered, bint is_last) noexcept nogil:
         """Put what `out` has behind what goes out together; the only one goes out as it is. False where the connection

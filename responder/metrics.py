@@ -150,7 +150,7 @@ HTTP_REFUSED = Counter(
 CONNECTIONS_CLOSED = Counter(
     "connections_closed_total",
     "Connections closed by us: a request took too long to come, its client had too many, or others wanted in.",
-    reason=("slow", "too_many", "crowded"),
+    reason=("slow", "too_many", "crowded", "unannounced"),
 )
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
 NONCES_UNMET = Counter(
@@ -239,7 +239,7 @@ def gate_words() -> dict[str, Any]:
         "rate_limited": _by_method("rate_limited"),
         "overloaded": _by_method("overloaded"),
         **{reason: HTTP_REFUSED.word(reason) for reason in ("limited", "malformed", "too_long")},
-        **{reason: CONNECTIONS_CLOSED.word(reason) for reason in ("slow", "too_many", "crowded")},
+        **{reason: CONNECTIONS_CLOSED.word(reason) for reason in ("slow", "too_many", "crowded", "unannounced")},
     }
 
 

@@ -253,6 +253,13 @@ def test_bad_line_of_the_file_is_explained(tmp_path: Path, environ: dict[str, st
     assert "different ports" in fault or fault.startswith(f"{path}: ")
 
 
+def test_the_proxy_protocol_needs_the_lane(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = write(tmp_path, "[serve]\nlane = false\nproxy_protocol = ['192.0.2.1']")
+    (fault,) = faults_of(path, environ)
+    assert fault.startswith('serve.proxy_protocol is ["192.0.2.1/32"] and serve.lane is false: ')
+    assert fault.endswith("; set serve.lane true, or proxy_protocol [].")
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "words"),
     [

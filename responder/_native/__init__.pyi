@@ -726,10 +726,11 @@ class Gate:
         counts_hits: bool,
     ) -> Gate:
         """`words` are the counters in `lane`: `rate_limited` and `overloaded` (GET and POST each), `limited`,
-        `malformed`, `too_long`, and of connections `slow`, `too_many`, `crowded`. Without `limiter` nobody is limited,
-        nor are the `exempt`; for a `trusted` proxy the client is whom X-Forwarded-For names last. `refusal` is an
-        OCSPResponseStatus, or 429 of HTTP; `room` is how many answers may be under way in the chain, `signatures` how
-        many may wait in the lane to be made; `counts_hits` whether what the table has costs something, too."""
+        `malformed`, `too_long`, and of connections `slow`, `too_many`, `crowded`, `unannounced`. Without `limiter`
+        nobody is limited, nor are the `exempt`; for a `trusted` proxy the client is whom X-Forwarded-For names last.
+        `refusal` is an OCSPResponseStatus, or 429 of HTTP; `room` is how many answers may be under way in the chain,
+        `signatures` how many may wait in the lane to be made; `counts_hits` whether what the table has costs
+        something, too."""
 
     def charge(self, peer: str, head: bytes, price: int, now: int, /) -> int:
         """As `Limiter.take`, of the client that a request's head from `peer` is of; 0 where nobody is limited."""
@@ -746,6 +747,7 @@ class Lane:
         responder: Responder,
         pages: Pages,
         gate: Gate,
+        announced: Networks,
         ask: Callable[[list[tuple[int, bytes, bool, bool]]], object],
         fetch: Callable[[list[tuple[int, bytes]]], object] | None,
         hand_over: Callable[[int, bytes], object],
@@ -759,10 +761,11 @@ class Lane:
         before. `fetch` is called before that with tokens and the names (issuer's tag and serial) of certificates that
         the table doesn't have; once it has what there is, `resume` goes on. `hand_over` is called with a connection's
         descriptor, which is the callee's, and what has come on it. What `gate` doesn't let pass is refused
-        here. At most so many connections at once, and of one client (but for proxies and the exempt, as `gate` has
-        them); where there is no room the one that is idle for longest makes it. Closed is one that is idle for so long,
-        one whose head, or then body, takes longer than `request_seconds` to come, and one that takes less than 64 KiB
-        of an answer in `idle_seconds`.
+        here. Connections from `announced` begin with whose they are, by the PROXY protocol, or are closed. At most so
+        many connections at once, and of one client (but for proxies and the exempt, as `gate` has them); where there is
+        no room the one that is idle for longest makes it. Closed is one that is idle for so long, one whose head, or
+        then body, takes longer than `request_seconds` to come, and one that takes less than 64 KiB of an answer in
+        `idle_seconds`.
 
         Raises:
             OSError: there are no descriptors left.

@@ -120,6 +120,11 @@ def load(
     serve, admin = sections.get("serve"), sections.get("admin")
     if isinstance(serve, Serve) and isinstance(admin, Admin) and _overlap(serve.listen, admin.listen):
         faults.append(f"serve.listen is {serve.listen} and admin.listen is {admin.listen}: they need different ports.")
+    if isinstance(serve, Serve) and serve.proxy_protocol and not serve.lane:
+        faults.append(
+            f"serve.proxy_protocol is {as_toml([str(each) for each in serve.proxy_protocol])} and serve.lane is false: "
+            "the PROXY protocol is read by the lane alone; set serve.lane true, or proxy_protocol []."
+        )
     if faults:
         raise ConfigError(*faults)
     config = Config.model_construct(None, **sections)

@@ -144,6 +144,11 @@ class Serve(Section):
         description="Networks of proxies whose X-Forwarded-For is believed: the client is the last address in it that "
         "isn't in one of these networks.",
     )
+    proxy_protocol: NetworkList = Field(
+        default=(),
+        description="Networks of load balancers whose connections begin with whose they are, by the PROXY protocol (1 "
+        "or 2); one that doesn't is closed.",
+    )
 
 
 class Admin(Section):

@@ -76,8 +76,8 @@ class HostMemory:
             self.lane,
             words=metrics.gate_words(),
             limiter=limiter,
-            exempt=_networks(limits.exempt),
-            trusted=_networks(config.serve.trusted_proxies),
+            exempt=networks(limits.exempt),
+            trusted=networks(config.serve.trusted_proxies),
             refusal=_REFUSALS[limits.refusal],
             room=signing.max_in_flight + signing.max_waiting,
             signatures=signing.max_waiting,
@@ -129,7 +129,7 @@ def _issued(segment: Segment) -> Issued | None:
     return Issued(region) if len(region) else None
 
 
-def _networks(networks: Sequence[Network]) -> Networks:
+def networks(networks: Sequence[Network]) -> Networks:
     return Networks((network.network_address.packed, network.prefixlen) for network in networks)
 
 

@@ -26,7 +26,7 @@ from responder.ocsp.warming import SAMPLE, Sampled, Warmer
 from responder.pki import Pages, Snapshot
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
-from responder.roles.memory import HostMemory, IssuerRows, create_memory
+from responder.roles.memory import HostMemory, IssuerRows, create_memory, networks
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
@@ -77,6 +77,7 @@ async def serve(
                 connections_a_client=config.serve.connections_a_client,
                 idle_seconds=config.serve.idle_seconds,
                 request_seconds=config.serve.request_seconds,
+                announced=networks(config.serve.proxy_protocol),
             ),
         )
 

@@ -8,13 +8,13 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from responder import log
 from responder.errors import ResponderError
 from responder.interfaces import Clock
-from responder.pki import Fetched, Gate, Lane, Pages, Responder
+from responder.pki import Fetched, Gate, Lane, Networks, Pages, Responder
 from responder.web.caching import NO_STORE, Headers, Response, imf_fixdate
 from responder.web.exchange import raw_path
 from responder.web.server import GRACE_SECONDS, HTTPSide
@@ -35,12 +35,15 @@ class Manners:
         idle_seconds: a connection on which nothing comes for so long, or that takes less than 64 KiB of what it is
             sent, is closed.
         request_seconds: for the head of a request; then for its body.
+        announced: load balancers whose connections begin with whose they are (PROXY protocol); one that doesn't is
+            closed.
     """
 
     connections: int = 16_384
     connections_a_client: int = 512
     idle_seconds: float = 15.0
     request_seconds: float = 5.0
+    announced: Networks = field(default_factory=lambda: Networks(()))
 
 
 DEFAULT_MANNERS = Manners()
@@ -111,6 +114,7 @@ class _Site:
             responder=responder,
             pages=pages,
             gate=gate,
+            announced=manners.announced,
             ask=self._ask,
             fetch=None if fetch is None else self._fetch_all,
             hand_over=self._hand_over,
@@ -218,7 +222,7 @@ def read_plain(octets: bytes) -> tuple[str, bytes, Headers, bytes]:
     line, *fields = head.split(b"\r\n")
     method, target, _ = line.split(b" ")
     headers = []
-    for field in fields:
-        name, _, value = field.partition(b":")
+    for line in fields:
+        name, _, value = line.partition(b":")
         headers.append((name.lower(), value.strip(b" \t")))
     return method.decode(), target, headers, body

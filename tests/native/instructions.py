@@ -60,6 +60,7 @@ REFUSALS = {
     "slow": 49,
     "too_many": 50,
     "crowded": 51,
+    "unannounced": 54,
 }
 
 
@@ -111,6 +112,7 @@ def main(world: dict[str, str], kind: str, count: int) -> None:
         gate=gate,
         ask=unexpected,
         fetch=unexpected,
+        announced=Networks(()),
         hand_over=unexpected,
         connections=4,
         connections_a_client=4,
