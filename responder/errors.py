@@ -107,6 +107,10 @@ class StoreUnavailable(CertstatusError):
     """A store did not confirm in time. A cache's failure is a miss; the authority's becomes `StatusUnavailable`."""
 
 
+class StoreUnreachable(StoreUnavailable):
+    """A store didn't answer at all: no connection, or nothing in time."""
+
+
 class CRLError(CertstatusError):
     """A CRL that must not be published. The one published before stays."""
 

@@ -182,6 +182,11 @@ STORE_FAILURES = Counter(
 RECORDS_REFUSED = Counter(
     "records_refused_total", "Records from a store whose signature or dates were wrong; each is a miss."
 )
+STORE_SKIPPED = Counter(
+    "store_skipped_total",
+    "Store calls that weren't made, since the store couldn't be reached lately.",
+    store=("redis",),
+)
 STORE_UNTRUSTED = Counter(
     "store_untrusted_total", "Reads from a run of the record store that isn't known to be complete; each is a miss."
 )

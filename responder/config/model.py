@@ -68,9 +68,13 @@ class Redis(Section):
 
     url: RedisURL = Field(
         default="redis://127.0.0.1:6379/0",
-        description="Where it is, without a password; rediss:// for TLS, unix:// for a socket.",
+        description="Where it is, with its user where it has several and without a password: redis://USER@HOST:PORT/0; "
+        "rediss:// for TLS, unix:// for a socket.",
     )
     password_file: SecretFile = Field(default=None, description="A file that holds the password and nothing else.")
+    ca_file: OptionalPath = Field(
+        default=None, description="The CA certificates (PEM) of a server with TLS, where they aren't the system's."
+    )
     timeout_seconds: float = Field(
         default=0.25,
         ge=0.01,

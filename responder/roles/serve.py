@@ -31,6 +31,7 @@ from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.signing.answers import NativeSigner
 from responder.signing.verifiers import NativeRecordVerifier, verifies
+from responder.storage.circuit import Circuit, CircuitRecords
 from responder.storage.gathering import GatheringRecords
 from responder.storage.table import TableRecords
 from responder.troubles import telling
@@ -152,7 +153,8 @@ async def public_site(
         clock = SystemClock()
         signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
         budget = Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting)
-        source = await stack.enter_async_context(answering_chain(stores, directory, memory, signer, budget))
+        records = CircuitRecords(stores.records, Circuit("redis"))
+        source = await stack.enter_async_context(answering_chain(stores, records, directory, memory, signer, budget))
         route = PublicRoute(
             Exchange(stores.issuers, ocsp_paths=config.serve.ocsp_paths),
             OCSPEndpoint(source, clock=clock),
@@ -167,12 +169,12 @@ async def public_site(
                 stores.statuses,
                 issuers=stores.issuers,
                 signer=signer,
-                records=stores.records,
+                records=records,
                 table=TableRecords(memory.table, clock=clock),
                 clock=clock,
                 budget=budget,
             )
-            native.fetch = Fetcher(stores.records, memory.table, sampled=sampled, maker=maker, clock=clock).fetch
+            native.fetch = Fetcher(records, memory.table, sampled=sampled, maker=maker, clock=clock).fetch
         await stack.enter_async_context(background(warm_up(config, stores, sampled, memory)))
         yield route
 
@@ -199,7 +201,12 @@ async def own_memory(config: Config) -> AsyncIterator[HostMemory]:
 
 @asynccontextmanager
 async def answering_chain(
-    stores: Stores, directory: Directory, memory: HostMemory, signer: NativeSigner, budget: Budget
+    stores: Stores,
+    records: CircuitRecords,
+    directory: Directory,
+    memory: HostMemory,
+    signer: NativeSigner,
+    budget: Budget,
 ) -> AsyncIterator[ResponseSource]:
     """filter → requestor → trusted → cached(table) → cached(redis) → live."""
     clock = SystemClock()
@@ -212,7 +219,7 @@ async def answering_chain(
         budget=budget,
     )
     redis = CachedSource(
-        FlooredRecords(GatheringRecords(stores.records), memory.floors),
+        FlooredRecords(GatheringRecords(records), memory.floors),
         live,
         profiles=directory.profiles,
         clock=clock,

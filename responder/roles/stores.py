@@ -122,6 +122,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         records = RedisRecords(
             config.redis.url,
             password=config.redis.password(),
+            ca_file=config.redis.ca_file,
             timeout_seconds=config.redis.timeout_seconds,
             trust=trust,
             seal=await runs.seal(),

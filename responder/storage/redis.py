@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis.asyncio import ConnectionPool, Redis
@@ -58,11 +59,14 @@ class RedisRecords:
         *,
         timeout_seconds: float,
         password: str | None = None,
+        ca_file: Path | None = None,
         trust: Trust | None = None,
         seal: Seal | None = None,
     ) -> None:
         """Without `trust` every run is believed, and without `seal` every record, which is for tests."""
         options: dict[str, Any] = {} if password is None else {"password": password}
+        if ca_file is not None:
+            options["ssl_ca_certs"] = str(ca_file)
         self._pool: ConnectionPool = ConnectionPool.from_url(
             url,
             socket_timeout=timeout_seconds,
