@@ -17,6 +17,8 @@ cdef enum:
     AGES = 10
     MAX_NAME = 8 + 64        # an issuer's tag, and a serial that the table takes
     MAX_RESPONSE = 16384     # head and body
+    DATE = 29                # octets
+    MAX_STAMP = 128
 
 cdef enum Outcome:
     ANSWERED                 # what `out` holds is to be sent
@@ -63,10 +65,11 @@ cdef class Responder:
     cdef const Constants** profiles
     cdef uint64_t profile_mask
     cdef list held
-    cdef int64_t date_second
-    cdef uint8_t[32] date
+    cdef int64_t stamped     # in which second
+    cdef uint8_t[MAX_STAMP] text
+    cdef Span stamp
     cdef const Constants* find_profile(self, const uint8_t* profile_id) noexcept nogil
-    cdef const uint8_t* date_at(self, int64_t second) noexcept nogil
+    cdef const Span* stamp_at(self, int64_t second) noexcept nogil
     cdef void put_head(
         self,
         Out* out,

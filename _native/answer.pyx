@@ -42,10 +42,14 @@ cdef int64_t refresh_due(const RecordView* view, int64_t refresh) noexcept nogil
 
 @cython.final
 cdef class Responder:
-    def __cinit__(self, Table table not None, host not None, lane not None, /, *, words, Issued issued=None):
+    def __cinit__(self, Table table not None, host not None, lane not None, /, *, words, Issued issued=None, bytes headers=b""):
         cdef uint64_t[::1] of_host = host
         cdef uint64_t[::1] of_lane = lane
         self.table, self.memory = table, (host, lane)
+        if DATE + len(headers) > MAX_STAMP:
+            raise ValueError(f"{len(headers)} octets of headers are too many")
+        memcpy(self.text + DATE, <const uint8_t*> headers, len(headers))
+        self.stamp.data, self.stamp.size = self.text, DATE + len(headers)
         self.deadline, self.counters = &of_host[words["trusted_until"]], &of_lane[0]
         self.database_clock = &of_host[words["database_clock"]]
         self.issued, self.issued_until = issued, &of_host[words["issued_until"]]
@@ -63,7 +67,7 @@ cdef class Responder:
             raise ValueError(f"{len(words['bounds'])} bounds of ages, not {AGES}")
         for index in range(AGES):
             self.bounds[index] = words["bounds"][index]
-        self.date_second = -1
+        self.stamped = -1
         self.replace([], [], LiveKeys())
 
     def __dealloc__(self):
@@ -111,14 +115,14 @@ cdef class Responder:
                 return self.profiles[index]
             index += 1
 
-    cdef const uint8_t* date_at(self, int64_t second) noexcept nogil:
-        """The Date header, made once a second."""
+    cdef const Span* stamp_at(self, int64_t second) noexcept nogil:
+        """What the head of every response ends with: its date, made once a second."""
         cdef Out out
-        if second != self.date_second:
-            out = der.writer(self.date, 29)
+        if second != self.stamped:
+            out = der.writer(self.text, DATE)
             http.put_date(&out, second)
-            self.date_second = second
-        return self.date
+            self.stamped = second
+        return &self.stamp
 
     cdef Outcome answer(
         self, const Head* head, Bytes request, size_t size, int64_t now, Want want, Out* out, int* price
@@ -185,7 +189,7 @@ cdef class Responder:
                 key, profile, &view, cert_id.variant, &serial, &nonce, seconds, self.counters, out
             ):
                 return ASK
-            http.put_live_head(out, der.written(out, end), head.closes, self.date_at(seconds))
+            http.put_live_head(out, der.written(out, end), head.closes, self.stamp_at(seconds))
         elif not self.put_stored(head, profile, &view, cert_id.variant, &serial, min(issuer.max_age, due - ceiling), now, out):
             return ASK
         if out.full or is_below(self.table.floors.start, issuer.tag, &serial, view.epoch, view.number, view.as_of):
@@ -255,7 +259,7 @@ cdef class Responder:
         """Of what isn't ours, by issuer, hash or serial."""
         self.counters[self.words.unauthorized[head.method == POST]] += 1
         self.count_asked(asked)
-        http.put_error(out, http.UNAUTHORIZED, 0, head.closes, False, self.date_at(now // SECOND))
+        http.put_error(out, http.UNAUTHORIZED, 0, head.closes, False, self.stamp_at(now // SECOND))
         return REFUSED
 
     cdef void count_asked(self, const RequestView* asked) noexcept nogil:
@@ -282,7 +286,7 @@ cdef class Responder:
         knows the body, 304 without one."""
         cdef size_t body_size = der.written(out, end)
         http.put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
-        der.put(out, self.date_at(now // SECOND), 29)
+        der.put_span(out, self.stamp_at(now // SECOND))
         http.put_text(out, b"\r\nDate: ")
         http.put_date(out, view.this_update)
         http.put_text(out, b"\r\nLast-Modified: ")

@@ -4,7 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from responder._native.clients cimport Address, Networks
-from responder._native.der cimport Bytes, Out
+from responder._native.der cimport Bytes, Out, Span
 from responder._native.framing cimport Head
 from responder._native.limiter cimport Limiter
 
@@ -49,8 +49,8 @@ cdef class Gate:
         bint is_hit,
         int price,
         int64_t now,
-        const uint8_t* date,
+        const Span* stamp,
         Out* out,
     ) noexcept nogil
     # Of what isn't a request, or may be read in two ways.
-    cdef void refuse_framing(self, bint is_too_long, const uint8_t* date, Out* out) noexcept nogil
+    cdef void refuse_framing(self, bint is_too_long, const Span* stamp, Out* out) noexcept nogil

@@ -59,7 +59,7 @@ cdef class Gate:
         bint is_hit,
         int price,
         int64_t now,
-        const uint8_t* date,
+        const Span* stamp,
         Out* out,
     ) noexcept nogil:
         cdef bint is_post = head.method == POST
@@ -72,14 +72,14 @@ cdef class Gate:
         early = max((early + SECOND - 1) // SECOND, <int64_t> 1)
         if not is_ocsp:
             self.counters[self.words.limited] += 1
-            http.put_error(out, TOO_MANY, early, head.closes, head.method == HEAD, date)
+            http.put_error(out, TOO_MANY, early, head.closes, head.method == HEAD, stamp)
             return False
         self.counters[self.words.rate_limited[is_post] if has_room else self.words.overloaded[is_post]] += 1
         http.put_error(
-            out, self.refusal if has_room else OVERLOADED, early, head.closes, head.method == HEAD, date
+            out, self.refusal if has_room else OVERLOADED, early, head.closes, head.method == HEAD, stamp
         )
         return False
 
-    cdef void refuse_framing(self, bint is_too_long, const uint8_t* date, Out* out) noexcept nogil:
+    cdef void refuse_framing(self, bint is_too_long, const Span* stamp, Out* out) noexcept nogil:
         self.counters[self.words.too_long if is_too_long else self.words.malformed] += 1
-        http.put_refusal(out, 431 if is_too_long else 400, date)
+        http.put_refusal(out, 431 if is_too_long else 400, stamp)

@@ -1,11 +1,12 @@
-"""Heads of HTTP/1.1 responses, written backward; and which targets are OCSP."""
+"""Heads of HTTP/1.1 responses, written backward; and which targets are OCSP. `stamp` is a date (IMF-fixdate), and what
+headers every response has besides."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy, strlen
 
 from responder._native cimport der, times
-from responder._native.der cimport Bytes, Out, room_for
+from responder._native.der cimport Bytes, Out, Span, room_for
 from responder._native.framing cimport next_in_list
 
 cdef extern from * nogil:
@@ -97,10 +98,10 @@ cdef inline void put_date(Out* out, int64_t seconds) noexcept nogil:
     memcpy(at + 25, b" GMT", 4)
 
 
-cdef inline void put_refusal(Out* out, int status, const uint8_t* date) noexcept nogil:
+cdef inline void put_refusal(Out* out, int status, const Span* stamp) noexcept nogil:
     """Of what isn't a request, with the end of its connection."""
     put_text(out, b"\r\n\r\n")
-    der.put(out, date, 29)
+    der.put_span(out, stamp)
     put_text(out, b"Content-Length: 0\r\nConnection: close\r\nDate: ")
     put_text(out, b" Request Header Fields Too Large\r\n" if status == 431 else b" Bad Request\r\n")
     put_number(out, status)
@@ -108,7 +109,7 @@ cdef inline void put_refusal(Out* out, int status, const uint8_t* date) noexcept
 
 
 cdef inline void put_error(
-    Out* out, int status, int64_t retry_after, bint closes, bint is_head, const uint8_t* date
+    Out* out, int status, int64_t retry_after, bint closes, bint is_head, const Span* stamp
 ) noexcept nogil:
     """A whole response without an answer: an OCSP error (RFC 6960 §4.2.1), as `web.exchange.refused` has it, or 429 for
     TOO_MANY. `retry_after` in seconds, 0 where asking again doesn't help."""
@@ -116,7 +117,7 @@ cdef inline void put_error(
         der.put_octet(out, <uint8_t> status)
         put_text(out, b"\x30\x03\x0a\x01")
     put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
-    der.put(out, date, 29)
+    der.put_span(out, stamp)
     put_text(out, b"\r\nDate: ")
     if retry_after:
         put_number(out, retry_after)
@@ -129,10 +130,10 @@ cdef inline void put_error(
         put_text(out, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response")
 
 
-cdef inline void put_live_head(Out* out, size_t size, bint closes, const uint8_t* date) noexcept nogil:
+cdef inline void put_live_head(Out* out, size_t size, bint closes, const Span* stamp) noexcept nogil:
     """Before an OCSP response of this size that is one client's alone (9654-05)."""
     put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
-    der.put(out, date, 29)
+    der.put_span(out, stamp)
     put_text(out, b"\r\nDate: ")
     put_number(out, <int64_t> size)
     put_text(out, b"\r\nCache-Control: no-store\r\nContent-Length: ")

@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from responder._native.der cimport Bytes, Out
+from responder._native.der cimport Bytes, Out, Span
 
 cdef enum:
     MAX_PATH = 128
@@ -39,5 +39,5 @@ cdef class Pages:
 
 
 cdef void put_page_head(
-    Out* out, const PageData* page, bint is_known, bint closes, const uint8_t* date, int64_t ceiling
+    Out* out, const PageData* page, bint is_known, bint closes, const Span* stamp, int64_t ceiling
 ) noexcept nogil

@@ -81,11 +81,11 @@ cdef uint64_t _hash(Bytes path, size_t size) noexcept nogil:
 
 
 cdef void put_page_head(
-    Out* out, const PageData* page, bint is_known, bint closes, const uint8_t* date, int64_t ceiling
+    Out* out, const PageData* page, bint is_known, bint closes, const Span* stamp, int64_t ceiling
 ) noexcept nogil:
     """The headers of `web.exchange.crl_sent`, at a time rounded up to seconds."""
     http.put_text(out, b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
-    der.put(out, date, 29)
+    der.put_span(out, stamp)
     http.put_text(out, b"\r\nDate: ")
     if page.is_dated:
         http.put_date(out, page.this_update)

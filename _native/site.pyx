@@ -6,6 +6,7 @@ from libc.stdint cimport uint64_t
 
 from responder._native cimport der, framing, http
 from responder._native.answer cimport ASK
+from responder._native.der cimport Span
 from responder._native.pages cimport put_page_head
 
 cdef int64_t SECOND = 1000000000
@@ -55,7 +56,7 @@ cdef class Site:
                 der.put(out, page.body, page.body_size)
             else:
                 following[0] = page
-        put_page_head(out, page, is_known, head.closes, self.responder.date_at(now // SECOND), ceiling)
+        put_page_head(out, page, is_known, head.closes, self.responder.stamp_at(now // SECOND), ceiling)
         return True
 
     cdef bint admits(
@@ -73,5 +74,5 @@ cdef class Site:
             head.method == framing.POST
             or get_path.find_request(head.target, head.target_size, self.text, self.found) > 0
         )
-        cdef const uint8_t* date = self.responder.date_at(now // SECOND)
-        return self.gate.admits(peer, head, data, is_ocsp, is_hit, price, monotonic, date, out)
+        cdef const Span* stamp = self.responder.stamp_at(now // SECOND)
+        return self.gate.admits(peer, head, data, is_ocsp, is_hit, price, monotonic, stamp, out)

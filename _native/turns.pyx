@@ -133,7 +133,7 @@ cdef class Turns(Connections):
                 break
             if shape != framing.WHOLE:
                 self.gate.refuse_framing(
-                    shape == framing.TOO_LONG, self.site.responder.date_at(self.now // SECOND), &out
+                    shape == framing.TOO_LONG, self.site.responder.stamp_at(self.now // SECOND), &out
                 )
                 closes = True
                 whole = size

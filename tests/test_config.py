@@ -339,6 +339,7 @@ URLS_WITH_A_PASSWORD = [
     ("redis", "rediss://user:hunter2@host:6379/0", "rediss://user:***@host:6379/0"),
     ("redis", "unix://user:hunter2@/run/redis.sock", "unix://user:***@/run/redis.sock"),
     ("redis", "redis://host/0?PASSWORD=hunter2", "redis://host/0?***"),
+    ("redis", "redis+sentinel://user:hunter2@one:1,two:2/name/0", "redis+sentinel://user:***@one:1,two:2/name/0"),
 ]
 
 
@@ -384,7 +385,15 @@ def test_postgres_urls_without_a_password_are_taken(environ: dict[str, str], url
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://host", "redis://user@host:6379/1", "rediss://[::1]:6380/0", "unix:///run/redis.sock?db=1"]
+    "url",
+    [
+        "redis://host",
+        "redis://user@host:6379/1",
+        "rediss://[::1]:6380/0",
+        "unix:///run/redis.sock?db=1",
+        "redis+sentinel://user@one:26379,two/answers",
+        "rediss+sentinel://one:26379/answers/3",
+    ],
 )
 def test_redis_urls_without_a_password_are_taken(environ: dict[str, str], url: str) -> None:
     assert load(None, environ=environ | {"CERTSTATUS_REDIS_URL": url}).redis.url == url == mask(url)
@@ -397,6 +406,9 @@ def test_redis_urls_without_a_password_are_taken(environ: dict[str, str], url: s
         ("redis://host/zero", "its path must be a database number"),
         ("redis://ho st/0", "it holds a space"),
         ("redis://[::1/0", "Invalid IPv6 URL"),
+        ("redis+sentinel://one:26379", "it must be as redis+sentinel://HOST:26379,HOST:26379/SERVICE/0"),
+        ("redis+sentinel://one,/answers/0", "it must be as redis+sentinel://"),
+        ("rediss+sentinel://one,two/answers/zero", "it must be as redis+sentinel://"),
     ],
 )
 def test_bad_redis_url_is_explained(environ: dict[str, str], url: str, words: str) -> None:

@@ -565,14 +565,15 @@ class Responder:
         *,
         words: Mapping[str, Any],
         issued: Issued | None = None,
+        headers: bytes = b"",
     ) -> Responder:
         """`host` and `lane` are words of the segment. `words` says where in them: `trusted_until` and `database_clock`
         (nanoseconds since 1970 by the database, less CLOCK_BOOTTIME; 0 where it isn't known) and `issued_until`
         (CLOCK_BOOTTIME: so long what `issued` doesn't have is refused, unless the table has it) in `host`; in `lane`
         the counters `requests` (GET and POST, each with good, revoked, unknown), `unauthorized` (GET and POST),
         `hashes` (unknown, then SHA-1 to SHA-512), `answers`, `live`, `unmet`, `nonces`, `signed`,
-        `never_issued` and `ages`,
-        the first bucket of a histogram with ten `bounds`."""
+        `never_issued` and `ages`, the first bucket of a histogram with ten `bounds`. `headers` are what every response
+        has besides: lines, each after its CR LF."""
 
     def replace(self, issuers: Iterable[bytes], profiles: Iterable[SigningProfile], live: LiveKeys, /) -> None:
         """Answer for exactly these from now on, and sign what needs a signature with `live`; issuers as `pack_issuer`

@@ -69,7 +69,8 @@ class Redis(Section):
     url: RedisURL = Field(
         default="redis://127.0.0.1:6379/0",
         description="Where it is, with its user where it has several and without a password: redis://USER@HOST:PORT/0; "
-        "rediss:// for TLS, unix:// for a socket.",
+        "rediss:// for TLS, unix:// for a socket, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/0 for the primary that "
+        "sentinels name.",
     )
     password_file: SecretFile = Field(default=None, description="A file that holds the password and nothing else.")
     ca_file: OptionalPath = Field(
@@ -148,6 +149,7 @@ class Serve(Section):
         description="Networks of proxies whose X-Forwarded-For is believed: the client is the last address in it that "
         "isn't in one of these networks.",
     )
+    cors: bool = Field(default=False, description="Scripts of any web page may ask, and read what is answered (CORS).")
     proxy_protocol: NetworkList = Field(
         default=(),
         description="Networks of load balancers whose connections begin with whose they are, by the PROXY protocol (1 "

@@ -98,6 +98,10 @@ def check_redis_database(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme == "unix":
         return value
+    if parts.scheme.endswith("+sentinel"):
+        if not re.fullmatch(r"([^@/]+@)?[^@/,]+(,[^@/,]+)*/[^/]+(/[0-9]{0,5})?", value.partition("://")[2], re.ASCII):
+            raise ValueError("it must be as redis+sentinel://HOST:26379,HOST:26379/SERVICE/0")
+        return value
     try:
         _ = parts.port
     except ValueError:
@@ -207,7 +211,11 @@ def check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 PostgresURL = Annotated[str, AfterValidator(url_of("postgresql", "postgres"))]
-RedisURL = Annotated[str, AfterValidator(url_of("redis", "rediss", "unix")), AfterValidator(check_redis_database)]
+RedisURL = Annotated[
+    str,
+    AfterValidator(url_of("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")),
+    AfterValidator(check_redis_database),
+]
 OptionalPath = Annotated[Path | None, BeforeValidator(to_path_or_none)]
 SecretFile = Annotated[OptionalPath, AfterValidator(check_secret)]
 ListenAddress = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str, return_type=str)]

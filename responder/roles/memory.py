@@ -28,6 +28,7 @@ from responder.pki import (
 )
 from responder.signing.answers import signs_at_once
 from responder.signing.signers import Signer
+from responder.web.cors import lines
 
 _KEY_OCTETS = 96
 
@@ -63,9 +64,16 @@ class HostMemory:
         """Say that the table was filled."""
         self.segment.host[WARMED] = 1
 
-    def responder(self) -> Responder:
+    def responder(self, *, cors: bool = False) -> Responder:
         """The native way to the table, which counts in this process's lane."""
-        return Responder(self.table, self.segment.host, self.lane, words=metrics.fast_words(), issued=self.issued)
+        return Responder(
+            self.table,
+            self.segment.host,
+            self.lane,
+            words=metrics.fast_words(),
+            issued=self.issued,
+            headers=lines() if cors else b"",
+        )
 
     def gate(self, config: Config) -> Gate:
         """What keeps clients from costing too much, together with the other processes of this host."""

@@ -57,7 +57,7 @@ async def serve(
     if not config.serve.lane:
         await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
         return
-    native = NativeWay(memory)
+    native = NativeWay(memory, cors=config.serve.cors)
     gate = memory.gate(config)
     async with public_site(config, memory, native) as route:
         process.ready()
@@ -109,8 +109,8 @@ def public_app(
 class NativeWay:
     """The lane's way to what the table holds, and to CRLs."""
 
-    def __init__(self, memory: HostMemory) -> None:
-        self.responder = memory.responder()
+    def __init__(self, memory: HostMemory, *, cors: bool) -> None:
+        self.responder = memory.responder(cors=cors)
         self.pages = Pages()
         self.fetch: Fetch | None = None
         self._rows = IssuerRows()
@@ -161,6 +161,7 @@ async def public_site(
             CRLEndpoint(published, issuers=stores.issuers, clock=clock),
             # Before the lane's way everyone has passed its gate.
             limits=ClientLimits(memory.gate(config), config.limits.refusal) if native is None else None,
+            cors=config.serve.cors,
         )
         await until_trusted(memory)
         sampled = Sampled(stores.issuers, directory.profiles, NativeRecordVerifier())

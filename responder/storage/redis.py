@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import struct
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from responder import log, metrics
 from responder.errors import StoreUnavailable
 from responder.pki import EPOCH, Certificate, CertStatus, Kept, Records, Seal, StatusVersion, decode_records
+from responder.storage.redis_connections import INFO_SECTIONS, close_pool, open_pool, run_in, run_of
 from responder.storage.redis_errors import translating
 from responder.storage.redis_scripts import NEWEST, PUT
 
@@ -64,17 +62,7 @@ class RedisRecords:
         seal: Seal | None = None,
     ) -> None:
         """Without `trust` every run is believed, and without `seal` every record, which is for tests."""
-        options: dict[str, Any] = {} if password is None else {"password": password}
-        if ca_file is not None:
-            options["ssl_ca_certs"] = str(ca_file)
-        self._pool: ConnectionPool = ConnectionPool.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),  # `_send` tries again
-            redis_connect_func=_greet,
-            **options,
-        )
+        self._pool = open_pool(url, timeout_seconds=timeout_seconds, password=password, ca_file=ca_file)
         self._redis: Redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
         self._trust = trust
@@ -199,8 +187,8 @@ class RedisRecords:
         with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 # Asked anew: a server that became a replica and a primary again is another run on the same connection.
-                replies, _ = await self._send([("INFO", *_INFO_SECTIONS)])
-                return _run_in(_raised(replies)[0])
+                replies, _ = await self._send([("INFO", *INFO_SECTIONS)])
+                return run_in(_raised(replies)[0])
 
     async def require_writable(self) -> None:
         """See that it takes writes: one that is full, or a replica, still answers.
@@ -229,7 +217,7 @@ class RedisRecords:
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
-        await self._pool.aclose()
+        await close_pool(self._pool)
 
     async def _put_pipeline(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         with translating():
@@ -277,7 +265,7 @@ class RedisRecords:
             try:
                 await connection.send_packed_command(connection.pack_commands(commands))
                 replies = [await _reply(connection) for _ in commands]
-                return replies, getattr(connection, _RUN)
+                return replies, run_of(connection)
             except (RedisConnectionError, OSError):
                 await connection.disconnect(nowait=True)
                 if attempt == 2:
@@ -292,22 +280,6 @@ class RedisRecords:
 
 _TURNS_TO_SEND = 3  # of the loop, until a command is on its way
 _PREFIX = b"cs2:"
-_RUN = "certstatus_run"
-_INFO_SECTIONS = ("server", "replication")
-
-
-async def _greet(connection: Any) -> None:
-    """What a new connection begins with: log in, and ask which run this is."""
-    await connection.on_connect()
-    await connection.send_command("INFO", *_INFO_SECTIONS)
-    setattr(connection, _RUN, _run_in(await connection.read_response()))
-
-
-def _run_in(info: bytes) -> str:
-    """A server process's time as a primary: its run_id changes with every start, its replication id with every
-    promotion."""
-    found = [re.search(rb"^" + name + rb":(\w+)\r?$", info, re.MULTILINE) for name in (b"run_id", b"master_replid")]
-    return ":".join("" if match is None else match[1].decode() for match in found)
 
 
 async def _reply(connection: Any) -> Any:

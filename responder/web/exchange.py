@@ -199,9 +199,11 @@ def no_such_crl() -> Response:
 
 
 def _allowed(method: str, methods: Sequence[str]) -> Response | None:
-    """A refusal unless the method is one of these (RFC 9110 §15.5.6)."""
+    """A refusal unless the method is one of these (RFC 9110 §15.5.6); to OPTIONS, which they are."""
     if method in methods:
         return None
+    if method == "OPTIONS":
+        return Response(204, {"Allow": ", ".join((*methods, method)), **NO_STORE}, b"")
     refusal = _text(405, f"{method} isn't possible here; use {' or '.join(methods)}.\n")
     refusal.headers["Allow"] = ", ".join(methods)
     return refusal

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from responder import metrics
 from responder.errors import MalformedRequest, ResponderError
 from responder.web.caching import Headers, Response
+from responder.web.cors import shared
 from responder.web.crl import CRLEndpoint
 from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
 from responder.web.limits import ClientLimits
@@ -22,12 +23,19 @@ class PublicRoute(BaseRoute):
     """The whole public site. With `limits` where nobody else has looked at who asks."""
 
     def __init__(
-        self, exchange: Exchange, ocsp: OCSPEndpoint, crls: CRLEndpoint, *, limits: ClientLimits | None = None
+        self,
+        exchange: Exchange,
+        ocsp: OCSPEndpoint,
+        crls: CRLEndpoint,
+        *,
+        limits: ClientLimits | None = None,
+        cors: bool = False,
     ) -> None:
         self._exchange = exchange
         self._ocsp = ocsp
         self._crls = crls
         self._limits = limits
+        self._cors = cors
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `BaseRoute`."""
@@ -46,7 +54,7 @@ class PublicRoute(BaseRoute):
         path = raw_path(scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"))
         method, headers = scope["method"], scope["headers"]
         refusal = self._limits and self._limits.refuse(scope.get("client"), method, path, headers)
-        response = refusal or await self.respond(method, path, headers, body)
+        response = self._for_all(refusal, method) if refusal else await self.respond(method, path, headers, body)
         await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
 
     async def respond(
@@ -54,6 +62,14 @@ class PublicRoute(BaseRoute):
     ) -> Response:
         """The response to a request, whatever it is; `path` as `raw_path` gives it. With `refusal` it is known that its
         certificate can't be answered."""
+        return self._for_all(await self._respond(method, path, headers, body, refusal), method)
+
+    def _for_all(self, response: Response, method: str) -> Response:
+        return shared(response, method) if self._cors else response
+
+    async def _respond(
+        self, method: str, path: bytes, headers: Headers, body: bytes, refusal: ResponderError | None
+    ) -> Response:
         try:
             asked = self._exchange.read(method, path, headers, body)
         except MalformedRequest as error:

@@ -107,7 +107,8 @@ def test_a_body_has_at_most_16_kib(exchange: Exchange) -> None:
     [
         ("PUT", b"/", "GET, HEAD, POST"),
         ("DELETE", b"/ocsp/x", "GET, HEAD, POST"),
-        ("OPTIONS", b"/anything", "GET, HEAD, POST"),
+        ("TRACE", b"/anything", "GET, HEAD, POST"),
+        ("CONNECT", b"/", "GET, HEAD, POST"),
         ("POST", b"/crl/some.crl", "GET, HEAD"),
         ("POST", b"/.well-known/pki/ocsp/some-ca/1a2b", "GET, HEAD"),
     ],
@@ -118,6 +119,19 @@ def test_other_methods_are_refused_with_those_that_are_possible(
     response = exchange.read(method, path, [], b"")
     assert isinstance(response, Response)
     assert (response.status, response.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (b"*", "GET, HEAD, POST, OPTIONS"),
+        (b"/ocsp", "GET, HEAD, POST, OPTIONS"),
+        (b"/crl/some.crl", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_what_is_possible_is_told(exchange: Exchange, path: bytes, allowed: str) -> None:
+    response = exchange.read("OPTIONS", path, [], b"")
+    assert response == (204, {"Allow": allowed, "Cache-Control": "no-store"}, b"")
 
 
 @pytest.mark.parametrize(

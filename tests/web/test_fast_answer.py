@@ -47,7 +47,7 @@ HOURS = [timedelta(0), timedelta(minutes=50), timedelta(hours=30), timedelta(hou
 class Both:
     """The same issuers, records and clock behind the native way and behind the Python one."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, *, headers: bytes = b"") -> None:
         self.chain = chain
         floors, table = memoryview(bytearray(1 << 16)), memoryview(bytearray(1 << 16))
         Floors.lay_out(floors, os.urandom(96))
@@ -61,7 +61,9 @@ class Both:
         issued = memoryview(bytearray(1 << 14))
         Issued.lay_out(issued, os.urandom(96))
         self.issued = Issued(issued)
-        self.native = Responder(self.table, self.host, self.lane, words=metrics.fast_words(), issued=self.issued)
+        self.native = Responder(
+            self.table, self.host, self.lane, words=metrics.fast_words(), issued=self.issued, headers=headers
+        )
         self.exchange = Exchange(chain.issuers)
         self.python = OCSPEndpoint(chain.source, clock=chain.clock)
         self.reload()

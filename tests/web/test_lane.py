@@ -29,6 +29,7 @@ from responder.pki import CRL, Certificate, Fetched, Issuer, Pages, Records, enc
 from responder.roles.memory import HostMemory, create_memory
 from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
+from responder.web.cors import lines
 from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
 from responder.web.lane import DEFAULT_MANNERS, Manners, serve_lane
 from responder.web.limits import ClientLimits
@@ -91,7 +92,8 @@ async def served(
     for serial in (IN_TABLE, NOT_YET):
         chain.statuses.add(Certificate.numbered(issuer, serial))
     await chain.ask(IN_TABLE)
-    both = Both(chain)
+    cors = bool(serve.get("cors"))
+    both = Both(chain, headers=lines() if cors else b"")
     both.fill()
     now = clock.now()
     published = PublishedCRLs([CRL(issuer.id, "full", 1, b"a CRL", now, now + timedelta(days=1), b"x" * 32)])
@@ -102,10 +104,9 @@ async def served(
     room = 32
     memory = HostMemory.of(create_memory(config, 1), 0)
     crls = CRLEndpoint(published, issuers=chain.issuers, clock=clock)
-    route = PublicRoute(both.exchange, both.python, crls)
-    limited = PublicRoute(
-        both.exchange, both.python, crls, limits=ClientLimits(memory.gate(config), config.limits.refusal)
-    )
+    route = PublicRoute(both.exchange, both.python, crls, cors=cors)
+    client_limits = ClientLimits(memory.gate(config), config.limits.refusal)
+    limited = PublicRoute(both.exchange, both.python, crls, limits=client_limits, cors=cors)
     app, stop = Starlette(routes=[route]), asyncio.Event()
     fast, plain = listening(), listening()
     site = Served(both, fast.getsockname()[1], plain.getsockname()[1], clock, published, shown, memory.lane, room)
@@ -501,6 +502,19 @@ async def test_what_is_no_plain_request_is_judged_by_the_full_parser(site: Serve
     came = await send(site.lane_port, junk)
     assert came.startswith((b"HTTP/1.1 4", b"<reset>"))
     assert (await one(site.lane_port, post(site.der(IN_TABLE))))[0] == b"200"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "statuses"),
+    [(b"TRACE /ocsp", {b"405"}), (b"TRACE *", {b"405"}), (b"CONNECT x:80", {b"400", b"405"}), (b"OPTIONS *", {b"204"})],
+)
+async def test_methods_that_lead_elsewhere_are_refused(site: Served, request_line: bytes, statuses: set[bytes]) -> None:
+    """RFC 9110 §9.3.6 to 9.3.8: nothing of the request comes back, and no tunnel is opened."""
+    request = request_line + b" HTTP/1.1\r\nHost: x:80\r\nCookie: secret\r\n\r\n"
+    for port in (site.lane_port, site.plain_port):
+        status, headers, body = await one(port, request)
+        assert status in statuses
+        assert b"secret" not in body + str(headers).encode()
 
 
 async def test_connections_that_go_away_leave_nothing(site: Served) -> None:
