@@ -27,10 +27,17 @@ cdef class Framing:
     cdef Where where
     cdef uint64_t left       # of a body or a chunk
     cdef bytes begun         # of a head, the line before a chunk or trailers
+    cdef int heads           # that were passed on
     cdef readonly int refused
 
     def __cinit__(self):
         self.begun = b""
+
+    @property
+    def outstanding(self):
+        if self.where == IN_HEAD and not self.begun:
+            return 0
+        return 2 * self.heads + 1 + (self.where != IN_HEAD)
 
     def feed(self, bytes octets not None, /):
         cdef bytes whole = self.begun + octets if self.begun else octets
@@ -94,6 +101,7 @@ cdef class Framing:
             return TOO_LONG if shape == PART and there >= MAX_HEAD else shape
         shape = read_head(at[0], there, &head)
         if shape == WHOLE:
+            self.heads += 1
             at[0] += head.size
             self.left = head.body_size
             self.where = IN_SIZE if head.is_chunked else IN_BODY if self.left else IN_HEAD

@@ -610,6 +610,11 @@ class Framing:
     def refused(self) -> int:
         """The status to refuse with, 400 or 431, once something was wrong; else 0."""
 
+    @property
+    def outstanding(self) -> int:
+        """0 when nothing of a request has begun that isn't whole; else a number that is another for each head and each
+        body."""
+
     def feed(self, octets: bytes, /) -> bytes:
         """What may be passed on now that these octets have come: whole heads, what is there of bodies. Nothing more
         once something was wrong."""

@@ -118,6 +118,13 @@ class Serve(Section):
         le=1_000_000,
         description="Connections a worker; where there is no room the one that is idle for longest makes it.",
     )
+    other_connections: int = Field(
+        default=1024,
+        ge=16,
+        le=100_000,
+        description="Connections a worker that Hypercorn has: with requests of other methods, and chunked or large "
+        "bodies; all of them without the lane.",
+    )
     connections_a_client: int = Field(
         default=512,
         ge=1,

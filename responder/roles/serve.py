@@ -37,8 +37,9 @@ from responder.storage.table import TableRecords
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, CRLsByScope, PublishedCRLs, ShownCRLs
 from responder.web.exchange import Exchange
-from responder.web.lane import Fetch, Manners, serve_lane
+from responder.web.lane import Fetch, serve_lane
 from responder.web.limits import ClientLimits
+from responder.web.manners import Manners
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
 from responder.web.routing import PublicRoute
@@ -55,14 +56,16 @@ async def serve(
 ) -> None:
     """One worker of the public listener."""
     if not config.serve.lane:
-        await serve_http(public_app(lambda: config, process.ready, memory), listener, stop)
+        app = public_app(lambda: config, process.ready, memory)
+        await serve_http(app, listener, stop, manners=manners_of(config))
         return
     native = NativeWay(memory, cors=config.serve.cors)
     gate = memory.gate(config)
     async with public_site(config, memory, native) as route:
         process.ready()
         app = Starlette(routes=[route], exception_handlers={Exception: unexpected})
-        http = HTTPSide(app, requests_a_connection=1)
+        manners = manners_of(config)
+        http = HTTPSide(app, manners=manners, requests_a_connection=1)
         await serve_lane(
             listener,
             native.responder,
@@ -73,14 +76,22 @@ async def serve(
             http=http,
             clock=SystemClock(),
             stop=stop,
-            manners=Manners(
-                connections=config.serve.connections,
-                connections_a_client=config.serve.connections_a_client,
-                idle_seconds=config.serve.idle_seconds,
-                request_seconds=config.serve.request_seconds,
-                announced=networks(config.serve.proxy_protocol),
-            ),
+            manners=manners,
         )
+
+
+def manners_of(config: Config) -> Manners:
+    """What connections of the public listener may do."""
+    settings = config.serve
+    return Manners(
+        connections=settings.connections,
+        other_connections=settings.other_connections,
+        connections_a_client=settings.connections_a_client,
+        idle_seconds=settings.idle_seconds,
+        request_seconds=settings.request_seconds,
+        announced=networks(settings.proxy_protocol),
+        spared=networks([*config.limits.exempt, *settings.trusted_proxies, *settings.proxy_protocol]),
+    )
 
 
 def public_app(

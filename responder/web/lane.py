@@ -8,15 +8,15 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from responder import log
 from responder.errors import ResponderError
 from responder.interfaces import Clock
-from responder.pki import Fetched, Gate, Lane, Networks, Pages, Responder
+from responder.pki import Fetched, Gate, Lane, Pages, Responder
 from responder.web.caching import NO_STORE, Headers, Response, imf_fixdate
 from responder.web.exchange import raw_path
+from responder.web.manners import DEFAULT_MANNERS, Manners
 from responder.web.server import GRACE_SECONDS, HTTPSide
 
 _log = log.get("web.lane")
@@ -24,29 +24,6 @@ _log = log.get("web.lane")
 DRAIN_SECONDS = 5.0
 """How long clients that ask again and again are given for one more answer, which says that it is the last."""
 
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """What connections may do.
-
-    Attributes:
-        connections: a process; one more closes the one that is idle for longest, or waits.
-        connections_a_client: of one IPv4 address or IPv6 /64, a process.
-        idle_seconds: a connection on which nothing comes for so long, or that takes less than 64 KiB of what it is
-            sent, is closed.
-        request_seconds: for the head of a request; then for its body.
-        announced: load balancers whose connections begin with whose they are (PROXY protocol); one that doesn't is
-            closed.
-    """
-
-    connections: int = 16_384
-    connections_a_client: int = 512
-    idle_seconds: float = 15.0
-    request_seconds: float = 5.0
-    announced: Networks = field(default_factory=lambda: Networks(()))
-
-
-DEFAULT_MANNERS = Manners()
 
 AT_ONCE = 16
 """Questions that begin in one turn of the event loop."""

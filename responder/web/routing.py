@@ -3,9 +3,12 @@ Starlette decodes is no longer what was asked (requirement HTTP-05)."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from starlette.datastructures import URLPath
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response as StarletteResponse
+from starlette.responses import StreamingResponse
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
@@ -17,6 +20,8 @@ from responder.web.crl import CRLEndpoint
 from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
 from responder.web.limits import ClientLimits
 from responder.web.ocsp import OCSPEndpoint
+
+_CHUNK = 65_536
 
 
 class PublicRoute(BaseRoute):
@@ -55,7 +60,11 @@ class PublicRoute(BaseRoute):
         method, headers = scope["method"], scope["headers"]
         refusal = self._limits and self._limits.refuse(scope.get("client"), method, path, headers)
         response = self._for_all(refusal, method) if refusal else await self.respond(method, path, headers, body)
-        await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
+        if len(response.body) <= _CHUNK or method == "HEAD":
+            await StarletteResponse(response.body, response.status, response.headers)(scope, receive, send)
+            return
+        headers = response.headers | {"Content-Length": str(len(response.body))}
+        await StreamingResponse(_chunks(response.body), response.status, headers)(scope, receive, send)
 
     async def respond(
         self, method: str, path: bytes, headers: Headers, body: bytes, refusal: ResponderError | None = None
@@ -81,6 +90,13 @@ class PublicRoute(BaseRoute):
         if isinstance(asked, CRLName):
             return self._crls.answer(asked, method, headers)
         return await self._ocsp.answer(asked, method, headers, refusal)
+
+
+async def _chunks(body: bytes) -> AsyncIterator[memoryview]:
+    """A large body in parts, each of which is sent before the next is copied."""
+    view = memoryview(body)
+    for start in range(0, len(body), _CHUNK):
+        yield view[start : start + _CHUNK]
 
 
 async def _read_body(request: Request) -> bytes:

@@ -31,8 +31,9 @@ from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
 from responder.web.cors import lines
 from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
-from responder.web.lane import DEFAULT_MANNERS, Manners, serve_lane
+from responder.web.lane import serve_lane
 from responder.web.limits import ClientLimits
+from responder.web.manners import DEFAULT_MANNERS, Manners
 from responder.web.routing import PublicRoute
 from responder.web.server import HTTPSide, serve_http
 from tests import der as encode
@@ -131,7 +132,7 @@ async def served(
         return site.outcome
 
     # The native way looks at the real clock; the records are of the fake one's time.
-    http = HTTPSide(app, requests_a_connection=1)
+    http = HTTPSide(app, manners=manners, requests_a_connection=1)
     gate = memory.gate(config)
     servers = [
         asyncio.create_task(
@@ -148,7 +149,7 @@ async def served(
                 manners=manners,
             )
         ),
-        asyncio.create_task(serve_http(Starlette(routes=[limited]), plain, stop)),
+        asyncio.create_task(serve_http(Starlette(routes=[limited]), plain, stop, manners=manners)),
     ]
     await asyncio.sleep(0.01)
     try:

@@ -18,7 +18,7 @@ from responder import metrics
 from responder.config.model import Limits
 from responder.pki import CRL, Issuer
 from responder.signing.signers import Signer
-from responder.web.lane import Manners
+from responder.web.manners import Manners
 from tests.doubles import FakeClock
 from tests.web.test_lane import IN_TABLE, NOT_YET, Served, one, post, read_response, served
 

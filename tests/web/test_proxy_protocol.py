@@ -15,7 +15,7 @@ import pytest
 from responder.config.model import Limits
 from responder.pki import Issuer, Networks
 from responder.signing.signers import Signer
-from responder.web.lane import DEFAULT_MANNERS
+from responder.web.manners import DEFAULT_MANNERS
 from tests.doubles import FakeClock
 from tests.web.test_lane import IN_TABLE, NOBODY, Served, get, post, read_response, served
 from tests.web.test_limits import TRY_LATER, UNAUTHORIZED, counted
