@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from responder.embedded import EmbeddedValkey
-from responder.errors import StoreUnavailable
+from responder.errors import StoreUnreachable
 from responder.pki import Certificate
 from responder.signing.signers import Signer
 from responder.storage.gathering import GatheringRecords
@@ -60,7 +60,7 @@ async def test_a_store_that_is_away_is_told_to_each(signer: Signer) -> None:
     gathering = GatheringRecords(away)
     asked = [Certificate.numbered(signer.issuer, number) for number in (1, 2, 2)]
     failures = await asyncio.gather(*map(gathering.get, asked), return_exceptions=True)
-    assert [type(failure) for failure in failures] == [StoreUnavailable] * 3
+    assert [type(failure) for failure in failures] == [StoreUnreachable] * 3
 
 
 async def test_more_than_a_call_may_hold_are_several_calls(store: RedisRecords, signer: Signer) -> None:
