@@ -72,3 +72,14 @@ cdef Announced read_line(Bytes data, size_t size, size_t* used, Address* client)
     if blank == NULL or data[0] == 91 or (memchr(data, 58, <size_t> (blank - data)) == NULL) != is_ipv4:
         return WRONG
     return NAMED if read_address(data, <size_t> (blank - data), client) else WRONG
+
+
+def proxy_header(bytes said not None, /):
+    cdef size_t used = 0
+    cdef Address client
+    cdef Announced found = read_proxy_header(said, len(said), &used, &client) if said else PART
+    if found == PART:
+        return None
+    if found == WRONG:
+        raise ValueError("no PROXY header")
+    return used, <bytes> client.octets[:16] if found == NAMED else b""

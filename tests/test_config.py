@@ -221,8 +221,10 @@ def test_bad_listen_value_is_explained(environ: dict[str, str], text: str, words
         ("[admin]\nlisten = '[2001:db8::1]:8081'", "it listens on loopback only"),
         ("[serve]\nlisten = '127.0.0.1:8081'", "they need different ports"),
         ("[serve]\nlisten = '0.0.0.0:8081'", "they need different ports"),
-        ("[serve]\ntls_certificate = 'a.pem'", "it is not supported by this version; remove it"),
-        ("[serve]\ntls_key = 'a.key'", "not supported by this version"),
+        ("[serve]\ntls_key = 'a.key'", "tls_certificate and tls_key are needed together"),
+        ("[serve]\ntls_listen = '0.0.0.0:8443'", "TLS needs serve.tls_certificate and serve.tls_key, too"),
+        ("[serve]\ntls_listen = 'here'", "it isn't HOST:PORT"),
+        ("[admin]\ntls_key = 'a.key'", "tls_certificate and tls_key are needed together"),
         ("[serve]\ntrusted_proxies = ['10.0.0.1/8']", "'10.0.0.1/8' isn't an IP network"),
         ("[serve]\ntrusted_proxies = ['proxy.example']", "'proxy.example' isn't an IP network"),
         ("[serve]\ntrusted_proxies = '10.0.0.0/8'", "it must be a list"),
@@ -253,11 +255,35 @@ def test_bad_line_of_the_file_is_explained(tmp_path: Path, environ: dict[str, st
     assert "different ports" in fault or fault.startswith(f"{path}: ")
 
 
-def test_the_proxy_protocol_needs_the_lane(tmp_path: Path, environ: dict[str, str]) -> None:
-    path = write(tmp_path, "[serve]\nlane = false\nproxy_protocol = ['192.0.2.1']")
-    (fault,) = faults_of(path, environ)
-    assert fault.startswith('serve.proxy_protocol is ["192.0.2.1/32"] and serve.lane is false: ')
-    assert fault.endswith("; set serve.lane true, or proxy_protocol [].")
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        (
+            "[serve]\ntls_certificate = 'a.pem'\ntls_listen = '0.0.0.0:8443'",
+            'serve.tls_key (CERTSTATUS_SERVE_TLS_KEY) isn\'t set, and its default is "": tls_certificate and',
+        ),
+        (
+            "[serve]\ntls_certificate = 'a.pem'\ntls_key = 'a.key'",
+            'serve.tls_listen (CERTSTATUS_SERVE_TLS_LISTEN) isn\'t set, and its default is "": serve.tls_',
+        ),
+        (
+            "[serve]\ntls_certificate = 'a.pem'\ntls_key = 'a.key'\ntls_listen = '127.0.0.1:8081'",
+            "serve.tls_listen is 127.0.0.1:8081 and admin.listen is 127.0.0.1:8081: they need different ports.",
+        ),
+    ],
+)
+def test_what_tls_needs_is_told(tmp_path: Path, environ: dict[str, str], toml: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(write(tmp_path, toml), environ=environ, check_files=False)
+    (fault,) = error.value.faults
+    assert fault.startswith(words)
+
+
+def test_with_tls_the_operators_listener_may_be_anywhere(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = write(tmp_path, "[admin]\nlisten = '0.0.0.0:8443'\ntls_certificate = 'a.pem'\ntls_key = 'a.key'")
+    assert str(load(path, environ=environ, check_files=False).admin.listen) == "0.0.0.0:8443"
+    (fault,) = faults_of(path, environ)  # looked at, they aren't there
+    assert f"{tmp_path}/a.pem can't be opened: no such file" in fault
 
 
 @pytest.mark.parametrize(

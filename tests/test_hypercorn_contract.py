@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from responder.errors import StatusUnavailable
 from responder.host.sockets import open_socket
+from responder.web.entrance import Entrance
 from responder.web.server import serve_http
 
 
@@ -57,7 +58,7 @@ async def test_a_socket_of_ours_is_served_until_the_stop_and_what_is_under_way_i
     listener = open_socket("127.0.0.1", 0, reuse_port=True)
     port = listener.getsockname()[1]
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve_http(Starlette(lifespan=lifespan), listener, stop))
+    serving = asyncio.create_task(serve_http(Starlette(lifespan=lifespan), [Entrance(listener)], stop))
     answer = await exchange(port, b"GET //a%2Fb%2b/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"\r\nserver:" not in answer.lower()
@@ -81,7 +82,7 @@ async def test_what_keeps_the_lifespan_from_starting_is_raised(error: Exception 
 
     listener = open_socket("127.0.0.1", 0, reuse_port=True)
     with pytest.raises(Exception, match=str(error)) as failure:
-        await asyncio.wait_for(serve_http(Starlette(lifespan=lifespan), listener, asyncio.Event()), 10)
+        await asyncio.wait_for(serve_http(Starlette(lifespan=lifespan), [Entrance(listener)], asyncio.Event()), 10)
     # A dependency that is away is one sentence for whoever reads the log; a bug has its traceback.
     assert (failure.value is error) == isinstance(error, StatusUnavailable)
     listener.close()
@@ -97,7 +98,7 @@ async def served() -> AsyncIterator[int]:
     listener = open_socket("127.0.0.1", 0, reuse_port=True)
     stop = asyncio.Event()
     app = Starlette(routes=[Route("/{rest:path}", hello, methods=["GET", "POST"])])
-    serving = asyncio.create_task(serve_http(app, listener, stop))
+    serving = asyncio.create_task(serve_http(app, [Entrance(listener)], stop))
     try:
         yield listener.getsockname()[1]
     finally:

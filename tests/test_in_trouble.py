@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ from tests.commandline import free_port
 from tests.killable import KillableValkey
 from tests.makers import CA, make_ca, pem
 from tests.storage.test_bad_rows import OLD_SCHEMA
+from tests.web.test_tls import Files, put
 
 T = TypeVar("T")
 
@@ -55,6 +57,7 @@ class Site:
     store: KillableValkey
     public: str
     admin: str
+    tls: str
     cas: dict[str, CA] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
 
@@ -167,7 +170,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     postgres.start()
     with tempfile.TemporaryDirectory(prefix="cs") as short:
         store = KillableValkey(Path(short))
-        site = Site(folder, postgres, store, f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
+        site = Site(
+            folder,
+            postgres,
+            store,
+            f"http://127.0.0.1:{free_port()}",
+            f"http://127.0.0.1:{free_port()}",
+            f"127.0.0.1:{free_port()}",
+        )
         store.start()
         try:
             prepare(site)
@@ -191,12 +201,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def prepare(site: Site) -> None:
     """Issuers, certificates, and then what is wrong with some of them."""
+    Files(site.folder)
     (site.folder / "keys").mkdir(mode=0o700)
     (site.folder / "token").touch(mode=0o600)
     (site.folder / "token").write_text("a-token-of-enough-characters")
     (site.folder / "certstatus.toml").write_text(
         f'[postgres]\nurl = "{site.postgres.url}"\n[redis]\nurl = "{site.store.url}"\n'
         f'[serve]\nlisten = "{site.public.removeprefix("http://")}"\nworkers = 2\n'
+        f'tls_listen = "{site.tls}"\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
         "request_seconds = 1\n"
         f'[admin]\nlisten = "{site.admin.removeprefix("http://")}"\ntoken_file = "token"\n[keys]\ndirectory = "keys"\n'
     )
@@ -490,6 +502,42 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     assert still == ["floors_overflown_total"]
 
 
+def test_over_tls_the_same_is_answered_and_a_renewed_certificate_is_taken(site: Site) -> None:
+    assert site.process is not None
+    request, log = site.request("ed", GOOD[4]), site.folder / "log"
+
+    def ask() -> tuple[bytes, int]:
+        """The answer, and the number of the certificate that it came with."""
+        context = ssl.create_default_context(cafile=str(site.folder / "tls.pem"))
+        with (
+            httpx.Client(verify=context, trust_env=False, timeout=20) as client,
+            client.stream(
+                "POST",
+                f"https://localhost:{site.tls.rpartition(':')[2]}/ocsp",
+                content=request,
+                headers={"Content-Type": "application/ocsp-request"},
+            ) as response,
+        ):
+            tls = response.extensions["network_stream"].get_extra_info("ssl_object")
+            serial = x509.load_der_x509_certificate(tls.getpeercert(True)).serial_number
+            return response.read(), serial
+
+    eventually("it is the plain one's answer", lambda: ask() == (site.post(request).content, 1))
+    files = Files(site.folder)  # another first certificate
+    files.renew()
+    eventually("the new one is taken", lambda: ask()[1] == 2, 10)
+    # A key of another: refused, and everything goes on with the one before.
+    _, other_key = files.make()
+    put(files.key, other_key)
+    refused = log.read_text().count("configuration_refused")
+    os.kill(site.process.pid, signal.SIGHUP)
+    eventually("it is refused", lambda: log.read_text().count("configuration_refused") > refused)
+    assert "isn't the key of the certificate" in log.read_text()
+    assert ask() == (site.post(request).content, 2)
+    files.renew()
+    eventually("the next one is taken", lambda: ask()[1] == 4, 10)
+
+
 def test_memory_in_which_processes_crash_is_made_anew(site: Site) -> None:
     """Which is another host: nobody waits for the lease of the one before, and nothing revoked is good."""
     site.run("revoke", hex(GOOD[2]), "--issuer", "ed", "--reason", "keyCompromise")
@@ -512,8 +560,9 @@ def test_a_reload_replaces_the_processes_and_one_that_is_refused_changes_nothing
     # Refused, for another address; its wish to log as text mustn't have come true.
     path.write_text(right.replace("workers = 2", "workers = 3") + '[log]\nformat = "text"\n')
     os.kill(site.process.pid, signal.SIGHUP)
-    eventually("it is refused", lambda: "configuration_refused" in log.read_text())
-    refusal = next(line for line in log.read_text().splitlines() if "configuration_refused" in line)
+    eventually("it is refused", lambda: "serve.workers is now 3" in log.read_text())
+    refusal = next(line for line in log.read_text().splitlines() if "serve.workers is now 3" in line)
+    assert json.loads(refusal)["event"] == "configuration_refused"
     assert "restart to change it" in json.loads(refusal)["fault"]
     assert set(children.read_text().split()) == before
     path.write_text(right)

@@ -17,6 +17,7 @@ from responder._native.limiter import Limiter
 from responder._native.live import LiveKeys
 from responder._native.pages import Page, Pages
 from responder._native.profile import SigningProfile, encode_profile, load_profile
+from responder._native.proxy import proxy_header
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_ocsp_request
 from responder._native.rows import (
@@ -75,6 +76,7 @@ __all__ = [
     "pack_issuer",
     "parse_certificate",
     "parse_ocsp_request",
+    "proxy_header",
     "read_key",
     "read_request",
     "tombstone",

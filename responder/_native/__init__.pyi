@@ -61,6 +61,7 @@ __all__ = [
     "pack_issuer",
     "parse_certificate",
     "parse_ocsp_request",
+    "proxy_header",
     "read_key",
     "read_request",
     "tombstone",
@@ -815,3 +816,11 @@ class Lane:
 
     def close(self) -> None:
         """Close all."""
+
+def proxy_header(said: bytes, /) -> tuple[int, bytes] | None:
+    """The PROXY header that a connection from a load balancer begins with: its length, and the client's address as IPv6
+    (IPv4 mapped into it), or nothing where it speaks for itself. None: more has to come.
+
+    Raises:
+        ValueError: it is something else.
+    """

@@ -69,6 +69,7 @@ def _run(path: Path | None, roles: tuple[str, ...], *, no_lane: bool = False) ->
             version=__version__,
             roles=list(roles),
             serve=sockets.public_url if sockets.public else None,
+            tls=sockets.tls_url,
             admin=sockets.admin_url,
         )
 

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 
 from responder.config.model import SECTIONS
-from responder.config.values import as_toml, is_not_yet
+from responder.config.values import as_toml
 
 
 def example() -> str:
@@ -21,8 +21,6 @@ def example() -> str:
         lines += ["", *(f"# {line}" for line in textwrap.wrap(inspect.getdoc(model) or "", 108)), f"[{section}]"]
         for name, field in model.model_fields.items():
             meaning = field.description or ""
-            if any(is_not_yet(item) for item in field.metadata):
-                meaning += " Not supported by this version yet: leave it out."
             lines += [f"# {line}" for line in textwrap.wrap(meaning, 108)]
             lines.append(f"#{name} = {as_toml(field.default)}")
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import itertools
 import os
 import re
 import tomllib
@@ -97,7 +98,8 @@ def load(
     Raises:
         ConfigError: every fault there is, each naming the file or variable, the key, the value, the remedy.
     """
-    unneeded = {name for name, needed in (("token_file", needs_token), ("directory", needs_keys)) if not needed}
+    needed = {"token_file": needs_token, "tls_key": needs_token, "directory": needs_keys}
+    unneeded = {name for name, is_needed in needed.items() if not is_needed}
     context = {"check_files": check_files, "unneeded": unneeded}
     faults: list[str] = []
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
@@ -118,13 +120,11 @@ def load(
         except ValidationError as error:
             faults += [sentence(section, details, origins) for details in error.errors()]
     serve, admin = sections.get("serve"), sections.get("admin")
-    if isinstance(serve, Serve) and isinstance(admin, Admin) and _overlap(serve.listen, admin.listen):
-        faults.append(f"serve.listen is {serve.listen} and admin.listen is {admin.listen}: they need different ports.")
-    if isinstance(serve, Serve) and serve.proxy_protocol and not serve.lane:
-        faults.append(
-            f"serve.proxy_protocol is {as_toml([str(each) for each in serve.proxy_protocol])} and serve.lane is false: "
-            "the PROXY protocol is read by the lane alone; set serve.lane true, or proxy_protocol []."
-        )
+    if isinstance(serve, Serve) and isinstance(admin, Admin):
+        listening = {"serve.listen": serve.listen, "serve.tls_listen": serve.tls_listen, "admin.listen": admin.listen}
+        for (first, one), (second, other) in itertools.combinations(listening.items(), 2):
+            if one is not None and other is not None and _overlap(one, other):
+                faults.append(f"{first} is {one} and {second} is {other}: they need different ports.")
     if faults:
         raise ConfigError(*faults)
     config = Config.model_construct(None, **sections)
@@ -133,7 +133,7 @@ def load(
 
 
 def _overlap(public: Address, private: Address) -> bool:
-    wildcard = ipaddress.ip_address(public.host).is_unspecified
+    wildcard = any(ipaddress.ip_address(each.host).is_unspecified for each in (public, private))
     return public.port == private.port != 0 and (wildcard or public.host == private.host)
 
 

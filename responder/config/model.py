@@ -23,12 +23,13 @@ from responder.config.values import (
     PostgresURL,
     RedisURL,
     SecretFile,
+    TLSKey,
+    TLSListen,
     check_hosts,
     check_key_directory,
     check_paths,
     check_token,
     mask,
-    not_yet,
     require_loopback,
     secret_of,
     to_path,
@@ -96,7 +97,7 @@ class Redis(Section):
 
 
 class Serve(Section):
-    """The public listener: OCSP and CRLs over plain HTTP."""
+    """The public listener: OCSP and CRLs over plain HTTP, and over TLS."""
 
     listen: ListenAddress = Field(
         default=Address("127.0.0.1", 8080),
@@ -147,10 +148,14 @@ class Serve(Section):
         allow_inf_nan=False,
         description="How long the head of a request may take to come, and then its body.",
     )
-    tls_certificate: Annotated[OptionalPath, not_yet(None)] = Field(
-        default=None, description="The certificate chain (PEM) for TLS."
+    tls_certificate: OptionalPath = Field(
+        default=None,
+        description="The certificate chain (PEM) of this host for TLS, its own first; read again when it changes.",
     )
-    tls_key: Annotated[OptionalPath, not_yet(None)] = Field(default=None, description="Its key (PEM).")
+    tls_key: TLSKey = Field(default=None, description="Its key (PEM), not readable by others.")
+    tls_listen: TLSListen = Field(
+        default=None, description="IP address and port for the same over TLS, beside plain HTTP."
+    )
     trusted_proxies: NetworkList = Field(
         default=(),
         description="Networks of proxies whose X-Forwarded-For is believed: the client is the last address in it that "
@@ -167,8 +172,12 @@ class Serve(Section):
 class Admin(Section):
     """The private listener: revocations, health, metrics."""
 
+    tls_certificate: OptionalPath = Field(
+        default=None, description="The certificate chain (PEM) of this host: then this interface speaks TLS alone."
+    )
+    tls_key: TLSKey = Field(default=None, description="Its key (PEM), not readable by others.")
     listen: Annotated[ListenAddress, AfterValidator(require_loopback)] = Field(
-        default=Address("127.0.0.1", 8081), description="IP address and port; loopback only."
+        default=Address("127.0.0.1", 8081), description="IP address and port; loopback only, unless it speaks TLS."
     )
     hosts: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(check_hosts)] = Field(
         default=(),

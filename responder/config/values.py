@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
 
 from responder.errors import ConfigError
 from responder.secret_files import read_secret, read_tokens
+from responder.tls_files import load_context
 
 T = TypeVar("T")
 
@@ -56,12 +57,36 @@ def parse_address(value: object) -> Address:
     return Address(str(host), int(port))
 
 
-def require_loopback(value: Address) -> Address:
-    if not ipaddress.ip_address(value.host).is_loopback:
+def require_loopback(value: Address, info: ValidationInfo) -> Address:
+    if info.data.get("tls_certificate") is None and not ipaddress.ip_address(value.host).is_loopback:
         raise ValueError(
             "the admin interface speaks plain HTTP, with a token that may revoke, so it listens on loopback"
-            " only; use 127.0.0.1 or [::1], and reach it through SSH or a TLS proxy on this host"
+            " only; use 127.0.0.1 or [::1], or set admin.tls_certificate and admin.tls_key"
         )
+    return value
+
+
+def parse_optional_address(value: object) -> Address | None:
+    return None if value in (None, "") else parse_address(value)
+
+
+def check_tls_key(key: Path | None, info: ValidationInfo) -> Path | None:
+    if "tls_certificate" not in info.data:
+        return key  # a fault of its own
+    certificate = info.data["tls_certificate"]
+    if (key is None) != (certificate is None):
+        raise ValueError("tls_certificate and tls_key are needed together")
+    if key is not None and _files_are_checked(info):
+        load_context(certificate, key)
+    return key
+
+
+def check_tls_listen(value: Address | None, info: ValidationInfo) -> Address | None:
+    has_certificate = info.data.get("tls_certificate") is not None
+    if value is not None and not has_certificate:
+        raise ValueError("TLS needs serve.tls_certificate and serve.tls_key, too")
+    if value is None and has_certificate:
+        raise ValueError("serve.tls_certificate is set, so say where TLS is spoken, such as 0.0.0.0:8443")
     return value
 
 
@@ -110,17 +135,6 @@ def check_redis_database(value: str) -> str:
     if not re.fullmatch(r"/?[0-9]{0,5}", parts.path, re.ASCII):
         raise ValueError("its path must be a database number, such as /0")
     return value
-
-
-def not_yet(default: object) -> AfterValidator:
-    """For a key that is agreed on but does nothing yet: it is refused rather than silently ignored."""
-
-    def check(value: Any) -> Any:
-        if value != default:
-            raise ValueError("it is not supported by this version; remove it")
-        return value
-
-    return AfterValidator(check)
 
 
 def _files_are_checked(info: ValidationInfo) -> bool:
@@ -217,16 +231,19 @@ RedisURL = Annotated[
     AfterValidator(check_redis_database),
 ]
 OptionalPath = Annotated[Path | None, BeforeValidator(to_path_or_none)]
+TLSKey = Annotated[OptionalPath, AfterValidator(check_tls_key)]
+TLSListen = Annotated[
+    Address | None,
+    BeforeValidator(parse_optional_address),
+    PlainSerializer(lambda value: None if value is None else str(value)),
+    AfterValidator(check_tls_listen),
+]
 SecretFile = Annotated[OptionalPath, AfterValidator(check_secret)]
 ListenAddress = Annotated[Address, BeforeValidator(parse_address), PlainSerializer(str, return_type=str)]
 NetworkList = Annotated[
     tuple[Annotated[Network, BeforeValidator(parse_network), PlainSerializer(str, return_type=str)], ...],
     Field(strict=False),
 ]
-
-
-def is_not_yet(item: object) -> bool:
-    return isinstance(item, AfterValidator) and getattr(item.func, "__qualname__", "").startswith("not_yet.")
 
 
 def as_toml(value: object) -> str:

@@ -26,6 +26,7 @@ from responder._native import (
     load_profile,
     load_public_key,
     pack_issuer,
+    proxy_header,
 )
 from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
 from responder.pki.crl import CRL, CRLHead
@@ -131,6 +132,7 @@ __all__ = [
     "make_issuer",
     "pack_issuer",
     "parse_ocsp_request",
+    "proxy_header",
     "refresh_due",
     "response_times",
     "tombstone_for",

@@ -19,7 +19,9 @@ from responder.roles.current import kept_current
 from responder.roles.memory import HostMemory
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
+from responder.tls_files import TLSFiles
 from responder.web.admin import AdminAPI
+from responder.web.entrance import Entrance
 from responder.web.health import Health
 from responder.web.operator import operator_site
 from responder.web.readiness import Readiness
@@ -66,7 +68,10 @@ async def administer(
             process.ready()
             yield
 
-    await serve_http(operator_site(lifespan, hosts=config.admin.hosts), listener, stop)
+    settings = config.admin
+    tls = TLSFiles.of(settings.tls_certificate, settings.tls_key)
+    app = operator_site(lifespan, hosts=settings.hosts, has_tls=tls is not None)
+    await serve_http(app, [Entrance(listener, tls)], stop)
 
 
 def revoker(config: Config, stores: Stores) -> Revoker:

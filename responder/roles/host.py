@@ -42,29 +42,46 @@ class Sockets:
     """The listening sockets of this host's roles, kept by the supervisor over restarts of the processes behind them."""
 
     public: tuple[socket.socket, ...]
+    tls: tuple[socket.socket, ...]
     admin: socket.socket
     listen: Address
+    tls_listen: Address | None
     admin_listen: Address
+    admin_has_tls: bool
 
     @classmethod
     def open(cls, config: Config, roles: Sequence[str]) -> Sockets:
-        """Bind what the roles need: a socket for each worker, all on one port, and the operator's.
+        """Bind what the roles need: a socket for each worker, all on one port; the same for TLS; and the operator's.
 
         Raises:
             ConfigError: an address can't be bound.
         """
-        public: list[socket.socket] = []
+        serve, public, tls = config.serve, list[socket.socket](), list[socket.socket]()
         with contextlib.ExitStack() as on_failure:
-            if "serve" in roles:
-                host, port = config.serve.listen.host, config.serve.listen.port
-                with _naming("serve.listen", host, port):
-                    require_unused(host, port)  # the workers share the port, and so would another's
+
+            def bind_for_each_worker(key: str, address: Address, into: list[socket.socket]) -> None:
+                port = address.port
+                with _naming(key, address.host, port):
+                    require_unused(address.host, port)  # the workers share the port, and so would another's
                 for _ in range(worker_count(config)):
-                    public.append(on_failure.enter_context(_bind("serve.listen", host, port, reuse_port=True)))
-                    port = public[0].getsockname()[1]
+                    into.append(on_failure.enter_context(_bind(key, address.host, port, reuse_port=True)))
+                    port = into[0].getsockname()[1]
+
+            if "serve" in roles:
+                bind_for_each_worker("serve.listen", serve.listen, public)
+                if serve.tls_listen is not None:
+                    bind_for_each_worker("serve.tls_listen", serve.tls_listen, tls)
             admin = _bind("admin.listen", config.admin.listen.host, config.admin.listen.port, reuse_port=False)
             on_failure.pop_all()
-        return cls(tuple(public), admin, config.serve.listen, config.admin.listen)
+        return cls(
+            tuple(public),
+            tuple(tls),
+            admin,
+            serve.listen,
+            serve.tls_listen,
+            config.admin.listen,
+            config.admin.tls_key is not None,
+        )
 
     def require_same(self, config: Config) -> None:
         """Refuse a reload that would need other sockets.
@@ -75,6 +92,11 @@ class Sockets:
         faults = []
         if config.serve.listen != self.listen:
             faults.append(f"serve.listen is now {config.serve.listen}; restart to change it from {self.listen}")
+        if config.serve.tls_listen != self.tls_listen:
+            changed = f"serve.tls_listen is now {config.serve.tls_listen}"
+            faults.append(f"{changed}; restart to change it from {self.tls_listen}")
+        if (config.admin.tls_key is not None) != self.admin_has_tls:
+            faults.append("admin.tls_key was set, or is no longer; restart to change what admin.listen speaks")
         if config.admin.listen != self.admin_listen:
             faults.append(f"admin.listen is now {config.admin.listen}; restart to change it from {self.admin_listen}")
         if self.public and worker_count(config) != len(self.public):
@@ -88,9 +110,14 @@ class Sockets:
         return _url(self.public[0])
 
     @property
+    def tls_url(self) -> str | None:
+        """Where the same is answered over TLS."""
+        return _url(self.tls[0], "https") if self.tls else None
+
+    @property
     def admin_url(self) -> str:
         """Where the operator asks."""
-        return _url(self.admin)
+        return _url(self.admin, "https" if self.admin_has_tls else "http")
 
 
 def _bind(key: str, host: str, port: int, *, reuse_port: bool) -> socket.socket:
@@ -108,9 +135,9 @@ def _naming(key: str, host: str, port: int) -> Iterator[None]:
         ) from error
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def create_segment(config: Config, sockets: Sockets) -> Segment:
@@ -147,16 +174,16 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Se
     def add(
         name: str,
         main: Callable[..., object],
-        listener: socket.socket | None = None,
+        listeners: tuple[socket.socket, ...] = (),
         memory: Segment | None = None,
         **options: object,
     ) -> None:
         run = functools.partial(_run, config, main, memory, options)
-        processes.append(Child(name=name, run=run, sockets=() if listener is None else (listener,)))
+        processes.append(Child(name=name, run=run, sockets=listeners))
 
     # The workers first: a lane of the counters belongs to a place in this list.
-    for index, listener in enumerate(sockets.public):
-        add(f"serve-{index}", serve, listener, memory=segment)
+    for index, listeners in enumerate(zip(sockets.public, *([sockets.tls] if sockets.tls else []), strict=True)):
+        add(f"serve-{index}", serve, listeners, memory=segment)
     if sockets.public:
         add("keep", keep, memory=segment, owner=process_identity())
     if "work" in roles:
@@ -164,7 +191,7 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Se
     if "crl" in roles:
         add("crl", build_crls)
     names = [*(process.name for process in processes), "admin"]
-    add("admin", administer, sockets.admin, memory=segment, segment=segment, processes=names)
+    add("admin", administer, (sockets.admin,), memory=segment, segment=segment, processes=names)
     return processes
 
 

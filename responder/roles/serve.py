@@ -34,8 +34,10 @@ from responder.signing.verifiers import NativeRecordVerifier, verifies
 from responder.storage.circuit import Circuit, CircuitRecords
 from responder.storage.gathering import GatheringRecords
 from responder.storage.table import TableRecords
+from responder.tls_files import TLSFiles
 from responder.troubles import telling
 from responder.web.crl import CRLEndpoint, CRLsByScope, PublishedCRLs, ShownCRLs
+from responder.web.entrance import Entrance
 from responder.web.exchange import Exchange
 from responder.web.lane import Fetch, serve_lane
 from responder.web.limits import ClientLimits
@@ -43,7 +45,7 @@ from responder.web.manners import Manners
 from responder.web.ocsp import OCSPEndpoint
 from responder.web.problems import unexpected
 from responder.web.routing import PublicRoute
-from responder.web.server import HTTPSide, serve_http
+from responder.web.server import HTTPSide, serve_entrances, serve_http
 
 Started = Callable[[], None]
 
@@ -52,12 +54,16 @@ _OCTETS_A_RECORD = 280
 
 
 async def serve(
-    config: Config, process: Process, listener: socket.socket, stop: asyncio.Event, *, memory: HostMemory
+    config: Config, process: Process, *listeners: socket.socket, stop: asyncio.Event, memory: HostMemory
 ) -> None:
-    """One worker of the public listener."""
+    """One worker of the public listener; the second one is for TLS."""
+    listener, *for_tls = listeners
+    limits = ClientLimits(memory.gate(config), config.limits.refusal)
+    tls = TLSFiles.of(config.serve.tls_certificate, config.serve.tls_key)
+    secured = [Entrance(each, tls, may_enter=limits.admits_handshake) for each in for_tls]
     if not config.serve.lane:
         app = public_app(lambda: config, process.ready, memory)
-        await serve_http(app, listener, stop, manners=manners_of(config))
+        await serve_http(app, [Entrance(listener), *secured], stop, manners=manners_of(config))
         return
     native = NativeWay(memory, cors=config.serve.cors)
     gate = memory.gate(config)
@@ -66,17 +72,21 @@ async def serve(
         app = Starlette(routes=[route], exception_handlers={Exception: unexpected})
         manners = manners_of(config)
         http = HTTPSide(app, manners=manners, requests_a_connection=1)
-        await serve_lane(
-            listener,
-            native.responder,
-            native.pages,
-            gate,
-            respond=route.respond,
-            fetch=native.fetch,
-            http=http,
-            clock=SystemClock(),
-            stop=stop,
-            manners=manners,
+        limited = Starlette(routes=[route.limited_by(limits)], exception_handlers={Exception: unexpected})
+        await asyncio.gather(
+            serve_lane(
+                listener,
+                native.responder,
+                native.pages,
+                gate,
+                respond=route.respond,
+                fetch=native.fetch,
+                http=http,
+                clock=SystemClock(),
+                stop=stop,
+                manners=manners,
+            ),
+            serve_entrances(HTTPSide(limited, manners=manners), secured, stop, manners=manners),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from responder.errors import RevocationRefused, StatusUnavailable
 from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.operations.spelling import InvalidField, outcome_document, parse_serial, parse_time
 from responder.pki import Certificate, CRLReason, Issuer, Issuers
+from responder.web.guesses import WrongTokens
 from responder.web.problems import problem
 
 _log = log.get("web.admin")
@@ -32,6 +34,7 @@ class AdminAPI:
         self._revoker = revoker
         self._issuers = issuers
         self._tokens = {name: token.encode() for name, token in tokens.items()}
+        self._wrong = WrongTokens()
         self._may_log = log.OncePerSecond()
 
     def routes(self) -> list[BaseRoute]:
@@ -44,14 +47,25 @@ class AdminAPI:
         self, endpoint: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def checked(request: Request) -> Response:
+            client = _client(request)
+            wait = self._wrong.wait(client)
+            if wait > 0:
+                metrics.ADMIN_REFUSED.inc()
+                return problem(
+                    429,
+                    "too many wrong tokens",
+                    f"from {client} came several; the next is looked at in {math.ceil(wait)} s",
+                    headers={"Retry-After": str(math.ceil(wait))},
+                )
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             given = token.strip().encode()
             # All are compared, so that the time tells nothing.
             named = [name for name, known in self._tokens.items() if hmac.compare_digest(given, known)]
             if scheme.lower() != "bearer" or not named:
                 metrics.ADMIN_REFUSED.inc()
+                self._wrong.count(client)
                 if self._may_log("token"):
-                    _log.warning("token_refused", client=_client(request))
+                    _log.warning("token_refused", client=client)
                 return problem(
                     401,
                     "no valid token",

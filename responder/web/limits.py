@@ -27,6 +27,13 @@ class ClientLimits:
         self._refusal = refusal
         self._clock = clock
 
+    def admits_handshake(self, client: str) -> bool:
+        """Whether a client may have a TLS handshake now; it pays for it."""
+        try:
+            return self._gate.charge(client, b"", PRICE, self._clock()) == 0
+        except ValueError:
+            return True
+
     def refuse(self, client: Sequence[object] | None, method: str, path: bytes, headers: Headers) -> Response | None:
         """What a client beyond its limit is told, else None.
 

@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from responder.web.hosts import KnownHosts
 from responder.web.problems import problem, unexpected
 
+_YEAR = 365 * 86_400
+
 
 def operator_site(
-    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]], *, hosts: Sequence[str]
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]], *, hosts: Sequence[str], has_tls: bool = False
 ) -> Starlette:
     """An application without routes yet, whose every error is a problem document.
 
@@ -25,9 +29,26 @@ def operator_site(
     """
     return Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(KnownHosts, names=hosts)],
+        middleware=[Middleware(KnownHosts, names=hosts), *([Middleware(OnlyTLS)] if has_tls else [])],
         exception_handlers={HTTPException: _refusal, Exception: unexpected},
     )
+
+
+class OnlyTLS:
+    """ASGI middleware: browsers are told to come by TLS alone from now on (RFC 6797)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Strict-Transport-Security"] = f"max-age={_YEAR}"
+            await send(message)
+
+        await self._app(scope, receive, telling)
 
 
 async def _refusal(request: Request, error: Exception) -> JSONResponse:

@@ -42,6 +42,10 @@ class PublicRoute(BaseRoute):
         self._limits = limits
         self._cors = cors
 
+    def limited_by(self, limits: ClientLimits) -> PublicRoute:
+        """The same, for where nobody else has looked at who asks."""
+        return PublicRoute(self._exchange, self._ocsp, self._crls, limits=limits, cors=self._cors)
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `BaseRoute`."""
         return (Match.FULL if scope["type"] == "http" else Match.NONE), {}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
+import ssl
+from collections.abc import Sequence
 from typing import Any
 
 from hypercorn.app_wrappers import ASGIWrapper
@@ -18,10 +21,14 @@ from starlette.applications import Starlette
 from responder.errors import CertstatusError
 from responder.web.connection import Connection
 from responder.web.doors import Doors
+from responder.web.entrance import Entrance, accept_all
 from responder.web.manners import DEFAULT_MANNERS, Manners
 
 GRACE_SECONDS = 8.0
 """How long requests under way may take once a stop was asked for; less than the supervisor's own limit."""
+
+_GOODBYE_SECONDS = 2.0
+"""How long a client's part of the end of TLS is waited for."""
 
 
 class HTTPSide:
@@ -41,8 +48,10 @@ class HTTPSide:
         self._context = WorkerContext(None)
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end."""
+    async def connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: tuple[str, int] | None = None
+    ) -> None:
+        """Serve one connection to its end; `client` is whose it is, where somebody has said so."""
         task: asyncio.Task[Any] | None = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
@@ -58,18 +67,36 @@ class HTTPSide:
             writer,
             doors=self._doors,
             manners=self._manners,
+            client=client,
         )
 
     async def take_over(self, fd: int, octets: bytes) -> None:
         """Serve a connection of which somebody else has read the beginning."""
-        reader = asyncio.StreamReader()
-        reader.feed_data(octets)
-        protocol = asyncio.StreamReaderProtocol(reader, self.connected)
         connection = socket.socket(fileno=fd)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+            await self.take(connection, begun=octets)
         except OSError:
             connection.close()  # the client has gone
+
+    async def take(
+        self,
+        connection: socket.socket,
+        *,
+        begun: bytes = b"",
+        client: tuple[str, int] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Serve a connection, once a handshake is done where one is expected.
+
+        Raises:
+            OSError: there is none, or the client has gone.
+        """
+        reader = asyncio.StreamReader()
+        if begun:
+            reader.feed_data(begun)
+        protocol = asyncio.StreamReaderProtocol(reader, functools.partial(self.connected, client=client))
+        ending: dict[str, Any] = {} if tls is None else {"ssl_shutdown_timeout": _GOODBYE_SECONDS}
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection, ssl=tls, **ending)
 
     async def close(self) -> None:
         """Let what is under way end, within GRACE_SECONDS; nothing new begins."""
@@ -81,9 +108,9 @@ class HTTPSide:
 
 
 async def serve_http(
-    app: Starlette, listener: socket.socket, stop: asyncio.Event, *, manners: Manners = DEFAULT_MANNERS
+    app: Starlette, entrances: Sequence[Entrance], stop: asyncio.Event, *, manners: Manners = DEFAULT_MANNERS
 ) -> None:
-    """Serve `app` on `listener` until `stop` is set and what was under way is answered.
+    """Serve `app` at these entrances until `stop` is set and what was under way is answered.
 
     Raises:
         CertstatusError: what kept the application's lifespan from starting.
@@ -92,16 +119,30 @@ async def serve_http(
     lifespan = Lifespan(side.wrapped, side.settings, asyncio.get_running_loop(), side.state)
     living = asyncio.create_task(lifespan.handle_lifespan())
     await _started(lifespan, living)
-    server = await asyncio.start_server(side.connected, sock=listener, backlog=side.settings.backlog)
     try:
-        await stop.wait()
+        await serve_entrances(side, entrances, stop, manners=manners)
     finally:
-        server.close()
-        await side.close()
         await lifespan.wait_for_shutdown()
         living.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await living
+
+
+async def serve_entrances(
+    side: HTTPSide, entrances: Sequence[Entrance], stop: asyncio.Event, *, manners: Manners = DEFAULT_MANNERS
+) -> None:
+    """Have `side` serve what comes in, until `stop` is set and what was under way is answered."""
+    accepting = [asyncio.create_task(accept_all(each, side.take, manners=manners)) for each in entrances]
+    accepting += [asyncio.create_task(each.tls.follow()) for each in entrances if each.tls is not None]
+    try:
+        await stop.wait()
+    finally:
+        for task in accepting:
+            task.cancel()
+        await asyncio.gather(*accepting, return_exceptions=True)
+        for each in entrances:
+            each.listener.close()
+        await side.close()
 
 
 def _settings(manners: Manners) -> Config:
@@ -112,7 +153,6 @@ def _settings(manners: Manners) -> Config:
     settings.graceful_timeout = GRACE_SECONDS
     settings.keep_alive_timeout = manners.idle_seconds
     settings.h11_max_incomplete_size = 16 * 1024
-    settings.backlog = 1024
     return settings
 
 

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from responder.ocsp.revoke import Revoker
 from responder.pki import Certificate, CertificateStatus, CertStatus, Issuer, Issuers
 from responder.web.admin import AdminAPI
+from responder.web.guesses import AT_ONCE, SECONDS_EACH
 from tests.doubles import FakeClock, MemoryLeases, MemoryStatuses
 
 TOKEN = "0123456789abcdef"
@@ -128,3 +129,13 @@ async def test_what_is_refused_says_what_and_what_to_do(
     if word is not None:
         assert answer.headers["content-type"] == "application/problem+json"
         assert word in answer.json()["detail"]
+
+
+async def test_wrong_tokens_are_limited_and_never_logged(api: API, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(AT_ONCE):
+        assert (await api.revoke(token="a-wrong-token-of-32-characters--", serial="0x7")).status_code == 401
+    refused = await api.revoke(token="a-wrong-token-of-32-characters--", serial="0x7")
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= SECONDS_EACH
+    assert "too many wrong tokens" in refused.json()["title"]
+    assert "a-wrong-token" not in caplog.text + refused.text

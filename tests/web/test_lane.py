@@ -31,6 +31,7 @@ from responder.signing.signers import Signer
 from responder.web.caching import Headers, Response
 from responder.web.cors import lines
 from responder.web.crl import CRLEndpoint, PublishedCRLs, ShownCRLs
+from responder.web.entrance import Entrance
 from responder.web.lane import serve_lane
 from responder.web.limits import ClientLimits
 from responder.web.manners import DEFAULT_MANNERS, Manners
@@ -149,7 +150,7 @@ async def served(
                 manners=manners,
             )
         ),
-        asyncio.create_task(serve_http(Starlette(routes=[limited]), plain, stop, manners=manners)),
+        asyncio.create_task(serve_http(Starlette(routes=[limited]), [Entrance(plain)], stop, manners=manners)),
     ]
     await asyncio.sleep(0.01)
     try:

@@ -37,6 +37,17 @@ def client() -> httpx.AsyncClient:
     )
 
 
+async def test_where_it_speaks_tls_browsers_are_told_to_stay_with_it(client: httpx.AsyncClient) -> None:
+    site = operator_site(nothing, hosts=["pki.example"], has_tls=True)
+    site.router.routes[:] = [Route("/well", well), Route("/failing", failing)]
+    secured = httpx.AsyncClient(
+        transport=httpx.ASGITransport(site, raise_app_exceptions=False), base_url="https://127.0.0.1"
+    )
+    for path in ("/well", "/nowhere"):
+        assert (await secured.get(path)).headers["strict-transport-security"] == "max-age=31536000"
+        assert "strict-transport-security" not in (await client.get(path)).headers
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
