@@ -150,7 +150,7 @@ HTTP_REFUSED = Counter(
 CONNECTIONS_CLOSED = Counter(
     "connections_closed_total",
     "Connections closed by us: a request took too long to come, its client had too many, or others wanted in.",
-    reason=("slow", "too_many", "crowded", "unannounced"),
+    reason=("slow", "too_many", "crowded", "unannounced", "flood"),
 )
 NONCE_REQUESTS = Counter("ocsp_nonce_requests_total", "Requests with a nonce.")
 NONCES_UNMET = Counter(

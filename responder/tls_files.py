@@ -79,9 +79,11 @@ class TLSFiles:
             raise ConfigError(str(error)) from None
 
     @classmethod
-    def of(cls, certificate: Path | None, key: Path | None) -> TLSFiles | None:
+    def of(
+        cls, certificate: Path | None, key: Path | None, *, protocols: tuple[str, ...] = ("http/1.1",)
+    ) -> TLSFiles | None:
         """Of settings: None where there are none."""
-        return None if certificate is None or key is None else cls(certificate, key)
+        return None if certificate is None or key is None else cls(certificate, key, protocols=protocols)
 
     def look(self) -> None:
         """Take what the files hold, if they have changed; what can't be used is logged, and nothing changes. To be

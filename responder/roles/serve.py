@@ -59,7 +59,7 @@ async def serve(
     """One worker of the public listener; the second one is for TLS."""
     listener, *for_tls = listeners
     limits = ClientLimits(memory.gate(config), config.limits.refusal)
-    tls = TLSFiles.of(config.serve.tls_certificate, config.serve.tls_key)
+    tls = TLSFiles.of(config.serve.tls_certificate, config.serve.tls_key, protocols=("h2", "http/1.1"))
     secured = [Entrance(each, tls, may_enter=limits.admits_handshake) for each in for_tls]
     if not config.serve.lane:
         app = public_app(lambda: config, process.ready, memory)
@@ -183,6 +183,7 @@ async def public_site(
             # Before the lane's way everyone has passed its gate.
             limits=ClientLimits(memory.gate(config), config.limits.refusal) if native is None else None,
             cors=config.serve.cors,
+            body_seconds=config.serve.request_seconds,
         )
         await until_trusted(memory)
         sampled = Sampled(stores.issuers, directory.profiles, NativeRecordVerifier())

@@ -63,7 +63,8 @@ class AdminAPI:
             named = [name for name, known in self._tokens.items() if hmac.compare_digest(given, known)]
             if scheme.lower() != "bearer" or not named:
                 metrics.ADMIN_REFUSED.inc()
-                self._wrong.count(client)
+                if given:
+                    self._wrong.count(client)
                 if self._may_log("token"):
                     _log.warning("token_refused", client=client)
                 return problem(

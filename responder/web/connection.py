@@ -1,8 +1,7 @@
 """One connection of Hypercorn's, with our manners: gone when its client has gone, and closed when its requests take too
 long to come.
 
-HTTP/1.x alone is spoken: nobody asks OCSP or fetches CRLs by cleartext HTTP/2, and a few connections of rapid reset or
-of floods of settings kept a worker from answering anyone until it was killed.
+HTTP/2 is spoken over TLS alone, where both have agreed on it: nobody asks OCSP or fetches CRLs by cleartext HTTP/2.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from hypercorn.utils import parse_socket_addr
 from responder import metrics
 from responder.pki import Framing
 from responder.web.doors import Doors
+from responder.web.http2 import HTTP2
 from responder.web.manners import Manners
 
 
@@ -65,29 +65,33 @@ class Connection(TCPServer):
             await self._close()
 
     async def _serve(self, client: tuple[str, int] | None, server: tuple[str, int] | None) -> None:
-        has_tls = self.writer.get_extra_info("ssl_object") is not None
+        tls = self.writer.get_extra_info("ssl_object")
         async with TaskGroup(self.loop) as tasks:
             self._task_group = tasks
-            self.protocol = HTTP1(  # type: ignore[assignment]  # what a ProtocolWrapper would wrap
+            arguments = (
                 self.app,
                 self.config,
                 self.context,
                 tasks,
                 ConnectionState(self.state),
-                has_tls,
+                tls is not None,
                 client,
                 server,
                 self.protocol_send,
             )
+            protocol: HTTP1 | HTTP2 = HTTP1(*arguments)
+            if tls is not None and tls.selected_alpn_protocol() == "h2":
+                protocol = HTTP2(*arguments, idle_seconds=self._manners.idle_seconds)
+            self.protocol = protocol  # type: ignore[assignment]  # what a ProtocolWrapper would wrap
+            await protocol.initiate()
             await self.idle_task.restart(tasks, self._idle_timeout)
-            await self._read_data()
+            await self._read_from(protocol)
             self._has_ended = True
             await self.idle_task.stop()
 
-    async def _read_data(self) -> None:
+    async def _read_from(self, protocol: HTTP1 | HTTP2) -> None:
         """What comes, and no longer than it may take: a head, and then a body. An idle connection is Hypercorn's to
         close, and one that is being answered has time."""
-        protocol: HTTP1 = self.protocol  # type: ignore[assignment]
         outstanding, until = 0, 0.0
         while not self.reader.at_eof():
             try:

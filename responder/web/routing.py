@@ -3,6 +3,7 @@ Starlette decodes is no longer what was asked (requirement HTTP-05)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.datastructures import URLPath
@@ -14,11 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from responder import metrics
 from responder.errors import MalformedRequest, ResponderError
-from responder.web.caching import Headers, Response
+from responder.web.caching import NO_STORE, Headers, Response
 from responder.web.cors import shared
 from responder.web.crl import CRLEndpoint
 from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
 from responder.web.limits import ClientLimits
+from responder.web.manners import DEFAULT_MANNERS
 from responder.web.ocsp import OCSPEndpoint
 
 _CHUNK = 65_536
@@ -35,16 +37,20 @@ class PublicRoute(BaseRoute):
         *,
         limits: ClientLimits | None = None,
         cors: bool = False,
+        body_seconds: float = DEFAULT_MANNERS.request_seconds,
     ) -> None:
         self._exchange = exchange
         self._ocsp = ocsp
         self._crls = crls
         self._limits = limits
         self._cors = cors
+        self._body_seconds = body_seconds
 
     def limited_by(self, limits: ClientLimits) -> PublicRoute:
         """The same, for where nobody else has looked at who asks."""
-        return PublicRoute(self._exchange, self._ocsp, self._crls, limits=limits, cors=self._cors)
+        return PublicRoute(
+            self._exchange, self._ocsp, self._crls, limits=limits, cors=self._cors, body_seconds=self._body_seconds
+        )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `BaseRoute`."""
@@ -57,8 +63,12 @@ class PublicRoute(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Starlette's `BaseRoute`."""
         try:
-            body = await _read_body(Request(scope, receive)) if scope["method"] == "POST" else b""
+            async with asyncio.timeout(self._body_seconds):
+                body = await _read_body(Request(scope, receive)) if scope["method"] == "POST" else b""
         except ClientDisconnect:
+            return
+        except TimeoutError:
+            await StarletteResponse(b"", 408, NO_STORE)(scope, receive, send)
             return
         path = raw_path(scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"))
         method, headers = scope["method"], scope["headers"]

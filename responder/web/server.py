@@ -150,6 +150,8 @@ def _settings(manners: Manners) -> Config:
     settings.accesslog = None
     settings.errorlog = None
     settings.include_server_header = False
+    settings.h2_max_concurrent_streams = 32
+    settings.h2_max_header_list_size = 16 * 1024
     settings.graceful_timeout = GRACE_SECONDS
     settings.keep_alive_timeout = manners.idle_seconds
     settings.h11_max_incomplete_size = 16 * 1024

@@ -94,7 +94,7 @@ async def test_no_header_makes_a_500_or_another_answer(
         if answer.status_code == 200:
             assert answer.content == plain.content
     answer = await client.post(f"/api/v1/issuers/{issuer.id}/revocations", content=b"{}", headers=sent)
-    assert answer.status_code == 401
+    assert answer.status_code in {401, 429}
 
 
 @EACH
