@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
+from responder.der import contents, sequence
 from responder.pki import make_issuer
 from responder.signing.crls import ca_signer_of
 from responder.signing.delegates import issue_responder_certificate
@@ -122,3 +123,10 @@ async def silence(*, every: float) -> AsyncIterator[Silence]:
         await asyncio.sleep(every)  # what kept the loop last is seen
     finally:
         watcher.cancel()
+
+
+def request_for_many(ca: x509.Certificate, serials: Sequence[int]) -> bytes:
+    """The same for several, without a nonce."""
+    # OCSPRequest, TBSRequest and requestList are three SEQUENCEs, one in the other; what is in the third is a Request.
+    singles = [contents(contents(contents(request_for(ca, serial)))) for serial in serials]
+    return sequence(sequence(sequence(b"".join(singles))))

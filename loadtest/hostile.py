@@ -1,9 +1,10 @@
 """What a polite client notices of those that aren't.
 
-    python -m loadtest.hostile [--seconds 10] [--rate 20000] [--addresses 256] [--json]
+    python -m loadtest.hostile [--seconds 10] [--rate 20000] [--addresses 256] [--part 1.0] [--json]
 
 A flood comes from many addresses at a constant rate; beside it one client asks for an answer that is in the table, two
-hundred times a second. One worker on one core, flood and client on another: the flooder is busy all the time, also
+hundred times a second. Then crowds of connections hold on to what they have (`loadtest.crowds`), and the client asks
+beside them. One worker on one core, flood and client on another: the flooder is busy all the time, also
 where it floods with almost nothing, which is what each is compared with. What is read of the server: signatures,
 refusals, memory. The limits are those of the defaults, so a flood is refused once its addresses have had a minute's
 worth.
@@ -12,6 +13,7 @@ worth.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -28,7 +30,8 @@ from typing import Any
 import httpx
 from cryptography import x509
 
-from loadtest.common import request_for
+from loadtest.common import request_for, request_for_many
+from loadtest.crowds import Crowd, crowds, hold, publish_large_crl
 from loadtest.first_figures import running_demo, worker_of
 from loadtest.open_loop import at_rate
 
@@ -53,6 +56,7 @@ def floods_of(demo: dict[str, Any], rate: float) -> list[Flood]:
         x509.load_pem_x509_certificate(Path(issuer["certificate"]).read_bytes()) for issuer in demo["issuers"][:2]
     )
     good, good_rsa = (int(Path(issuer["good"][0]).stem, 16) for issuer in demo["issuers"][:2])
+    twenty = [int(Path(path).stem, 16) for path in demo["issuers"][0]["good"][:20]]
     stranger = post(request_for(ec, good)).replace(
         x509.SubjectKeyIdentifier.from_public_key(ec.public_key()).digest, os.urandom(20)
     )
@@ -63,6 +67,7 @@ def floods_of(demo: dict[str, Any], rate: float) -> list[Flood]:
         Flood("nonces, P-256", [post(request_for(ec, good, nonce=True))], rate),
         Flood("nonces, RSA-2048", [post(request_for(rsa, good_rsa, nonce=True))], rate),
         Flood("serials never issued", [post(request_for(ec, serial)) for serial in never_issued()], rate),
+        Flood("20 CertIDs a request", [post(request_for_many(ec, twenty))], rate),
         Flood("no OCSP", [post(b"junk")], rate),
     ]
 
@@ -158,12 +163,50 @@ def measure(
     }
 
 
+def measure_crowd(
+    demo: dict[str, Any], crowd: Crowd, polite: bytes, options: argparse.Namespace, core: int
+) -> dict[str, Any]:
+    host, _, port = demo["http"].removeprefix("http://").partition(":")
+    where, worker = (host, int(port)), worker_of(demo)
+    memory = resident(worker)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.sched_setaffinity(0, {core})
+            hold(crowd, where, options.seconds, addresses(options.addresses), writing)
+        except Exception as error:
+            os.write(writing, f"error {error!r}\n".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        first = said.readline().strip()
+        if first != "there":
+            raise RuntimeError(first)
+        held = resident(worker) - memory
+        took = ask_politely(polite, where, time.monotonic() + options.seconds - 1)
+        closed, last = said.readline().split()
+    os.waitpid(child, 0)
+    return {
+        "crowd": crowd.name,
+        "count": crowd.count,
+        "p50": statistics.median(took),
+        "p99": took[int(len(took) * 0.99)],
+        "longest": took[-1],
+        "asked": len(took),
+        "closed": int(closed),
+        "last_closed_at": float(last),
+        "kB_each": held / crowd.count,
+    }
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rate", type=float, default=20_000)
     parser.add_argument("--addresses", type=int, default=256)
+    parser.add_argument("--part", type=float, default=1.0, help="of the crowds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not 2 <= options.seconds <= 600 or not 1 <= options.addresses <= 2000:
@@ -175,8 +218,14 @@ def main() -> None:
         floods = floods_of(demo, options.rate)
         polite = floods[0].requests[0]
         figures = [measure(demo, flood, polite, options, cores[-1]) for flood in floods]
+        path = asyncio.run(publish_large_crl(demo))
+        while httpx.get(f"{demo['http']}{path}", trust_env=False, timeout=60).headers["content-length"] != "40000000":
+            time.sleep(0.2)
+        held = [
+            measure_crowd(demo, crowd, polite, options, cores[-1]) for crowd in crowds(polite, path, part=options.part)
+        ]
     if options.json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps({"floods": figures, "crowds": held}, indent=2))
         return
     quiet = figures[0]["p99"]
     print(
@@ -188,6 +237,15 @@ def main() -> None:
             f"{figure['flood']:24}{figure['answered']:12,}{figure['p50']:9.2f}{figure['p99']:9.2f}"
             f"{figure['longest']:9.1f}{figure['p99'] / quiet:7.1f}"
             f"{figure['signatures']:9,.0f}{figure['refused']:10,.0f}{figure['memory_kB']:8,} {figure['error']}"
+        )
+    print(
+        f"\n{'crowd':24}{'count':>12}{'p50 ms':>9}{'p99 ms':>9}{'longest':>9}{'p99 x':>7}"
+        f"{'closed':>9}{'by s':>7}{'kB each':>9}"
+    )
+    for each in held:
+        print(
+            f"{each['crowd']:24}{each['count']:12,}{each['p50']:9.2f}{each['p99']:9.2f}{each['longest']:9.1f}"
+            f"{each['p99'] / quiet:7.1f}{each['closed']:9,}{each['last_closed_at']:7.1f}{each['kB_each']:9.2f}"
         )
 
 

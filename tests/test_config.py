@@ -418,6 +418,8 @@ def test_postgres_urls_without_a_password_are_taken(environ: dict[str, str], url
         "rediss://[::1]:6380/0",
         "unix:///run/redis.sock?db=1",
         "redis+sentinel://user@one:26379,two/answers",
+        "redis+cluster://one:1,two:2",
+        "rediss+cluster://user@one/",
         "rediss+sentinel://one:26379/answers/3",
     ],
 )
@@ -433,6 +435,7 @@ def test_redis_urls_without_a_password_are_taken(environ: dict[str, str], url: s
         ("redis://ho st/0", "it holds a space"),
         ("redis://[::1/0", "Invalid IPv6 URL"),
         ("redis+sentinel://one:26379", "it must be as redis+sentinel://HOST:26379,HOST:26379/SERVICE/0"),
+        ("redis+cluster://one,two/1", "it must be as redis+cluster://HOST:6379,HOST:6379, without a database"),
         ("redis+sentinel://one,/answers/0", "it must be as redis+sentinel://"),
         ("rediss+sentinel://one,two/answers/zero", "it must be as redis+sentinel://"),
     ],

@@ -71,7 +71,7 @@ class Redis(Section):
         default="redis://127.0.0.1:6379/0",
         description="Where it is, with its user where it has several and without a password: redis://USER@HOST:PORT/0; "
         "rediss:// for TLS, unix:// for a socket, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/0 for the primary that "
-        "sentinels name.",
+        "sentinels name, redis+cluster://HOST:PORT,HOST:PORT for a cluster.",
     )
     password_file: SecretFile = Field(default=None, description="A file that holds the password and nothing else.")
     ca_file: OptionalPath = Field(

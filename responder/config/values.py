@@ -123,6 +123,10 @@ def check_redis_database(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme == "unix":
         return value
+    if parts.scheme.endswith("+cluster"):
+        if not re.fullmatch(r"([^@/]+@)?[^@/,]+(,[^@/,]+)*/?", value.partition("://")[2], re.ASCII):
+            raise ValueError("it must be as redis+cluster://HOST:6379,HOST:6379, without a database")
+        return value
     if parts.scheme.endswith("+sentinel"):
         if not re.fullmatch(r"([^@/]+@)?[^@/,]+(,[^@/,]+)*/[^/]+(/[0-9]{0,5})?", value.partition("://")[2], re.ASCII):
             raise ValueError("it must be as redis+sentinel://HOST:26379,HOST:26379/SERVICE/0")
@@ -225,9 +229,10 @@ def check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 PostgresURL = Annotated[str, AfterValidator(url_of("postgresql", "postgres"))]
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 RedisURL = Annotated[
     str,
-    AfterValidator(url_of("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")),
+    AfterValidator(url_of(*_REDIS_SCHEMES)),
     AfterValidator(check_redis_database),
 ]
 OptionalPath = Annotated[Path | None, BeforeValidator(to_path_or_none)]

@@ -17,9 +17,10 @@ from responder.storage.hosts import PostgresHosts
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.migrations import require_schema
+from responder.storage.open_redis import RedisStore, open_records
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
-from responder.storage.redis import RedisRecords, Trust
+from responder.storage.redis_connections import Trust
 from responder.storage.revoked import PostgresRevoked
 from responder.storage.runs import PostgresRuns
 from responder.storage.signers import PostgresSigners
@@ -46,7 +47,7 @@ class Stores:
     hosts: PostgresHosts
     trust: Trust
     checks: PostgresChecks
-    records: RedisRecords
+    records: RedisStore
 
     async def reload_trust(self) -> None:
         """Read again which run of the record store may be believed.
@@ -119,7 +120,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         stack.push_async_callback(pool.close)
         await require_schema(pool)
         trust, runs = Trust(), PostgresRuns(pool)
-        records = RedisRecords(
+        records = open_records(
             config.redis.url,
             password=config.redis.password(),
             ca_file=config.redis.ca_file,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +13,10 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from responder import log, metrics
 from responder.errors import StoreUnavailable
-from responder.pki import EPOCH, Certificate, CertStatus, Kept, Records, Seal, StatusVersion, decode_records
-from responder.storage.redis_connections import INFO_SECTIONS, close_pool, open_pool, run_in, run_of
+from responder.pki import Certificate, Kept, Records, Seal
+from responder.storage.redis_connections import INFO_SECTIONS, Trust, close_pool, open_pool, run_in, run_of
 from responder.storage.redis_errors import translating
+from responder.storage.redis_format import NEWEST_KEY, PREFIX, kept_of, key_of, records_in
 from responder.storage.redis_scripts import NEWEST, PUT
 
 _log = log.get("storage.redis")
@@ -28,19 +26,12 @@ _BATCH = 1000
 _KEYS_A_CALL = 100
 
 
-@dataclass
-class Trust:
-    """The run of the store that readers may believe; None: none."""
-
-    run: str | None = None
-
-
 class _Read(NamedTuple):
-    """Of one round trip: values, the keys that follow with the cursor after them, and the run."""
+    """Of one round trip: values, the keys that follow with the cursor after them, and whether it may be believed."""
 
     values: list[bytes | None]
     following: tuple[list[bytes], bytes | None]
-    run: str
+    is_trusted: bool
 
 
 class RedisRecords:
@@ -60,13 +51,16 @@ class RedisRecords:
         ca_file: Path | None = None,
         trust: Trust | None = None,
         seal: Seal | None = None,
+        keys_a_call: int = _KEYS_A_CALL,
     ) -> None:
-        """Without `trust` every run is believed, and without `seal` every record, which is for tests."""
+        """Without `trust` every run is believed, and without `seal` every record, which is for tests. Several keys in a
+        command are for servers that have all of them."""
         self._pool = open_pool(url, timeout_seconds=timeout_seconds, password=password, ca_file=ca_file)
         self._redis: Redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
         self._trust = trust
         self._seal = seal
+        self._keys_a_call = keys_a_call
         self._may_log = log.OncePerSecond()
         self._put_sha: bytes | None = None
 
@@ -82,7 +76,7 @@ class RedisRecords:
             StoreUnavailable: no answer in time.
         """
         names = [certificate.issuer.tag + certificate.serial for certificate in certificates]
-        return [_records_in(value) for value in await self.values_of(names)]
+        return [records_in(value) for value in await self.values_of(names)]
 
     async def values_of(self, names: Sequence[bytes]) -> list[bytes | None]:
         """What is kept under these names (issuer's tag and serial), in one round trip for every 1,000 of them.
@@ -98,12 +92,22 @@ class RedisRecords:
     async def _read_batch(self, names: Sequence[bytes]) -> list[bytes | None]:
         with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                replies, run = await self._send([("MGET", *(_PREFIX + name for name in names))])
-                (values,) = _raised(replies)
-        if self._trust is not None and run != self._trust.run:
+                replies, run = await self._send(self._reading([key_of(name) for name in names]))
+                values = self._values(_raised(replies))
+        if not self._is_trusted(run):
             metrics.STORE_UNTRUSTED.inc(amount=len(names))
             return [None] * len(names)
         return self._opened(names, values)
+
+    def _is_trusted(self, run: str) -> bool:
+        return self._trust is None or self._trust.covers(run)
+
+    def _reading(self, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        return [("MGET", *keys)] if self._keys_a_call > 1 else [("GET", key) for key in keys]
+
+    def _values(self, replies: list[Any]) -> list[bytes | None]:
+        values: list[bytes | None] = replies[0] if self._keys_a_call > 1 else replies
+        return values
 
     def _opened(self, names: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes | None]:
         """What was kept under these names; a seal that isn't ours is a miss."""
@@ -135,9 +139,9 @@ class RedisRecords:
         try:
             while True:
                 found = await following
-                if self._trust is not None and found.run != self._trust.run:
+                if not found.is_trusted:
                     return
-                names, is_last = [key.removeprefix(_PREFIX) for key in keys], cursor is None
+                names, is_last = [key.removeprefix(PREFIX) for key in keys], cursor is None
                 keys, cursor = found.following
                 if not is_last:  # on its way while the caller works on these
                     following = asyncio.ensure_future(self._read_on(keys, cursor))
@@ -152,17 +156,18 @@ class RedisRecords:
 
     async def _read_on(self, keys: Sequence[bytes], cursor: bytes | None) -> _Read:
         """What is kept under these keys, and the keys that follow, in one round trip. No cursor: there are no more."""
-        commands: list[tuple[Any, ...]] = [("MGET", *keys)] if keys else []
+        commands = self._reading(keys) if keys else []
         if cursor is not None:
-            commands.append(("SCAN", cursor, "MATCH", _PREFIX + b"*", "COUNT", _BATCH))
+            commands.append(("SCAN", cursor, "MATCH", PREFIX + b"*", "COUNT", _BATCH))
         if not commands:
-            return _Read([], ([], None), "" if self._trust is None else self._trust.run or "")
+            return _Read([], ([], None), is_trusted=True)
         with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
                 replies, run = await self._send(commands)
                 replies = _raised(replies)
-        after, found = replies[-1] if cursor is not None else (b"0", [])
-        return _Read(replies[0] if keys else [], (found, None if after == b"0" else after), run)
+        after, found = replies.pop() if cursor is not None else (b"0", [])
+        values = self._values(replies) if keys else []
+        return _Read(values, (found, None if after == b"0" else after), self._is_trusted(run))
 
     async def put(self, certificate: Certificate, records: Records) -> Kept:
         """See `RecordStore.put`."""
@@ -190,7 +195,20 @@ class RedisRecords:
                 replies, _ = await self._send([("INFO", *INFO_SECTIONS)])
                 return run_in(_raised(replies)[0])
 
-    async def require_writable(self) -> None:
+    async def slots(self) -> list[tuple[int, str, int]]:
+        """Of a cluster: the last slot of each range, and the host and port of its primary; no host is this one.
+
+        Raises:
+            StoreUnavailable: no answer in time, or it is no cluster.
+        """
+        with translating():
+            async with asyncio.timeout(2 * self._timeout_seconds):
+                replies, _ = await self._send([("CLUSTER SLOTS",)])
+                return [
+                    (int(last), primary[0].decode(), int(primary[1])) for _, last, primary, *_ in _raised(replies)[0]
+                ]
+
+    async def require_writable(self, probe: bytes = b"cs1:probe") -> None:
         """See that it takes writes: one that is full, or a replica, still answers.
 
         Raises:
@@ -198,7 +216,7 @@ class RedisRecords:
         """
         with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                replies, _ = await self._send([("SET", b"cs1:probe", b"1", "EX", 60)])
+                replies, _ = await self._send([("SET", probe, b"1", "EX", 60)])
                 _raised(replies)
 
     async def newest(self, version: tuple[int, int]) -> tuple[int, int]:
@@ -210,7 +228,7 @@ class RedisRecords:
         """
         with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                replies, _ = await self._send([("EVAL", NEWEST, 1, b"cs1:newest", *version)])
+                replies, _ = await self._send([("EVAL", NEWEST, 1, NEWEST_KEY, *version)])
         epoch, _, number = _raised(replies)[0].partition(b" ")
         return int(epoch), int(number)
 
@@ -228,7 +246,7 @@ class RedisRecords:
                     self._put_sha = None
                     replies, run = await self._evaluate(batch, await self._loaded())
             results = [result for reply in _raised(replies) for result in reply]
-        return [_kept(result, records, run) for result, (_, records) in zip(results, batch, strict=True)]
+        return [kept_of(result, records, run) for result, (_, records) in zip(results, batch, strict=True)]
 
     async def _loaded(self) -> bytes:
         if self._put_sha is None:
@@ -237,14 +255,14 @@ class RedisRecords:
         return self._put_sha
 
     async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: bytes) -> tuple[list[Any], str]:
-        calls = [batch[start : start + _KEYS_A_CALL] for start in range(0, len(batch), _KEYS_A_CALL)]
+        calls = [batch[start : start + self._keys_a_call] for start in range(0, len(batch), self._keys_a_call)]
         return await self._send(
             [
                 (
                     "EVALSHA",
                     sha,
                     len(call),
-                    *(_key(certificate) for certificate, _ in call),
+                    *(key_of(certificate.issuer.tag + certificate.serial) for certificate, _ in call),
                     *(
                         argument
                         for certificate, records in call
@@ -279,7 +297,6 @@ class RedisRecords:
 
 
 _TURNS_TO_SEND = 3  # of the loop, until a command is on its way
-_PREFIX = b"cs2:"
 
 
 async def _reply(connection: Any) -> Any:
@@ -296,30 +313,3 @@ def _raised(replies: Iterable[Any]) -> list[Any]:
         if isinstance(reply, Exception):
             raise reply
     return checked
-
-
-def _key(certificate: Certificate) -> bytes:
-    """Short, since memory counts; one key a certificate, so one slot in a cluster."""
-    return _PREFIX + certificate.issuer.tag + certificate.serial
-
-
-def _records_in(value: object) -> Records | None:
-    """What a key holds: nothing where it holds none, or none that this version reads: a miss, never a guess."""
-    if not isinstance(value, bytes):  # None; never text, as nothing is decoded
-        return None
-    try:
-        return decode_records(value)
-    except ValueError:
-        return None
-
-
-def _kept(result: bytes, records: Records, run: str) -> Kept | None:
-    if result == b"=":
-        return Kept(StatusVersion.of(records), CertStatus(records.cert_status), run)
-    if not result:
-        return None
-    epoch, number, as_of, flags = struct.unpack(">IQqB", result[1:])
-    try:
-        return Kept(StatusVersion(epoch, number, EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
-    except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered
-        return None

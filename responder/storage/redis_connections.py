@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,17 @@ INFO_SECTIONS = ("server", "replication")
 
 _RUN = "certstatus_run"
 _SENTINEL_PORT = 26379
+
+
+@dataclass
+class Trust:
+    """The run of the store that readers may believe; None: none. Of a cluster, those of its primaries."""
+
+    run: str | None = None
+
+    def covers(self, run: str) -> bool:
+        """Whether what a server of this run says may be believed."""
+        return self.run is not None and run in self.run.split("+")
 
 
 def open_pool(

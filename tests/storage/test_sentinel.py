@@ -16,7 +16,8 @@ import redis
 from responder.embedded import find_valkey
 from responder.errors import StoreUnavailable
 from responder.signing.signers import Signer
-from responder.storage.redis import RedisRecords, Trust
+from responder.storage.redis import RedisRecords
+from responder.storage.redis_connections import Trust
 from tests.storage.test_redis import make
 
 PATIENCE = 30.0

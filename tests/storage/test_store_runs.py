@@ -28,7 +28,8 @@ from responder.pki import (
 )
 from responder.signing.verifiers import NativeRecordVerifier
 from responder.storage.postgres import Listener
-from responder.storage.redis import RedisRecords, Trust
+from responder.storage.redis import RedisRecords
+from responder.storage.redis_connections import Trust
 from responder.storage.runs import PostgresRuns, holds_trusted_run
 from tests.killable import KillableValkey
 from tests.storage.site import Site, open_site

@@ -13,7 +13,8 @@ from responder.ocsp.warming import Sampled, Warmer
 from responder.pki import Certificate, Floors, Issuers, Records, Table
 from responder.signing.signers import Profiles, Signer
 from responder.signing.verifiers import NativeRecordVerifier
-from responder.storage.redis import RedisRecords, Trust
+from responder.storage.redis import RedisRecords
+from responder.storage.redis_connections import Trust
 from tests.storage.test_redis import make, tombstone
 
 COUNT = 2500

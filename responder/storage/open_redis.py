@@ -1,0 +1,57 @@
+"""The record store that a URL names: one server, the primary that sentinels name, or a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from responder.pki import Seal
+from responder.storage.redis import RedisRecords
+from responder.storage.redis_cluster import ClusterRecords, Node
+from responder.storage.redis_connections import Trust
+
+RedisStore = RedisRecords | ClusterRecords
+
+_PORT = 6379
+
+
+def open_records(
+    url: str,
+    *,
+    timeout_seconds: float,
+    password: str | None = None,
+    ca_file: Path | None = None,
+    trust: Trust | None = None,
+    seal: Seal | None = None,
+) -> RedisStore:
+    """No connection is made yet.
+
+    Args:
+        url: as `open_pool` has it; or `redis+cluster://USER@HOST:PORT,HOST:PORT` (with TLS `rediss+cluster`).
+    """
+
+    def open_one(url: str, *, keys_a_call: int | None = None) -> RedisRecords:
+        more = {} if keys_a_call is None else {"keys_a_call": keys_a_call}
+        return RedisRecords(
+            url,
+            timeout_seconds=timeout_seconds,
+            password=password,
+            ca_file=ca_file,
+            trust=trust,
+            seal=seal,
+            **more,
+        )
+
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    if kind != "cluster":
+        return open_one(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+
+    def open_node(node: Node) -> RedisRecords:
+        host, port = node
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return open_one(f"{scheme}://{f'{user}@' if user else ''}{address}/0", keys_a_call=1)
+
+    seeds = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    return ClusterRecords([(seed.hostname or "", seed.port or _PORT) for seed in seeds], open_node)

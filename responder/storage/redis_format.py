@@ -1,0 +1,40 @@
+"""What a key in a Redis or Valkey is called, and what it holds."""
+
+from __future__ import annotations
+
+import struct
+from datetime import timedelta
+
+from responder.pki import EPOCH, CertStatus, Kept, Records, StatusVersion, decode_records
+
+PREFIX = b"cs2:"
+
+NEWEST_KEY = b"cs1:newest"
+"""Where the highest version is that the database has given."""
+
+
+def key_of(name: bytes) -> bytes:
+    """Of a certificate (issuer's tag and serial). Short, since memory counts; one key, so one slot in a cluster."""
+    return PREFIX + name
+
+
+def records_in(value: object) -> Records | None:
+    """What a key holds: nothing where it holds none, or none that this version reads: a miss, never a guess."""
+    if not isinstance(value, bytes):  # None; never text, as nothing is decoded
+        return None
+    try:
+        return decode_records(value)
+    except ValueError:
+        return None
+
+
+def kept_of(result: bytes, records: Records, run: str) -> Kept | None:
+    if result == b"=":
+        return Kept(StatusVersion.of(records), CertStatus(records.cert_status), run)
+    if not result:
+        return None
+    epoch, number, as_of, flags = struct.unpack(">IQqB", result[1:])
+    try:
+        return Kept(StatusVersion(epoch, number, EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
+    except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered
+        return None
