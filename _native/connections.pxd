@@ -65,7 +65,7 @@ cdef class Connections:
     cdef void tick(self) noexcept nogil
     cdef Connection* connection_of(self, uint64_t token) noexcept nogil
     cdef uint64_t token_of(self, const Connection* connection) noexcept nogil
-    cdef void accept_some(self) noexcept nogil
+    cdef bint accept_some(self) noexcept nogil
     # Whether a client has as many connections as it may.
     cdef bint has_too_many(self, const Address* client) noexcept nogil
     cdef void count_client(self, Connection* connection) noexcept nogil

@@ -16,7 +16,6 @@ from responder._native.sockets cimport (
 )
 
 import os
-
 cdef enum:
     ACCEPTS = 64          # at an event of the listener
     LOOKS = 16            # for an idle connection to close, when there is no room
@@ -74,6 +73,10 @@ cdef class Connections:
         self.let_go()
 
     def drain(self):
+        with nogil:
+            self.tick()
+            while self.accepts and self.accept_some():   # those that have come already
+                pass
         self.stop_accepting()
         self.listener = -1
         self.draining = True
@@ -108,7 +111,8 @@ cdef class Connections:
     cdef uint64_t token_of(self, const Connection* connection) noexcept nogil:
         return <uint64_t> connection.generation << 32 | <uint64_t> (connection - self.places)
 
-    cdef void accept_some(self) noexcept nogil:
+    cdef bint accept_some(self) noexcept nogil:
+        """Whether there may be more."""
         cdef int fd, attempt
         cdef Address peer
         cdef bint is_announced
@@ -116,24 +120,24 @@ cdef class Connections:
         for attempt in range(ACCEPTS):
             if self.free_place < 0:
                 if attempt:
-                    return              # whether there are more, the next turn says
+                    return False        # whether there are more, the next turn says
                 if not self.make_room():
                     self.stop_accepting()   # those who wait are taken when somebody has gone
-                    return
+                    return False
             fd = cs_accept(self.listener, peer.octets)
             if fd < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.stop_accepting()   # no descriptors, as a rule: `expire` tries again
-                return
+                return False
             is_announced = self.announced.has(&peer)
             if not is_announced and self.has_too_many(&peer):
                 close(fd)
                 continue
             connection = &self.places[self.free_place]
             self.free_place = connection.newer
-            connection.fd, connection.peer, connection.is_announced = fd, peer, is_announced
+            connection.fd, connection.peer = fd, peer
+            connection.is_announced, connection.is_counted = is_announced, False
             connection.waiting, connection.closing, connection.has_head, connection.stage = False, False, False, NEW
-            connection.is_counted = False
             if not is_announced:
                 self.count_client(connection)
             connection.active = self.monotonic
@@ -141,6 +145,7 @@ cdef class Connections:
             self.open_connections += 1
             if cs_watch(self.epoll, fd, self.token_of(connection), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0:
                 self.drop(connection)
+        return True
 
     cdef bint has_too_many(self, const Address* client) noexcept nogil:
         if self.gate.spares(client) or count_of(self.counts, client) < self.a_client:

@@ -61,6 +61,14 @@ class Site:
     cas: dict[str, CA] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
 
+    def start(self) -> None:
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "responder", "run", "-c", str(self.folder / "certstatus.toml")],
+                stderr=log,
+                text=True,
+            )
+
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "responder", *arguments],
@@ -181,15 +189,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         store.start()
         try:
             prepare(site)
-            with (folder / "log").open("w") as log:
-                site.process = subprocess.Popen(
-                    [sys.executable, "-m", "responder", "run", "-c", str(folder / "certstatus.toml")],
-                    stderr=log,
-                    text=True,
-                )
+            site.start()
             eventually("the healthy issuer is answered for", lambda: site.ask("well", GOOD[0]) == "GOOD", 60)
             eventually("the store is trusted", lambda: site.metric("record_store_complete") == 1)
             yield site
+            assert site.process is not None
             assert site.process.poll() is None, (folder / "log").read_text()
         finally:
             if site.process is not None:
@@ -355,7 +359,10 @@ def asking_all_the_time(site: Site, *, clients: int = 10) -> Iterator[Asked]:
                 head = b"connection: close"
             if b"connection: close" in head:
                 writer.close()
-                reader, writer = await asyncio.open_connection(url.host, url.port)
+                try:
+                    reader, writer = await asyncio.open_connection(url.host, url.port)
+                except ConnectionRefusedError:  # it has ended; nothing was asked
+                    return
         writer.close()
         await writer.wait_closed()
 
@@ -573,3 +580,19 @@ def test_a_reload_replaces_the_processes_and_one_that_is_refused_changes_nothing
     assert asked.answered > 1000
     assert asked.lost == [], "each connection was told with an answer that it is the last"
     assert site.ask("well", REVOKED[1]) == "REVOKED"
+
+
+def test_a_stop_loses_no_request_that_was_asked(site: Site) -> None:
+    """Each client has the answer to its last request, and hears with it that it is the last."""
+    assert site.process is not None
+    answered = 0
+    for _ in range(2):
+        with asking_all_the_time(site) as asked:
+            eventually("all ask", lambda asked=asked: asked.answered > 200)  # type: ignore[misc]
+            site.process.send_signal(signal.SIGTERM)
+            assert site.process.wait(30) == 0
+        assert asked.lost == []
+        answered += asked.answered
+        site.start()
+        eventually("it answers again", lambda: site.ask("well", GOOD[3]) == "GOOD", 60)
+    assert answered > 400

@@ -811,8 +811,8 @@ class Lane:
         """Accept nothing more, and close all connections on which nothing is under way."""
 
     def drain(self) -> None:
-        """Accept nothing more; the next answer on each connection is its last, and `expire` closes those that have
-        nothing to ask for a second."""
+        """Accept those that have come, and nothing more; the next answer on each connection is its last, and `expire`
+        closes those that have nothing to ask for a second."""
 
     def close(self) -> None:
         """Close all."""

@@ -109,6 +109,9 @@ class Supervisor:
                     self._replace_next()
             finally:
                 notify("STOPPING=1")
+                for slot in self._slots:
+                    for listener in slot.spec.sockets:
+                        listener.close()  # so that nobody waits in it once its process has ended
                 self._stop_all([*self._slots, *([last] if last is not None else [])])
 
     # --- one child ---

@@ -100,6 +100,7 @@ class _Site:
             idle_seconds=manners.idle_seconds,
             request_seconds=manners.request_seconds,
         )
+        self._listener = listener
         self._respond = respond
         self._fetch = fetch
         self._http = http
@@ -118,6 +119,7 @@ class _Site:
         """Nothing new; each connection has one more answer, within DRAIN_SECONDS, and what is under way ends, within
         GRACE_SECONDS."""
         self.lane.drain()
+        self._listener.close()  # whoever comes now goes to another process, or hears that nobody is here
         until = time.monotonic() + DRAIN_SECONDS
         while self.lane.open_connections and time.monotonic() < until:
             await asyncio.sleep(0.02)
