@@ -104,8 +104,8 @@ class TLSFiles:
     async def follow(self) -> None:
         """Look once a second, until cancelled."""
         while True:
-            await asyncio.sleep(1)
             self.look()
+            await asyncio.sleep(1)
 
     def _look_at_files(self) -> tuple[tuple[int, ...] | None, ...]:
         """Changes with whatever is done to the files, or to links that lead to them."""

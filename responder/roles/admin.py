@@ -37,6 +37,7 @@ async def administer(
     segment: Segment,
     memory: HostMemory,
     processes: Sequence[str],
+    tls: TLSFiles | None = None,
 ) -> None:
     """The operator's listener: health and metrics of this host, and the API where it serves.
 
@@ -68,9 +69,7 @@ async def administer(
             process.ready()
             yield
 
-    settings = config.admin
-    tls = TLSFiles.of(settings.tls_certificate, settings.tls_key)
-    app = operator_site(lifespan, hosts=settings.hosts, has_tls=tls is not None)
+    app = operator_site(lifespan, hosts=config.admin.hosts, has_tls=tls is not None)
     await serve_http(app, [Entrance(listener, tls)], stop)
 
 

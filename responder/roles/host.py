@@ -25,6 +25,7 @@ from responder.roles.keep import keep, leave
 from responder.roles.memory import HostMemory, create_memory, renew_memory
 from responder.roles.serve import serve
 from responder.roles.work import work
+from responder.tls_files import TLSFiles
 
 ROLES = ("serve", "work", "crl")
 
@@ -168,8 +169,15 @@ def supervise(config: Config, roles: Sequence[str], sockets: Sockets, segment: S
 
 
 def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Segment) -> list[Child]:
-    """The processes of these roles, in the order they are started."""
+    """The processes of these roles, in the order they are started.
+
+    Raises:
+        ConfigError: a certificate or its key can't be used.
+    """
     processes: list[Child] = []
+    # Read here, so that a process that is started again has a pair that goes together, whatever the files hold then.
+    serve_tls = TLSFiles.of(config.serve.tls_certificate, config.serve.tls_key, protocols=("h2", "http/1.1"))
+    admin_tls = TLSFiles.of(config.admin.tls_certificate, config.admin.tls_key)
 
     def add(
         name: str,
@@ -183,7 +191,7 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Se
 
     # The workers first: a lane of the counters belongs to a place in this list.
     for index, listeners in enumerate(zip(sockets.public, *([sockets.tls] if sockets.tls else []), strict=True)):
-        add(f"serve-{index}", serve, listeners, memory=segment)
+        add(f"serve-{index}", serve, listeners, memory=segment, tls=serve_tls)
     if sockets.public:
         add("keep", keep, memory=segment, owner=process_identity())
     if "work" in roles:
@@ -191,7 +199,7 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Se
     if "crl" in roles:
         add("crl", build_crls)
     names = [*(process.name for process in processes), "admin"]
-    add("admin", administer, (sockets.admin,), memory=segment, segment=segment, processes=names)
+    add("admin", administer, (sockets.admin,), memory=segment, segment=segment, processes=names, tls=admin_tls)
     return processes
 
 

@@ -54,12 +54,16 @@ _OCTETS_A_RECORD = 280
 
 
 async def serve(
-    config: Config, process: Process, *listeners: socket.socket, stop: asyncio.Event, memory: HostMemory
+    config: Config,
+    process: Process,
+    *listeners: socket.socket,
+    stop: asyncio.Event,
+    memory: HostMemory,
+    tls: TLSFiles | None = None,
 ) -> None:
     """One worker of the public listener; the second one is for TLS."""
     listener, *for_tls = listeners
     limits = ClientLimits(memory.gate(config), config.limits.refusal)
-    tls = TLSFiles.of(config.serve.tls_certificate, config.serve.tls_key, protocols=("h2", "http/1.1"))
     secured = [Entrance(each, tls, may_enter=limits.admits_handshake) for each in for_tls]
     if not config.serve.lane:
         app = public_app(lambda: config, process.ready, memory)
