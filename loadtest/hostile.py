@@ -108,6 +108,15 @@ def ask_politely(request: bytes, where: tuple[str, int], until: float) -> list[f
     return sorted(took)
 
 
+def latencies(took: list[float]) -> dict[str, float]:
+    return {
+        "p50": statistics.median(took),
+        "p99": took[int(len(took) * 0.99)],
+        "longest": took[-1],
+        "asked": len(took),
+    }
+
+
 def counted(demo: dict[str, Any]) -> dict[str, float]:
     text = httpx.get(f"{demo['admin']}/metrics", trust_env=False, timeout=30).text
 
@@ -154,10 +163,7 @@ def measure(
         "flood": flood.name,
         "answered": int(told.split()[0]),
         "error": told.partition(" ")[2],
-        "p50": statistics.median(took),
-        "p99": took[int(len(took) * 0.99)],
-        "longest": took[-1],
-        "asked": len(took),
+        **latencies(took),
         "signatures": after["signatures"] - before["signatures"],
         "refused": after["refused"] - before["refused"],
         "memory_kB": resident(worker) - memory,
@@ -196,10 +202,7 @@ def measure_crowd(
     return {
         "crowd": crowd.name,
         "count": crowd.count,
-        "p50": statistics.median(took),
-        "p99": took[int(len(took) * 0.99)],
-        "longest": took[-1],
-        "asked": len(took),
+        **latencies(took),
         "left": left,
         "last_seen_closed_at": float(last),
         "kB_each": held / crowd.count,

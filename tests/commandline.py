@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,10 +165,16 @@ class Site:
         return answer.content
 
 
+def free_ports(count: int) -> list[int]:
+    """All different."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(open_socket("127.0.0.1", 0, reuse_port=False)) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in taken]
+
+
 def free_port() -> int:
-    with open_socket("127.0.0.1", 0, reuse_port=False) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port
 
 
 @contextmanager

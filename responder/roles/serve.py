@@ -63,14 +63,14 @@ async def serve(
 ) -> None:
     """One worker of the public listener; the second one is for TLS."""
     listener, *for_tls = listeners
-    limits = ClientLimits(memory.gate(config), config.limits.refusal)
+    gate = memory.gate(config)
+    limits = ClientLimits(gate, config.limits.refusal)
     secured = [Entrance(each, tls, may_enter=limits.admits_handshake) for each in for_tls]
     if not config.serve.lane:
         app = public_app(lambda: config, process.ready, memory)
         await serve_http(app, [Entrance(listener), *secured], stop, manners=manners_of(config))
         return
     native = NativeWay(memory, cors=config.serve.cors)
-    gate = memory.gate(config)
     async with public_site(config, memory, native) as route:
         process.ready()
         app = Starlette(routes=[route], exception_handlers={Exception: unexpected})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,18 +31,14 @@ def open_records(
         url: as `open_pool` has it; or `redis+cluster://USER@HOST:PORT,HOST:PORT` (with TLS `rediss+cluster`).
     """
 
-    def open_one(url: str, *, keys_a_call: int | None = None) -> RedisRecords:
-        more = {} if keys_a_call is None else {"keys_a_call": keys_a_call}
-        return RedisRecords(
-            url,
-            timeout_seconds=timeout_seconds,
-            password=password,
-            ca_file=ca_file,
-            trust=trust,
-            seal=seal,
-            **more,
-        )
-
+    open_one = functools.partial(
+        RedisRecords,
+        timeout_seconds=timeout_seconds,
+        password=password,
+        ca_file=ca_file,
+        trust=trust,
+        seal=seal,
+    )
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
     if kind != "cluster":

@@ -12,11 +12,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from responder import log, metrics
-from responder.errors import StoreUnavailable
 from responder.pki import Certificate, Kept, Records, Seal
 from responder.storage.redis_connections import INFO_SECTIONS, Trust, close_pool, open_pool, run_in, run_of
 from responder.storage.redis_errors import translating
-from responder.storage.redis_format import NEWEST_KEY, PREFIX, kept_of, key_of, records_in
+from responder.storage.redis_format import NEWEST_KEY, PREFIX, ByCertificate, kept_of, key_of
 from responder.storage.redis_scripts import NEWEST, PUT
 
 _log = log.get("storage.redis")
@@ -34,7 +33,7 @@ class _Read(NamedTuple):
     is_trusted: bool
 
 
-class RedisRecords:
+class RedisRecords(ByCertificate):
     """Implements `RecordStore`.
 
     Every connection asks the server which run it is when it is made: a server that was killed and started again, or
@@ -63,20 +62,6 @@ class RedisRecords:
         self._keys_a_call = keys_a_call
         self._may_log = log.OncePerSecond()
         self._put_sha: bytes | None = None
-
-    async def get(self, certificate: Certificate) -> Records | None:
-        """See `RecordStore.get`."""
-        (records,) = await self.get_many([certificate])
-        return records
-
-    async def get_many(self, certificates: Sequence[Certificate]) -> list[Records | None]:
-        """`get` for each, in one round trip for every 1,000 of them.
-
-        Raises:
-            StoreUnavailable: no answer in time.
-        """
-        names = [certificate.issuer.tag + certificate.serial for certificate in certificates]
-        return [records_in(value) for value in await self.values_of(names)]
 
     async def values_of(self, names: Sequence[bytes]) -> list[bytes | None]:
         """What is kept under these names (issuer's tag and serial), in one round trip for every 1,000 of them.
@@ -168,13 +153,6 @@ class RedisRecords:
         after, found = replies.pop() if cursor is not None else (b"0", [])
         values = self._values(replies) if keys else []
         return _Read(values, (found, None if after == b"0" else after), self._is_trusted(run))
-
-    async def put(self, certificate: Certificate, records: Records) -> Kept:
-        """See `RecordStore.put`."""
-        (kept,) = await self.put_many([(certificate, records)])
-        if kept is None:
-            raise StoreUnavailable("the record store refused an outdated record: it took too long, or has ended")
-        return kept
 
     async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         """See `RecordStore.put_many`; pipelines of at most 1,000."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from redis.exceptions import AskError, MovedError
 from responder.errors import StoreUnavailable, StoreUnreachable
 from responder.pki import Certificate, Kept, Records
 from responder.storage.redis import RedisRecords
-from responder.storage.redis_format import NEWEST_KEY, key_of, records_in
+from responder.storage.redis_format import NEWEST_KEY, ByCertificate, key_of
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ Node = tuple[str, int]
 _ATTEMPTS = 2  # slots may have moved since they were last asked for
 
 
-class ClusterRecords:
+class ClusterRecords(ByCertificate):
     """What `RedisRecords` is for one server, for all primaries of a cluster together.
 
     Their runs together are the run of the store: another primary, or one that was started again, may lack what was
@@ -44,26 +45,9 @@ class ClusterRecords:
         self._runs: dict[Node, str] = {}
         self._slots: list[tuple[int, Node]] = []  # the last slot of each range, ascending, and who has it
 
-    async def get(self, certificate: Certificate) -> Records | None:
-        """See `RecordStore.get`."""
-        (records,) = await self.get_many([certificate])
-        return records
-
-    async def get_many(self, certificates: Sequence[Certificate]) -> list[Records | None]:
-        """See `RedisRecords.get_many`."""
-        names = [certificate.issuer.tag + certificate.serial for certificate in certificates]
-        return [records_in(value) for value in await self.values_of(names)]
-
     async def values_of(self, names: Sequence[bytes]) -> list[bytes | None]:
         """See `RedisRecords.values_of`."""
         return await self._spread(names, lambda node, part: node.values_of(part))
-
-    async def put(self, certificate: Certificate, records: Records) -> Kept:
-        """See `RecordStore.put`."""
-        (kept,) = await self.put_many([(certificate, records)])
-        if kept is None:
-            raise StoreUnavailable("the record store refused an outdated record: it took too long, or has ended")
-        return kept
 
     async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         """See `RecordStore.put_many`."""
@@ -156,10 +140,10 @@ class ClusterRecords:
 
     def _owner(self, key: bytes) -> Node:
         slot = key_slot(key)
-        for last, node in self._slots:
-            if slot <= last:
-                return node
-        raise StoreUnavailable(f"nobody in the cluster has slot {slot}")
+        index = bisect_left(self._slots, (slot,))
+        if index == len(self._slots):
+            raise StoreUnavailable(f"nobody in the cluster has slot {slot}")
+        return self._slots[index][1]
 
     async def _learn(self) -> None:
         """Which primary has which slots, as one of those that we know says.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from datetime import timedelta
 
-from responder.pki import EPOCH, CertStatus, Kept, Records, StatusVersion, decode_records
+from responder.errors import StoreUnavailable
+from responder.pki import EPOCH, Certificate, CertStatus, Kept, Records, StatusVersion, decode_records
 
 PREFIX = b"cs2:"
 
@@ -38,3 +40,36 @@ def kept_of(result: bytes, records: Records, run: str) -> Kept | None:
         return Kept(StatusVersion(epoch, number, EPOCH + timedelta(microseconds=as_of)), CertStatus(flags & 3), run)
     except (ValueError, OverflowError):  # what is there is damaged, and outranks what was offered
         return None
+
+
+class ByCertificate:
+    """The part of `RecordStore` that follows from what is read by name and put in batches."""
+
+    async def values_of(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """See `responder.ocsp.fetching.Values`."""
+        raise NotImplementedError
+
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
+        """See `RecordStore.put_many`."""
+        raise NotImplementedError
+
+    async def get(self, certificate: Certificate) -> Records | None:
+        """See `RecordStore.get`."""
+        (records,) = await self.get_many([certificate])
+        return records
+
+    async def get_many(self, certificates: Sequence[Certificate]) -> list[Records | None]:
+        """`get` for each, in as few round trips as `values_of` takes.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+        """
+        names = [certificate.issuer.tag + certificate.serial for certificate in certificates]
+        return [records_in(value) for value in await self.values_of(names)]
+
+    async def put(self, certificate: Certificate, records: Records) -> Kept:
+        """See `RecordStore.put`."""
+        (kept,) = await self.put_many([(certificate, records)])
+        if kept is None:
+            raise StoreUnavailable("the record store refused an outdated record: it took too long, or has ended")
+        return kept

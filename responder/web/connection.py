@@ -79,9 +79,11 @@ class Connection(TCPServer):
                 server,
                 self.protocol_send,
             )
-            protocol: HTTP1 | HTTP2 = HTTP1(*arguments)
+            protocol: HTTP1 | HTTP2
             if tls is not None and tls.selected_alpn_protocol() == "h2":
                 protocol = HTTP2(*arguments, idle_seconds=self._manners.idle_seconds)
+            else:
+                protocol = HTTP1(*arguments)
             self.protocol = protocol  # type: ignore[assignment]  # what a ProtocolWrapper would wrap
             await protocol.initiate()
             await self.idle_task.restart(tasks, self._idle_timeout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import tempfile
 from collections import Counter
@@ -20,6 +19,7 @@ from responder.pki import Seal
 from responder.signing.signers import Signer
 from responder.storage.open_redis import open_records
 from responder.storage.redis_connections import Trust
+from tests.commandline import free_ports
 from tests.storage.test_redis import make
 
 PATIENCE = 60.0
@@ -75,13 +75,6 @@ class Cluster:
     def stop(self) -> None:
         for port in list(self._processes):
             self.kill(port)
-
-
-def free_ports(count: int) -> list[int]:
-    """Below those whose cluster bus would be beyond 65,535."""
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
 
 
 def asked(port: int, *words: object) -> object:

@@ -18,15 +18,10 @@ from responder.errors import StoreUnavailable
 from responder.signing.signers import Signer
 from responder.storage.redis import RedisRecords
 from responder.storage.redis_connections import Trust
+from tests.commandline import free_ports
 from tests.storage.test_redis import make
 
 PATIENCE = 30.0
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
 
 
 class Group:
