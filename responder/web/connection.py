@@ -7,12 +7,15 @@ HTTP/2 is spoken over TLS alone, where both have agreed on it: nobody asks OCSP 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import h11
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
@@ -22,6 +25,9 @@ from responder.pki import Framing
 from responder.web.doors import Doors
 from responder.web.http2 import HTTP2
 from responder.web.manners import Manners
+
+_RESTING_SECONDS = 1.0
+"""Since its last answer: as in the lane (`_native/connections.pyx`)."""
 
 
 class Connection(TCPServer):
@@ -63,6 +69,14 @@ class Connection(TCPServer):
             self.writer.transport.abort()
         finally:
             await self._close()
+
+    async def _idle_timeout(self) -> None:
+        """See Hypercorn's `TCPServer`. When everything ends, a client that asks again and again has time for that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.keep_alive_timeout):  # wait_for can miss that it is cancelled
+                await self.context.terminated.wait()
+            await asyncio.sleep(_RESTING_SECONDS)
+        await asyncio.shield(self._initiate_server_close())
 
     async def _serve(self, client: tuple[str, int] | None, server: tuple[str, int] | None) -> None:
         tls = self.writer.get_extra_info("ssl_object")
@@ -143,6 +157,12 @@ class HTTP1(H11Protocol):
     def outstanding(self) -> int:
         """See `Framing`."""
         return self._framing.outstanding
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """See Hypercorn's `H11Protocol`. When everything ends, an answer says that it is the last."""
+        if isinstance(event, Response) and self.context.terminated.is_set():
+            self.keep_alive_requests = self.config.keep_alive_max_requests
+        await super().stream_send(event)
 
     async def handle(self, event: Event) -> None:
         """See Hypercorn's `H11Protocol`."""

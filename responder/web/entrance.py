@@ -20,6 +20,7 @@ _FIRST = 15
 """Octets that every PROXY header has."""
 
 _NO_DESCRIPTORS_SECONDS = 0.1
+_BACKLOG = 1024
 
 Take = Callable[..., Awaitable[None]]
 """See `HTTPSide.take`."""
@@ -43,23 +44,61 @@ class Entrance:
     may_enter: Callable[[str], bool] = field(default=_let_pass)
 
 
-async def accept_all(entrance: Entrance, take: Take, *, manners: Manners = DEFAULT_MANNERS) -> None:
-    """Accept until cancelled; `take` has each connection once it may ask."""
-    loop = asyncio.get_running_loop()
-    doors, beginnings = Doors(manners), set[asyncio.Task[None]]()
+async def accept_all(
+    entrance: Entrance, take: Take, stop: asyncio.Event, *, manners: Manners = DEFAULT_MANNERS
+) -> None:
+    """Accept until `stop` is set, then those that have come already. `take` has each connection once it may ask, and
+    none is on its way there when this ends."""
+    reception = _Reception(entrance, take, manners)
     try:
-        while True:
-            try:
-                connection, address = await loop.sock_accept(entrance.listener)
-            except OSError:  # no descriptors, as a rule
-                await asyncio.sleep(_NO_DESCRIPTORS_SECONDS)
-                continue
-            begun = asyncio.ensure_future(_Beginning(connection).go(entrance, address, take, doors, manners))
-            beginnings.add(begun)
-            begun.add_done_callback(beginnings.discard)
+        reception.open()
+        await stop.wait()
+        reception.accept_some()
+        reception.close()
+        if reception.beginnings:
+            await asyncio.wait(reception.beginnings)
     finally:
-        for begun in beginnings:
+        reception.close()
+        for begun in reception.beginnings:
             begun.cancel()
+
+
+class _Reception:
+    """Accepts what has come on a listening socket whenever something has."""
+
+    def __init__(self, entrance: Entrance, take: Take, manners: Manners) -> None:
+        self.beginnings = set[asyncio.Task[None]]()
+        self._entrance, self._take, self._manners = entrance, take, manners
+        self._doors = Doors(manners)
+        self._loop = asyncio.get_running_loop()
+        self._later: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        self._entrance.listener.setblocking(False)
+        self._loop.add_reader(self._entrance.listener.fileno(), self.accept_some)
+
+    def close(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        if self._entrance.listener.fileno() >= 0:
+            self._loop.remove_reader(self._entrance.listener.fileno())
+            self._entrance.listener.close()
+
+    def accept_some(self) -> None:
+        for _ in range(_BACKLOG):
+            try:
+                connection, address = self._entrance.listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptors, as a rule
+                self._loop.remove_reader(self._entrance.listener.fileno())
+                self._later = self._loop.call_later(_NO_DESCRIPTORS_SECONDS, self.open)
+                return
+            begun = self._loop.create_task(
+                _Beginning(connection).go(self._entrance, address, self._take, self._doors, self._manners)
+            )
+            self.beginnings.add(begun)
+            begun.add_done_callback(self.beginnings.discard)
 
 
 class _Beginning:

@@ -9,6 +9,7 @@ from typing import Any
 
 import h2.errors
 import h2.events
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
@@ -35,9 +36,10 @@ class HTTP2(H2Protocol):
 
     outstanding = 0  # heads and bodies in time are the site's to see, since there are several at once
 
-    def __init__(self, *arguments: Any, idle_seconds: float) -> None:
-        """See Hypercorn's `H2Protocol`."""
-        super().__init__(*arguments)
+    def __init__(self, app: Any, config: Any, context: WorkerContext, *arguments: Any, idle_seconds: float) -> None:
+        """See Hypercorn's `H2Protocol`, which would reset what is asked once everything ends."""
+        super().__init__(app, config, WorkerContext(None), *arguments)
+        self._is_ending = context.terminated.is_set
         self._idle_seconds = idle_seconds
         self._credit = CREDIT
 
@@ -68,6 +70,10 @@ class HTTP2(H2Protocol):
             self._credit = min(CREDIT, self._credit + _EARNED)
         if not isinstance(event, (Body, EndBody)):
             await super().stream_send(event)
+            if isinstance(event, StreamClosed) and self._is_ending() and not self.streams:
+                self.connection.close_connection()  # what was asked until here has been answered
+                await self._flush()
+                await self._end()
             return
         try:
             async with asyncio.timeout(self._idle_seconds):

@@ -98,9 +98,13 @@ class HTTPSide:
         ending: dict[str, Any] = {} if tls is None else {"ssl_shutdown_timeout": _GOODBYE_SECONDS}
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection, ssl=tls, **ending)
 
-    async def close(self) -> None:
-        """Let what is under way end, within GRACE_SECONDS; nothing new begins."""
+    async def drain(self) -> None:
+        """From now on an answer is its connection's last, and a client that doesn't ask soon has had it."""
         await self._context.terminated.set()
+
+    async def close(self) -> None:
+        """Let what is under way end, within GRACE_SECONDS."""
+        await self.drain()
         if self._connections:
             _, late = await asyncio.wait(self._connections, timeout=GRACE_SECONDS)
             for task in late:
@@ -132,16 +136,17 @@ async def serve_entrances(
     side: HTTPSide, entrances: Sequence[Entrance], stop: asyncio.Event, *, manners: Manners = DEFAULT_MANNERS
 ) -> None:
     """Have `side` serve what comes in, until `stop` is set and what was under way is answered."""
-    accepting = [asyncio.create_task(accept_all(each, side.take, manners=manners)) for each in entrances]
-    accepting += [asyncio.create_task(each.tls.follow()) for each in entrances if each.tls is not None]
+    accepting = [asyncio.create_task(accept_all(each, side.take, stop, manners=manners)) for each in entrances]
+    following = [asyncio.create_task(each.tls.follow()) for each in entrances if each.tls is not None]
     try:
         await stop.wait()
+        await side.drain()
+        await asyncio.gather(*accepting)
     finally:
-        for task in accepting:
+        for task in [*accepting, *following]:
             task.cancel()
-        await asyncio.gather(*accepting, return_exceptions=True)
-        for each in entrances:
-            each.listener.close()
+        await asyncio.gather(*accepting, *following, return_exceptions=True)
+        await asyncio.sleep(0)  # those that have just been taken are connections by then
         await side.close()
 
 
