@@ -30,11 +30,12 @@ from responder.config.values import (
     check_paths,
     check_token,
     mask,
+    password_of,
     require_loopback,
     secret_of,
     to_path,
 )
-from responder.secret_files import read_secret, read_tokens
+from responder.secret_files import read_tokens
 
 
 class Section(BaseModel):
@@ -59,9 +60,7 @@ class Postgres(Section):
         Raises:
             ConfigError: the file can't be used.
         """
-        if self.password_file is None:
-            return None
-        return secret_of(read_secret, "postgres.password_file", self.password_file)
+        return password_of("postgres.password_file", self.password_file)
 
 
 class Redis(Section):
@@ -74,6 +73,8 @@ class Redis(Section):
         "sentinels name, redis+cluster://HOST:PORT,HOST:PORT for a cluster.",
     )
     password_file: SecretFile = Field(default=None, description="A file that holds the password and nothing else.")
+    sentinel_user: str = Field(default="", description="The sentinels' own user, where they have several.")
+    sentinel_password_file: SecretFile = Field(default=None, description="A file that holds the sentinels' password.")
     ca_file: OptionalPath = Field(
         default=None, description="The CA certificates (PEM) of a server with TLS, where they aren't the system's."
     )
@@ -91,9 +92,11 @@ class Redis(Section):
         Raises:
             ConfigError: the file can't be used.
         """
-        if self.password_file is None:
-            return None
-        return secret_of(read_secret, "redis.password_file", self.password_file)
+        return password_of("redis.password_file", self.password_file)
+
+    def sentinel_password(self) -> str | None:
+        """See `password`."""
+        return password_of("redis.sentinel_password_file", self.sentinel_password_file)
 
 
 class Serve(Section):

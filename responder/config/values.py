@@ -195,6 +195,10 @@ def secret_of(read: Callable[[Path], T], key: str, path: Path) -> T:
         raise ConfigError(f"{key} is {path}: {error}.") from None
 
 
+def password_of(key: str, path: Path | None) -> str | None:
+    return None if path is None else secret_of(read_secret, key, path)
+
+
 def check_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):

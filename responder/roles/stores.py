@@ -20,7 +20,7 @@ from responder.storage.migrations import require_schema
 from responder.storage.open_redis import RedisStore, open_records
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
-from responder.storage.redis_connections import Trust
+from responder.storage.redis_connections import Access, Trust
 from responder.storage.revoked import PostgresRevoked
 from responder.storage.runs import PostgresRuns
 from responder.storage.signers import PostgresSigners
@@ -122,8 +122,12 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
         trust, runs = Trust(), PostgresRuns(pool)
         records = open_records(
             config.redis.url,
-            password=config.redis.password(),
-            ca_file=config.redis.ca_file,
+            access=Access(
+                password=config.redis.password(),
+                ca_file=config.redis.ca_file,
+                sentinel_user=config.redis.sentinel_user or None,
+                sentinel_password=config.redis.sentinel_password(),
+            ),
             timeout_seconds=config.redis.timeout_seconds,
             trust=trust,
             seal=await runs.seal(),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from responder.pki import Seal
 from responder.storage.redis import RedisRecords
 from responder.storage.redis_cluster import ClusterRecords, Node
-from responder.storage.redis_connections import Trust
+from responder.storage.redis_connections import OPEN, Access, Trust
 
 RedisStore = RedisRecords | ClusterRecords
 
@@ -20,8 +19,7 @@ def open_records(
     url: str,
     *,
     timeout_seconds: float,
-    password: str | None = None,
-    ca_file: Path | None = None,
+    access: Access = OPEN,
     trust: Trust | None = None,
     seal: Seal | None = None,
 ) -> RedisStore:
@@ -34,8 +32,7 @@ def open_records(
     open_one = functools.partial(
         RedisRecords,
         timeout_seconds=timeout_seconds,
-        password=password,
-        ca_file=ca_file,
+        access=access,
         trust=trust,
         seal=seal,
     )

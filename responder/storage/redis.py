@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -13,7 +12,16 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from responder import log, metrics
 from responder.pki import Certificate, Kept, Records, Seal
-from responder.storage.redis_connections import INFO_SECTIONS, Trust, close_pool, open_pool, run_in, run_of
+from responder.storage.redis_connections import (
+    INFO_SECTIONS,
+    OPEN,
+    Access,
+    Trust,
+    close_pool,
+    open_pool,
+    run_in,
+    run_of,
+)
 from responder.storage.redis_errors import translating
 from responder.storage.redis_format import NEWEST_KEY, PREFIX, ByCertificate, kept_of, key_of
 from responder.storage.redis_scripts import NEWEST, PUT
@@ -46,15 +54,14 @@ class RedisRecords(ByCertificate):
         url: str,
         *,
         timeout_seconds: float,
-        password: str | None = None,
-        ca_file: Path | None = None,
+        access: Access = OPEN,
         trust: Trust | None = None,
         seal: Seal | None = None,
         keys_a_call: int = _KEYS_A_CALL,
     ) -> None:
         """Without `trust` every run is believed, and without `seal` every record, which is for tests. Several keys in a
         command are for servers that have all of them."""
-        self._pool = open_pool(url, timeout_seconds=timeout_seconds, password=password, ca_file=ca_file)
+        self._pool = open_pool(url, timeout_seconds=timeout_seconds, access=access)
         self._redis: Redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
         self._trust = trust

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, ResponseError
 
 INFO_SECTIONS = ("server", "replication")
 """Of INFO, what tells which run a server is."""
@@ -31,9 +32,26 @@ class Trust:
         return self.run is not None and run in self.run.split("+")
 
 
-def open_pool(
-    url: str, *, timeout_seconds: float, password: str | None = None, ca_file: Path | None = None
-) -> ConnectionPool:
+@dataclass(frozen=True)
+class Access:
+    """How a server lets us in, beside the user in its URL.
+
+    Attributes:
+        ca_file: whom to trust with TLS, where it isn't the system's; also with sentinels.
+        sentinel_user: of the sentinels' own users, with `sentinel_password`.
+    """
+
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    sentinel_user: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+
+
+OPEN = Access()
+"""Nobody is asked who he is."""
+
+
+def open_pool(url: str, *, timeout_seconds: float, access: Access = OPEN) -> ConnectionPool:
     """A pool of connections, none of them made yet, each of which asks the server which run it is.
 
     Args:
@@ -46,16 +64,16 @@ def open_pool(
         "retry": Retry(NoBackoff(), 0),  # whoever sends tries again
         "redis_connect_func": _greet,
     }
-    if password is not None:
-        options["password"] = password
-    if ca_file is not None:
-        options["ssl_ca_certs"] = str(ca_file)
+    if access.password is not None:
+        options["password"] = access.password
+    if access.ca_file is not None:
+        options["ssl_ca_certs"] = str(access.ca_file)
     if not urlsplit(url).scheme.endswith("+sentinel"):
         return ConnectionPool.from_url(url, **options)
-    return _behind_sentinels(url, options)
+    return _behind_sentinels(url, options, access)
 
 
-def _behind_sentinels(url: str, options: dict[str, Any]) -> ConnectionPool:
+def _behind_sentinels(url: str, options: dict[str, Any], access: Access) -> ConnectionPool:
     parts = urlsplit(url)
     user, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
@@ -64,12 +82,34 @@ def _behind_sentinels(url: str, options: dict[str, Any]) -> ConnectionPool:
     has_tls = parts.scheme.startswith("rediss")
     # As for the primary, but that they have users of their own.
     shared = {name: options[name] for name in options if name.startswith(("socket_", "ssl_")) or name == "retry"}
-    shared["ssl"] = has_tls
-    sentinels = Sentinel([_address(host) for host in hosts.split(",")], sentinel_kwargs=shared)  # type: ignore[no-untyped-call]
+    shared |= {"ssl": has_tls, "username": access.sentinel_user, "password": access.sentinel_password}
+    sentinels = _Sentinels([_address(host) for host in hosts.split(",")], sentinel_kwargs=shared)  # type: ignore[no-untyped-call]
     pool: ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
         unquote(service), sentinels, ssl=has_tls, db=int(database or 0), **options
     )
     return pool
+
+
+class _Sentinels(Sentinel):
+    """Says in a line why none of them helps."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """See redis-py's `Sentinel`.
+
+        Raises:
+            AuthenticationError: one of them doesn't let us in.
+            MasterNotFoundError: they can't be reached, or know of no such service.
+        """
+        try:
+            found: tuple[str, int] = await super().discover_master(service_name)
+        except (MasterNotFoundError, ResponseError, AuthenticationError) as error:
+            text = str(error)
+            if "Authentication" in text or not isinstance(error, MasterNotFoundError):
+                raise AuthenticationError("sentinels don't let us in") from error
+            reasons = sorted(set(re.findall(r"> - (.*?)(?:, <|$)", text)))
+            told = f" ({'; '.join(reasons)})" if reasons else ""
+            raise MasterNotFoundError(f"no sentinel names a primary of {service_name!r}{told}") from error
+        return found
 
 
 def _address(host: str) -> tuple[str, int]:

@@ -30,6 +30,7 @@ REMEDIES = {
     "MISCONF": "it can't write its snapshots; see its log, or set stop-writes-on-bgsave-error no",
     "NOREPLICAS": "it has too few replicas for min-replicas-to-write",
     "LOADING": "it reads its data; wait",
+    "SENTINELS DON'T LET US IN": "redis.sentinel_user or redis.sentinel_password_file isn't right, or missing",
     "NOAUTH": "name the file of its password in redis.password_file",
     "ALREADY AUTHENTICATED": "name the file of its password in redis.password_file",
     "INVALID USERNAME-PASSWORD": "the user in redis.url or the password in redis.password_file isn't right",

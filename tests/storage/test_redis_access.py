@@ -18,6 +18,7 @@ from responder.embedded import EmbeddedValkey
 from responder.errors import StoreUnavailable, StoreUnreachable
 from responder.signing.signers import Signer
 from responder.storage.redis import RedisRecords
+from responder.storage.redis_connections import Access
 from tests.storage.test_redis import make
 
 
@@ -37,7 +38,7 @@ def with_user(url: str, user: str) -> str:
 
 
 async def test_a_user_of_the_url_and_the_password_of_a_file(users: EmbeddedValkey, signer: Signer) -> None:
-    store = RedisRecords(with_user(users.url, "answers"), password="p@ss:/word", timeout_seconds=2)
+    store = RedisRecords(with_user(users.url, "answers"), access=Access("p@ss:/word"), timeout_seconds=2)
     certificate, records = make(signer, 5)
     await store.put(certificate, records)
     assert await store.get(certificate) == records
@@ -60,7 +61,7 @@ async def test_who_is_not_let_in_is_told_what_is_wrong(
     users: EmbeddedValkey, user: str, password: str | None, words: str
 ) -> None:
     url = with_user(users.url, user) if user else users.url
-    store = RedisRecords(url, password=password, timeout_seconds=2)
+    store = RedisRecords(url, access=Access(password), timeout_seconds=2)
     with pytest.raises(StoreUnavailable, match=words) as refused:
         await store.ping()
     assert not isinstance(refused.value, StoreUnreachable)
@@ -120,7 +121,9 @@ async def test_over_tls_the_server_is_known_by_its_certificate(
 ) -> None:
     certificate, records = make(signer, 5)
     async with TLSFront(tmp_path, valkey.url.removeprefix("unix://")) as front:
-        store = RedisRecords(f"rediss://localhost:{front.port}/0", ca_file=front.ca_file, timeout_seconds=2)
+        store = RedisRecords(
+            f"rediss://localhost:{front.port}/0", access=Access(ca_file=front.ca_file), timeout_seconds=2
+        )
         await store.put(certificate, records)
         assert await store.get(certificate) == records
         await store.close()
@@ -128,7 +131,7 @@ async def test_over_tls_the_server_is_known_by_its_certificate(
             (f"rediss://localhost:{front.port}/0", None),  # nobody's that the system knows
             (f"rediss://127.0.0.1:{front.port}/0", front.ca_file),  # another's name
         ):
-            stranger = RedisRecords(url, ca_file=ca_file, timeout_seconds=2)
+            stranger = RedisRecords(url, access=Access(ca_file=ca_file), timeout_seconds=2)
             with pytest.raises(StoreUnreachable, match=r"(?i)certificate"):
                 await stranger.get(certificate)
             await stranger.close()

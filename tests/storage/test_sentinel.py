@@ -17,7 +17,7 @@ from responder.embedded import find_valkey
 from responder.errors import StoreUnavailable
 from responder.signing.signers import Signer
 from responder.storage.redis import RedisRecords
-from responder.storage.redis_connections import Trust
+from responder.storage.redis_connections import Access, Trust
 from tests.commandline import free_ports
 from tests.storage.test_redis import make
 
@@ -27,7 +27,9 @@ PATIENCE = 30.0
 class Group:
     """A primary, its replica, and a sentinel that decides alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
+        """`more`: settings of the sentinel's."""
+        self._more = more
         self.primary, self.replica, self.sentinel = free_ports(3)
         self._folder = folder
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -40,6 +42,7 @@ class Group:
             f"port {self.sentinel}\nbind 127.0.0.1\ndir {self._folder}\n"
             f"sentinel monitor answers 127.0.0.1 {self.primary} 1\n"
             "sentinel down-after-milliseconds answers 300\nsentinel failover-timeout answers 2000\n"
+            + "".join(f"{line}\n" for line in self._more)
         )
         self._launch(self.sentinel, settings=settings)
 
@@ -102,7 +105,7 @@ def _sentinel_view(group: Group) -> dict[bytes, bytes]:
 
 async def test_the_primary_is_found_and_so_is_the_one_after_it(group: Group, signer: Signer) -> None:
     stranger = RedisRecords(f"redis+sentinel://127.0.0.1:{group.sentinel}/others/0", timeout_seconds=1)
-    with pytest.raises(StoreUnavailable, match="No master found for 'others'"):
+    with pytest.raises(StoreUnavailable, match=r"no sentinel names a primary of 'others'$"):
         await stranger.ping()
     await stranger.close()
 
@@ -132,3 +135,30 @@ async def test_the_primary_is_found_and_so_is_the_one_after_it(group: Group, sig
     assert await store.get(certificate) == records
     await store.put(*make(signer, 6))
     await store.close()
+
+
+async def test_sentinels_have_users_of_their_own(signer: Signer) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        group = Group(Path(folder), "user default off", "user watcher on >wo:rd@ +@all")
+        url = f"redis+sentinel://127.0.0.1:{group.sentinel}/answers/0"
+        right = Access(sentinel_user="watcher", sentinel_password="wo:rd@")
+        store = RedisRecords(url, timeout_seconds=1, access=right)
+        try:
+            group.start()
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    with contextlib.suppress(StoreUnavailable):
+                        await store.ping()
+                        break
+                    await asyncio.sleep(0.05)
+            certificate, records = make(signer, 5)
+            await store.put(certificate, records)
+            assert await store.get(certificate) == records
+            for wrong in (Access(), Access(password="wo:rd@"), Access(sentinel_user="watcher", sentinel_password="x")):
+                stranger = RedisRecords(url, timeout_seconds=1, access=wrong)
+                with pytest.raises(StoreUnavailable, match=r"redis\.sentinel_password_file"):
+                    await stranger.ping()
+                await stranger.close()
+        finally:
+            await store.close()
+            group.stop()
