@@ -5,17 +5,12 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from responder._native.der cimport Bytes, Out, Span
 from responder._native.framing cimport Head
-from responder._native.issued cimport Issued
-from responder._native.issuers cimport IssuerIndex, IssuerPlace
-from responder._native.live cimport LiveKeys
+from responder._native.holdings cimport Found, Holdings
 from responder._native.records cimport RecordView
-from responder._native.render cimport Constants
 from responder._native.request cimport RequestView
-from responder._native.table cimport Table
 
 cdef enum:
     AGES = 10
-    MAX_NAME = 8 + 64        # an issuer's tag, and a serial that the table takes
     MAX_RESPONSE = 16384     # head and body
     DATE = 29                # octets
     MAX_STAMP = 128
@@ -34,6 +29,7 @@ cdef enum Want:
 # Words of this process's lane.
 ctypedef struct CounterWords:
     uint16_t[2][3] requests  # GET, POST; good, revoked, unknown
+    uint16_t[2] several
     uint16_t[2] unauthorized
     uint16_t[5] hashes       # unknown, SHA-1, SHA-256, SHA-384, SHA-512
     uint16_t answers         # from the table
@@ -47,28 +43,14 @@ ctypedef struct CounterWords:
     uint16_t never_issued
 
 
-cdef class Responder:
-    cdef Table table
-    cdef object memory
-    cdef uint64_t* deadline
-    cdef uint64_t* database_clock        # nanoseconds since 1970 less CLOCK_BOOTTIME; 0 while it isn't known
-    cdef Issued issued                   # None: nothing is told of what was never issued
-    cdef uint64_t* issued_until          # CLOCK_BOOTTIME: until then it decides
-    cdef LiveKeys live
-    cdef size_t missing_size             # set where an answer misses a certificate in the table; its caller sets it to 0
-    cdef uint8_t[MAX_NAME] missing
+cdef class Responder(Holdings):
     cdef uint16_t source                 # counts an answer from the table: where it was found
     cdef uint64_t* counters
     cdef CounterWords words
     cdef int64_t[AGES] bounds
-    cdef IssuerIndex issuers
-    cdef const Constants** profiles
-    cdef uint64_t profile_mask
-    cdef list held
     cdef int64_t stamped     # in which second
     cdef uint8_t[MAX_STAMP] text
     cdef Span stamp
-    cdef const Constants* find_profile(self, const uint8_t* profile_id) noexcept nogil
     cdef const Span* stamp_at(self, int64_t second) noexcept nogil
     cdef void put_head(
         self,
@@ -81,20 +63,19 @@ cdef class Responder:
         bint is_known,
         int64_t now,
     ) noexcept nogil
-    # `price` becomes what the chain's answer costs, see `gate`.
+    # `price` becomes what the signature costs where that is SIGN, else what the chain's answer costs; see `gate`.
     cdef Outcome answer(
         self, const Head* head, Bytes request, size_t size, int64_t now, Want want, Out* out, int* price
     ) noexcept nogil
-    cdef void miss(self, const uint8_t* tag, const Span* serial) noexcept nogil
-    cdef bint was_never_issued(self, const IssuerPlace* issuer, const Span* serial, int64_t boottime) noexcept nogil
-    cdef bint may_sign(self, int64_t now, int64_t boottime) noexcept nogil
+    cdef Outcome put_live(
+        self, const Head* head, const RequestView* asked, const Span* nonce, Want want, int64_t seconds, Out* out
+    ) noexcept nogil
+    cdef void count(self, const RequestView* asked, bint is_post, int64_t seconds) noexcept nogil
     cdef bint put_stored(
         self,
         const Head* head,
-        const Constants* profile,
-        const RecordView* view,
+        const Found* found,
         int variant,
-        const Span* serial,
         int64_t max_age,
         int64_t now,
         Out* out,

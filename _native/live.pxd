@@ -7,8 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from responder._native cimport libcrypto
 from responder._native.algorithms cimport Algorithm, SigningContext
 from responder._native.der cimport Out, Span
-from responder._native.records cimport RecordView
-from responder._native.render cimport Constants
+from responder._native.render cimport Constants, Single
 
 cdef enum:
     SIGN_BOUNDS = 10
@@ -28,14 +27,13 @@ cdef class LiveKeys:
     cdef list held
     cdef int64_t[SIGN_BOUNDS] bounds     # nanoseconds
     cdef LiveKey* find(self, const unsigned char* profile_id) noexcept nogil
-    # The OCSPResponse that says what a record says, with a nonce where that has octets; False where there is no room, or libcrypto refuses.
+    # The OCSPResponse that says this, with a nonce where that has octets; False where there is no room, or libcrypto refuses.
     cdef bint put_answer(
         self,
         LiveKey* key,
         const Constants* profile,
-        const RecordView* view,
-        int variant,
-        const Span* serial,
+        const Single* singles,
+        int count,
         const Span* nonce,
         int64_t produced_at,
         uint64_t* counters,

@@ -14,7 +14,7 @@ from responder._native.algorithms cimport MAX_SIGNATURE, close_signing, open_sig
 from responder._native.keys cimport PrivateKey
 from responder._native.profile cimport SigningProfile
 from responder._native.records cimport PROFILE_ID
-from responder._native.render cimport Single, put_response, put_response_data, put_signature, set_single
+from responder._native.render cimport put_response, put_response_data, put_signature
 from responder._native.sockets cimport CLOCK_MONOTONIC, cs_time
 
 cdef enum:
@@ -74,9 +74,8 @@ cdef class LiveKeys:
         self,
         LiveKey* key,
         const Constants* profile,
-        const RecordView* view,
-        int variant,
-        const Span* serial,
+        const Single* singles,
+        int count,
         const Span* nonce,
         int64_t produced_at,
         uint64_t* counters,
@@ -86,12 +85,10 @@ cdef class LiveKeys:
         cdef unsigned char[MAX_SIGNATURE] signature
         cdef Out data = der.writer(room, MAX_SIGNED)
         cdef const unsigned char* end = out.position
-        cdef Single single
         cdef size_t size, signature_size
         cdef int64_t taken
         cdef int bucket = 0
-        set_single(&single, view, variant, serial)
-        put_response_data(&data, profile, &single, 1, produced_at, nonce if nonce.size else NULL)
+        put_response_data(&data, profile, singles, count, produced_at, nonce if nonce.size else NULL)
         size = der.written(&data, room + MAX_SIGNED)
         if data.full:
             return False

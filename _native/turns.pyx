@@ -236,7 +236,7 @@ cdef class Turns(Connections):
         )
         outcome = self.site.look_up(head, data, SIGNED if stage == DUE else LOOK, self.now, out, &price)
         if outcome == SIGN and self.queue.count < self.queue.room and (
-            stage != NEW or self.gate.early(&connection.peer, data, head.size, 1, self.monotonic) == 0
+            stage != NEW or self.gate.early(&connection.peer, data, head.size, price, self.monotonic) == 0
         ):
             out[0] = again
             connection.waiting, connection.stage = self.queue.put(token), DUE

@@ -7,8 +7,9 @@ A flood comes from many addresses at a constant rate; beside it one client asks 
 hundred times a second. Then crowds of connections hold on to what they have (`loadtest.crowds`), and the client asks
 beside them; how many of a crowd are left is counted in the server, since whoever doesn't read sees no end. One worker
 on one core, flood and client on another: the flooder is busy all the time, also where it floods with almost nothing,
-which is what each is compared with. What is read of the server: signatures, refusals, memory. The limits are those of
-the defaults, so a flood is refused once its addresses have had a minute's worth.
+which is what each is compared with. It has the lowest priority, or the client would wait for it rather than for the
+server. What is read of the server: signatures, refusals, memory. The limits are those of the defaults, so a flood is
+refused once its addresses have had a minute's worth.
 """
 
 from __future__ import annotations
@@ -147,6 +148,7 @@ def measure(
     if child == 0:
         try:
             os.sched_setaffinity(0, {core})
+            os.nice(19)
             told = str(flood_with(flood, where, options.seconds, options.addresses))
         except Exception as error:
             told = f"0 {error}"

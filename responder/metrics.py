@@ -222,6 +222,7 @@ def fast_words() -> dict[str, Any]:
         "trusted_until": TRUSTED_UNTIL,
         "database_clock": DATABASE_CLOCK,
         "requests": [[REQUESTS.word(method, status) for status in statuses] for method in ("get", "post")],
+        "several": _by_method("several"),
         "hashes": [CERT_ID_HASHES.word(algorithm) for algorithm in algorithms],
         "answers": ANSWERS.word("table"),
         "fetched": ANSWERS.word("redis"),

@@ -37,6 +37,7 @@ WORDS = {
     "database_clock": 1,
     "issued_until": 5,
     "requests": [[1, 2, 3], [4, 5, 6]],
+    "several": [55, 56],
     "hashes": [7, 8, 9, 10, 11],
     "answers": 12,
     "live": 47,

@@ -6,6 +6,7 @@ import base64
 import itertools
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import quote
@@ -112,12 +113,22 @@ def unauthorized(both: Both) -> bytes:
 
 
 def request_for(issuer: Issuer, serial: bytes, variant: int, *extensions: bytes) -> bytes:
+    return der.request(cert_id(issuer, serial, variant), extensions=b"".join(extensions))
+
+
+def cert_id(issuer: Issuer, serial: bytes, variant: int) -> bytes:
     oids = ("06052b0e03021a", "0609608648016503040201", "0609608648016503040202", "0609608648016503040203")
     number = (variant & 15) - 1
     name_hash, key_hash = issuer.cert_id_hashes[number]
     algorithm = der.sequence(bytes.fromhex(oids[number]), b"" if variant & 16 else der.NULL)
     hashes = der.octet_string(name_hash) + der.octet_string(key_hash)
-    return der.request(der.sequence(algorithm, hashes, der.tlv(2, serial)), extensions=b"".join(extensions))
+    return der.sequence(algorithm, hashes, der.tlv(2, serial))
+
+
+def request_for_several(issuer: Issuer, asked: Sequence[tuple[int, int]], *extensions: bytes) -> bytes:
+    """Serials with the variants of their CertIDs."""
+    cert_ids = (cert_id(issuer, encode_serial(serial), variant) for serial, variant in asked)
+    return der.request(*cert_ids, extensions=b"".join(extensions))
 
 
 def nonce(octets: bytes) -> bytes:
@@ -234,6 +245,77 @@ async def test_a_nonce_is_signed_natively_with_what_the_record_says(both: Both) 
     made = 2 * len(stored) * len(cases) if signs_here else 0
     assert both.lane[words["live"]] == both.lane[key_words[0]] == made
     assert sum(both.lane[key_words[1] + bucket] for bucket in range(11)) == made
+
+
+@pytest.mark.parametrize("size", [0, 32])
+async def test_several_certificates_are_signed_for_together_as_the_chain_does(both: Both, size: int) -> None:
+    chain, issuer = both.chain, both.chain.issuer
+    for serial in (SERIAL, 2**100 + 7, 5):
+        await chain.ask(serial)
+    both.fill()
+    both.host[ISSUED_UNTIL] = both.host[0]
+    signs_here = next(iter(chain.signers)).key.name == "ecdsa-p256"
+    extensions = [nonce(os.urandom(size))] if size else []
+    answered = 0
+    for asked in (
+        [(SERIAL, 1), (5, 1)],
+        [(5, 2), (SERIAL, 1), (2**100 + 7, 19), (5, 2), (5, 1)],
+        [(SERIAL, 2)] * 20,
+        [(SERIAL, 1), (0x5152, 2), (5, 1)],  # one that was never issued
+        [(0x5152, 1), (SERIAL, 1)],
+    ):
+        octets = request_for_several(issuer, asked, *extensions)
+        for method in ("GET", "POST"):
+            fast = both.fast(octets, is_post=method == "POST", signs=True)
+            assert (fast is not None) == signs_here
+            if fast is None:
+                continue
+            answered += 1
+            status, headers, body = taken_apart(fast)
+            slow_status, slow_headers, slow_body = await both.slow(octets, method)
+            assert (status, headers) == (slow_status, slow_headers | {"Date": imf_fixdate(chain.clock.now())})
+            response, slow = ocsp.load_der_ocsp_response(body), ocsp.load_der_ocsp_response(slow_body)
+            assert response.tbs_response_bytes == slow.tbs_response_bytes
+            key = response.certificates[0].public_key()
+            assert isinstance(key, ec.EllipticCurvePublicKey)
+            key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
+    words = metrics.fast_words()
+    assert [both.lane[word] for word in words["several"]] == [answered // 2] * 2
+    assert both.lane[words["live"]] == answered
+    assert [both.lane[word] for row in words["requests"] for word in row] == [0] * 6
+
+
+async def test_several_certificates_of_which_one_is_not_at_hand_are_for_the_chain(
+    clock: FakeClock, issuer: Issuer, signer: Signer, rsa_issuer: Issuer
+) -> None:
+    chain = make_chain(clock, issuer, signer)
+    for serial in (SERIAL, 5):
+        chain.statuses.add(Certificate.numbered(issuer, serial))
+        await chain.ask(serial)
+    both = Both(chain)
+    both.fill()
+    pair = [(SERIAL, 1), (5, 1)]
+    fine = request_for_several(issuer, pair)
+    assert both.fast(fine) is None, "it needs a signature"
+    assert both.fast(fine, signs=True) is not None
+    missing, never = [(SERIAL, 1), (0x5354, 1)], [(0x5152, 1), (0x5556, 2)]
+    both.issued.add([issuer.tag + encode_serial(0x5354)])
+    both.host[ISSUED_UNTIL] = both.host[0]
+    assert both.fast(request_for_several(issuer, missing), signs=True) is None
+    assert both.fast(request_for_several(issuer, never), signs=True) == unauthorized(both)
+    both.host[ISSUED_UNTIL] = 0
+    assert both.fast(request_for_several(issuer, [*pair, (0x5152, 1)]), signs=True) is None
+    # Another issuer's beside ours, whether we answer for it or not.
+    mixed = der.request(*(cert_id(each, encode_serial(SERIAL), 1) for each in (issuer, rsa_issuer)))
+    assert both.fast(mixed, signs=True) is None
+    rows = [pack_issuer(row_of(each)) for each in (issuer, rsa_issuer)]
+    both.native.replace(rows, [signer.profile], live_keys([[signer]]))
+    assert both.fast(mixed, signs=True) is None
+    assert both.fast(fine, signs=True) is not None
+    # A floor of any of them.
+    both.floors.raise_to(issuer.tag, encode_serial(5), 1, 10**6, 2**40, 0, 0)
+    assert both.fast(fine, signs=True) is None
+    assert both.fast(request_for_several(issuer, [(SERIAL, 1), (SERIAL, 2)]), signs=True) is not None
 
 
 async def test_nothing_is_signed_natively_by_a_wrong_clock_or_below_a_floor(
