@@ -17,7 +17,8 @@ REMEDY = "install what the native core is built with: apt-get install gcc python
 MODULES = (
     "errors", "algorithms", "decoder", "keys", "key_files", "certificate", "request", "records", "render", "sign",
     "profile", "crl", "crl_reader", "floors", "table", "framing", "clients", "proxy", "limiter", "gate", "issuers",
-    "issued", "live", "holdings", "answer", "pages", "site", "mail", "queue", "seal", "connections", "turns", "lane",
+    "issued", "live", "holdings", "signing_threads", "answer", "pages", "site", "mail", "queue", "seal", "connections",
+    "turns", "lane",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent
 CIMPORT = Path("build") / "cimport"

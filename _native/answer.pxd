@@ -6,19 +6,22 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from responder._native.der cimport Bytes, Out, Span
 from responder._native.framing cimport Head
 from responder._native.holdings cimport Found, Holdings
+from responder._native.live cimport LiveKey
 from responder._native.records cimport RecordView
 from responder._native.request cimport RequestView
+from responder._native.signing_threads cimport Job
 
 cdef enum:
     AGES = 10
     MAX_RESPONSE = 16384     # head and body
     DATE = 29                # octets
     MAX_STAMP = 128
+    MAX_SIGNED = 8192        # of ResponseData
 
 cdef enum Outcome:
     ANSWERED                 # what `out` holds is to be sent
     REFUSED                  # the same, of what isn't ours: nothing but an OCSP error
-    SIGN                     # it can be signed here, where that isn't too much
+    SIGN                     # it can be signed, in the lane or by a thread, where that isn't too much
     ASK                      # only the chain knows
 
 cdef enum Want:
@@ -44,6 +47,13 @@ ctypedef struct CounterWords:
 
 
 cdef class Responder(Holdings):
+    cdef uint8_t[MAX_SIGNED] data        # ResponseData, at the end
+    # With SIGN: what a thread is to sign, and with what; `due_key` is NULL where the signature is made in the lane.
+    cdef LiveKey* due_key
+    cdef const uint8_t* due_data
+    cdef size_t due_size
+    cdef int64_t due_at                  # producedAt
+    cdef const Job* made                 # what a thread has signed, while its request goes on
     cdef uint16_t source                 # counts an answer from the table: where it was found
     cdef uint64_t* counters
     cdef CounterWords words

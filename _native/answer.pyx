@@ -3,15 +3,17 @@ signed here, too. Whatever else isn't plain is for the chain.
 """
 
 cimport cython
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from responder._native cimport der, get_path, http
+from responder._native.algorithms cimport MAX_SIGNATURE
 from responder._native.framing cimport GET, POST, clear
 from responder._native.holdings cimport NEVER_ISSUED, UNREAD, Reading
 from responder._native.issuers cimport IssuerPlace
-from responder._native.live cimport LiveKey
 from responder._native.records cimport RecordView, index_of, signature_of
-from responder._native.render cimport RENDERED, Constants, Single, render_checked, set_single
+from responder._native.render cimport (
+    RENDERED, Constants, Single, put_response, put_response_data, put_signature, render_checked, set_single,
+)
 from responder._native.request cimport MAX_IDS, MAX_OCTETS, parse_request
 from responder._native.sockets cimport CLOCK_BOOTTIME, cs_time
 
@@ -115,7 +117,7 @@ cdef class Responder(Holdings):
         ):
             return ASK
         if outcome != ANSWERED:
-            if outcome == SIGN and asked.count == 1:
+            if outcome == SIGN and asked.count == 1 and self.due_key == NULL:
                 price[0] = 1
             return outcome
         if out.full or not self.is_still_so(issuer, asked.count):
@@ -130,24 +132,47 @@ cdef class Responder(Holdings):
     cdef Outcome put_live(
         self, const Head* head, const RequestView* asked, const Span* nonce, Want want, int64_t seconds, Out* out
     ) noexcept nogil:
-        """The response that is signed for this request."""
+        """The response that is signed for this request. What a thread has signed counts while it is what would be signed
+        now, so that all that is looked at before is looked at again."""
         cdef Single[MAX_IDS] singles
+        cdef uint8_t[MAX_SIGNATURE] room
+        cdef const uint8_t* signature = room
+        cdef size_t size, signature_size
         cdef const uint8_t* end = out.position
-        cdef LiveKey* key = self.live.find(self.found[0].profile.id)
+        cdef const Constants* profile = self.found[0].profile
+        cdef LiveKey* key = self.live.find(profile.id)
+        cdef Out data = der.writer(self.data, MAX_SIGNED)
         cdef int index
+        self.due_key = NULL
         if key == NULL:
             return ASK
         for index in range(asked.count):
             if self.found[index].view.this_update > seconds:
                 return ASK
-        if want != SIGNED:
-            return SIGN
-        for index in range(asked.count):
             set_single(&singles[index], &self.found[index].view, asked.ids[index].variant, &self.found[index].serial)
-        if not self.live.put_answer(
-            key, self.found[0].profile, singles, asked.count, nonce, seconds, self.counters, out
-        ):
+        if want != SIGNED and not key.is_slow:
+            return SIGN
+        self.due_at = seconds if want != SIGNED or self.made == NULL else self.made.produced_at
+        put_response_data(&data, profile, singles, asked.count, self.due_at, nonce if nonce.size else NULL)
+        size = der.written(&data, self.data + MAX_SIGNED)
+        if data.full:
             return ASK
+        if not key.is_slow:
+            if not self.live.sign(key, data.position, size, room, &signature_size, self.counters):
+                return ASK
+        elif want != SIGNED:
+            self.due_key, self.due_data, self.due_size = key, data.position, size
+            return SIGN
+        elif self.made == NULL or self.made.size != size or memcmp(self.made.data, data.position, size) != 0:
+            return ASK
+        elif self.made.signature_size == 0:
+            return SIGN
+        else:
+            signature = self.made.signature
+            signature_size = self.made.signature_size
+        put_signature(out, profile, signature, signature_size, False)
+        der.put(out, data.position, size)
+        put_response(out, end)
         http.put_live_head(out, der.written(out, end), head.closes, self.stamp_at(seconds))
         return ANSWERED
 

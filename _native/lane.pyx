@@ -88,6 +88,10 @@ cdef class Lane(Turns):
                     self.go_on(connection)
         self.after_turn()
 
+    def close(self):
+        self.threads.close()
+        Turns.close(self)
+
     cdef after_turn(self):
         """Give what was found to Python: questions all together, and what is missing."""
         cdef list asked, missing

@@ -24,6 +24,7 @@ cdef extern from "openssl/evp.h" nogil:
     int EVP_PKEY_KEYPAIR
     int EVP_PKEY_PUBLIC_KEY
     void EVP_PKEY_free(EVP_PKEY* key)
+    int EVP_PKEY_up_ref(EVP_PKEY* key)
     int EVP_PKEY_is_a(const EVP_PKEY* key, const char* name)
     const char* EVP_PKEY_get0_type_name(const EVP_PKEY* key)
     int EVP_PKEY_get_bits(const EVP_PKEY* key)

@@ -1,4 +1,4 @@
-"""Answers that are signed in the lane.
+"""The keys that sign for one request, in the lane or in a thread beside it.
 
 The status is that of a record which may be answered at this moment: its host's lease lasts, and it isn't below a floor. So a
 nonce needs no database, and says what an answer without one would say.
@@ -9,16 +9,11 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
-from responder._native cimport der
-from responder._native.algorithms cimport MAX_SIGNATURE, close_signing, open_signing, sign_octets
+from responder._native.algorithms cimport close_signing, open_signing, sign_octets
 from responder._native.keys cimport PrivateKey
 from responder._native.profile cimport SigningProfile
 from responder._native.records cimport PROFILE_ID
-from responder._native.render cimport put_response, put_response_data, put_signature
 from responder._native.sockets cimport CLOCK_MONOTONIC, cs_time
-
-cdef enum:
-    MAX_SIGNED = 8192        # of ResponseData
 
 
 @cython.final
@@ -40,7 +35,7 @@ cdef class LiveKeys:
             raise ValueError(f"{len(bounds)} bounds of seconds, not {SIGN_BOUNDS}")
         for number, bound in enumerate(bounds):
             self.bounds[number] = <int64_t> (bound * 1e9)
-        for profile, key, signatures, seconds in self.held:
+        for profile, key, signatures, seconds, is_slow in self.held:
             memcpy(&index, profile.constants.id, 8)
             while self.keys[index & self.mask].profile_id != NULL:
                 index += 1
@@ -49,6 +44,7 @@ cdef class LiveKeys:
             if place.algorithm == NULL:
                 raise ValueError(f"a key of {key.name} doesn't sign with the algorithm that its profile names")
             place.profile_id, place.signatures, place.seconds = profile.constants.id, signatures, seconds
+            place.is_slow = is_slow
 
     def __dealloc__(self):
         cdef uint64_t index
@@ -70,44 +66,23 @@ cdef class LiveKeys:
                 return place
             index += 1
 
-    cdef bint put_answer(
-        self,
-        LiveKey* key,
-        const Constants* profile,
-        const Single* singles,
-        int count,
-        const Span* nonce,
-        int64_t produced_at,
-        uint64_t* counters,
-        Out* out,
+    cdef bint sign(
+        self, LiveKey* key, const uint8_t* data, size_t size, uint8_t* signature, size_t* signature_size, uint64_t* counters
     ) noexcept nogil:
-        cdef unsigned char[MAX_SIGNED] room
-        cdef unsigned char[MAX_SIGNATURE] signature
-        cdef Out data = der.writer(room, MAX_SIGNED)
-        cdef const unsigned char* end = out.position
-        cdef size_t size, signature_size
-        cdef int64_t taken
-        cdef int bucket = 0
-        put_response_data(&data, profile, singles, count, produced_at, nonce if nonce.size else NULL)
-        size = der.written(&data, room + MAX_SIGNED)
-        if data.full:
-            return False
-        taken = cs_time(CLOCK_MONOTONIC)
+        cdef int64_t begun = cs_time(CLOCK_MONOTONIC)
         if key.context.algorithm == NULL and not open_signing(&key.context, key.key, key.algorithm):
             close_signing(&key.context)
             key.context.algorithm = NULL
             return False
-        if not sign_octets(&key.context, data.position, size, signature, &signature_size):
+        if not sign_octets(&key.context, data, size, signature, signature_size):
             return False
-        taken = cs_time(CLOCK_MONOTONIC) - taken
-        put_signature(out, profile, signature, signature_size, False)
-        der.put(out, data.position, size)
-        put_response(out, end)
-        if out.full:
-            return False
+        self.count(key.signatures, key.seconds, cs_time(CLOCK_MONOTONIC) - begun, counters)
+        return True
+
+    cdef void count(self, uint16_t signatures, uint16_t seconds, int64_t taken, uint64_t* counters) noexcept nogil:
+        cdef int bucket = 0
         while bucket < SIGN_BOUNDS and taken > self.bounds[bucket]:
             bucket += 1
-        counters[key.signatures] += 1
-        counters[key.seconds + bucket] += 1
-        counters[key.seconds + SIGN_BOUNDS + 1] += <uint64_t> taken
-        return True
+        counters[signatures] += 1
+        counters[seconds + bucket] += 1
+        counters[seconds + SIGN_BOUNDS + 1] += <uint64_t> taken

@@ -37,6 +37,7 @@ cdef extern from * nogil:
     }
     #define CS_LISTENER UINT64_MAX
     #define CS_QUEUE (UINT64_MAX - 1)
+    #define CS_SIGNED (UINT64_MAX - 2)
     static inline int64_t cs_time(clockid_t which)
     { struct timespec t; clock_gettime(which, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
     """
@@ -50,6 +51,7 @@ cdef extern from * nogil:
     int CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME
     uint64_t LISTENER "CS_LISTENER"      # what is watched is the listening socket, and no connection
     uint64_t QUEUE "CS_QUEUE"            # or an eventfd, which is always readable
+    uint64_t SIGNED "CS_SIGNED"          # or one with an event whenever a thread has signed something
     int EFD_CLOEXEC
     int eventfd(unsigned value, int flags)
     int epoll_create1(int flags)

@@ -10,6 +10,7 @@ from responder._native.framing cimport MAX_HEAD, Head
 from responder._native.mail cimport Mail
 from responder._native.pages cimport Pages
 from responder._native.queue cimport Queue
+from responder._native.signing_threads cimport SigningThreads
 from responder._native.site cimport Site
 
 cdef enum:
@@ -21,7 +22,8 @@ cdef enum:
 cdef class Turns(Connections):
     cdef Site site
     cdef Mail mail
-    cdef Queue queue         # whose signature is due
+    cdef Queue queue         # whose signature is due here
+    cdef SigningThreads threads
     cdef int rouser          # has an event while that isn't empty, and others had their turn
     cdef bint fetches        # what the table doesn't have may be looked for
     cdef uint8_t[BUFFER + MAX_HEAD + MAX_BODY] input
@@ -29,6 +31,9 @@ cdef class Turns(Connections):
     cdef uint8_t[BATCH] batch
     cdef int turn(self) noexcept nogil
     cdef bint sign_next(self) noexcept nogil
+    cdef void take_signed(self) noexcept nogil
+    # Have its signature made, by this lane or by a thread. False where there is no memory.
+    cdef bint have_signed(self, Connection* connection) noexcept nogil
     cdef void receive(self, Connection* connection, bint ending) noexcept nogil
     cdef void go_on(self, Connection* connection) noexcept nogil
     # What is left of `data` behind what the load balancer says; NULL: nothing yet, or the connection has ended.

@@ -15,6 +15,9 @@ from responder._native.clients cimport Address
 from responder._native.mail cimport LOOKED_FOR, MISSING, NOBODY
 from responder._native.pages cimport PageData
 from responder._native.proxy cimport NAMED, PART, WRONG, Announced, read_proxy_header
+from responder._native.live cimport LiveKey
+from responder._native.signing_threads cimport Job, free_job, make_job
+from responder._native.sockets cimport SIGNED as SIGNED_ELSEWHERE
 from responder._native.sockets cimport (
     EFD_CLOEXEC, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, QUEUE, close, cs_leave, cs_watch,
     epoll_event, epoll_wait, eventfd, recv,
@@ -28,12 +31,17 @@ cdef enum:
 
 
 cdef class Turns(Connections):
-    def __cinit__(self, int listener, *, Responder responder not None, Pages pages not None, fetch, **_):
+    def __cinit__(
+        self, int listener, *, Responder responder not None, Pages pages not None, fetch, int signing_threads=1, **_
+    ):
         self.site = Site(responder, pages, self.gate)
         self.fetches, self.mail, self.queue = fetch is not None, Mail(), Queue(self.gate.signatures)
         self.rouser = eventfd(1, EFD_CLOEXEC)
         if self.rouser < 0 or cs_watch(self.epoll, self.rouser, QUEUE, EPOLLIN | EPOLLET) < 0:
             raise OSError(errno, "no eventfd")
+        self.threads = SigningThreads(signing_threads)
+        if cs_watch(self.epoll, self.threads.shop.rouser, SIGNED_ELSEWHERE, EPOLLIN | EPOLLET) < 0:
+            raise OSError(errno, "an eventfd can't be watched")
 
     def __dealloc__(self):
         if self.rouser > 0:
@@ -50,6 +58,9 @@ cdef class Turns(Connections):
             what = events[index].events
             if events[index].data.u64 == LISTENER:
                 self.accept_some()
+                continue
+            if events[index].data.u64 == SIGNED_ELSEWHERE:
+                self.take_signed()
                 continue
             connection = self.connection_of(events[index].data.u64)
             if connection == NULL:
@@ -73,6 +84,43 @@ cdef class Turns(Connections):
                 self.go_on(connection)
                 return True
         return False
+
+    cdef void take_signed(self) noexcept nogil:
+        """Go on with those for whom a thread has signed, or hasn't in time."""
+        cdef Job* job = self.threads.take()
+        cdef Job* following
+        cdef Connection* connection
+        while job != NULL:
+            if job.signature_size:
+                self.site.responder.live.count(
+                    job.signatures, job.seconds, job.taken, self.site.responder.counters
+                )
+            connection = self.connection_of(job.token)
+            if connection != NULL and connection.waiting:
+                connection.waiting, self.site.responder.made = False, job
+                self.go_on(connection)
+                self.site.responder.made = NULL
+            following = job.next
+            free_job(job)
+            job = following
+
+    cdef bint have_signed(self, Connection* connection) noexcept nogil:
+        cdef LiveKey* key = self.site.responder.due_key
+        cdef uint64_t token = self.token_of(connection)
+        cdef Job* job
+        connection.waiting, connection.stage = True, DUE
+        if key == NULL:
+            return self.queue.put(token)
+        job = make_job(
+            token, key.key, key.algorithm, self.site.responder.due_data, self.site.responder.due_size
+        )
+        if job == NULL:
+            return False
+        job.signatures, job.seconds, job.produced_at = key.signatures, key.seconds, self.site.responder.due_at
+        if not self.threads.put(job):
+            free_job(job)
+            return False
+        return True
 
     cdef void receive(self, Connection* connection, bint ending) noexcept nogil:
         """Take what has come. A recv that brings less than it might has taken all; the end of the stream is an edge."""
@@ -235,12 +283,11 @@ cdef class Turns(Connections):
             words.fetched if stage == FETCHED else words.live if stage == MADE else words.answers
         )
         outcome = self.site.look_up(head, data, SIGNED if stage == DUE else LOOK, self.now, out, &price)
-        if outcome == SIGN and self.queue.count < self.queue.room and (
+        if outcome == SIGN and stage != DUE and self.queue.count + self.threads.count < self.queue.room and (
             stage != NEW or self.gate.early(&connection.peer, data, head.size, price, self.monotonic) == 0
         ):
             out[0] = again
-            connection.waiting, connection.stage = self.queue.put(token), DUE
-            return True
+            return self.have_signed(connection)
         if outcome == SIGN or (outcome == ASK and stage == NEW and not self.gate.has_room()):
             out[0] = again
             outcome = self.site.look_up(head, data, WITHOUT_NONCE, self.now, out, &price)

@@ -44,7 +44,7 @@ _cas: dict[bytes, CA] = {}
 
 
 def new_key(kind: str) -> Key:
-    """`ec` (P-256), `p384`, `p521`, `bp256`, `bp384`, `bp512` (brainpool), `rsa`, `ed25519` or `ed448`."""
+    """`ec` (P-256), `p384`, `p521`, `bp256`, `bp384`, `bp512` (brainpool), `rsa`, `rsa4096`, `ed25519` or `ed448`."""
     makers: dict[str, Callable[[], Key]] = {
         "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
         "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
@@ -53,6 +53,7 @@ def new_key(kind: str) -> Key:
         "bp384": lambda: ec.generate_private_key(ec.BrainpoolP384R1()),
         "bp512": lambda: ec.generate_private_key(ec.BrainpoolP512R1()),
         "rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+        "rsa4096": lambda: rsa.generate_private_key(public_exponent=65537, key_size=4096),
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "ed448": ed448.Ed448PrivateKey.generate,
     }

@@ -504,13 +504,17 @@ class Table:
 
 @final
 class LiveKeys:
-    """Keys that sign for one request, in the turn that reads it."""
+    """Keys that sign for one request: in the turn that reads it, or, the slow ones, in threads of the lane's."""
 
     def __new__(
-        cls, signers: Iterable[tuple[SigningProfile, PrivateKey, int, int]] = (), /, *, bounds: Sequence[float] = ()
+        cls,
+        signers: Iterable[tuple[SigningProfile, PrivateKey, int, int, bool]] = (),
+        /,
+        *,
+        bounds: Sequence[float] = (),
     ) -> LiveKeys:
         """Each with the words of a lane that count its signatures and how long they take: a counter, and a histogram's
-        first bucket, of ten `bounds` in seconds.
+        first bucket, of ten `bounds` in seconds; and whether it is slow.
 
         Raises:
             ValueError: a key that doesn't sign as its profile says.
@@ -762,6 +766,7 @@ class Lane:
         connections_a_client: int,
         idle_seconds: float,
         request_seconds: float,
+        signing_threads: int = 1,
     ) -> Lane:
         """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, whether the connection ends with it,
         and whether `fetch` was called for it; each is answered by `reply`, and nothing more is read of a connection
@@ -772,7 +777,7 @@ class Lane:
         many connections at once, and of one client (but for proxies and the exempt, as `gate` has them); where there is
         no room the one that is idle for longest makes it. Closed is one that is idle for so long, one whose head, or
         then body, takes longer than `request_seconds` to come, and one that takes less than 64 KiB of an answer in
-        `idle_seconds`.
+        `idle_seconds`. So many threads, of a lower priority, sign with keys that are slow.
 
         Raises:
             OSError: there are no descriptors left.

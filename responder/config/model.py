@@ -244,8 +244,9 @@ class Table(Section):
 
 class Limits(Section):
     """What one client may cost: an IPv4 address, an IPv6 /64; and an IPv6 /48, 16 times as much. What the table in
-    memory answers is free; a nonce that is signed from it costs 1. All else costs 1 a CertID, and 1 more where a
-    signature is made for that request alone (a nonce, several CertIDs); what goes through Hypercorn costs 2."""
+    memory answers is free; a nonce signed from it with P-256 or Ed25519 costs 1. All else costs 1 a CertID, and 1
+    more where a signature is made for that request alone (a nonce, several CertIDs); what goes through Hypercorn
+    costs 2."""
 
     per_minute: int = Field(
         default=1000,

@@ -170,13 +170,13 @@ class IssuerRows:
 
 
 def live_keys(signers: Iterable[Iterable[Signer]]) -> LiveKeys:
-    """Those that sign for one request in the turn that reads it."""
+    """Those that sign for one request: in the turn that reads it, or in a thread."""
     return LiveKeys(
         (
-            (signer.profile, signer.key, *metrics.signature_words(signer.key.name))
+            (signer.profile, signer.key, *metrics.signature_words(signer.key.name), not signs_at_once(signer.key))
             for each in signers
             for signer in each
-            if signs_at_once(signer.key)
+            if signer.key.is_local
         ),
         bounds=metrics.SIGN_SECONDS.bounds,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -89,9 +90,16 @@ async def serve(
                 clock=SystemClock(),
                 stop=stop,
                 manners=manners,
+                signing_threads=signing_threads(config),
             ),
             serve_entrances(HTTPSide(limited, manners=manners), secured, stop, manners=manners),
         )
+
+
+def signing_threads(config: Config) -> int:
+    """Of a worker, for keys that sign slowly: as many on this host as it has cores, and one at least."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // (config.serve.workers or cores))
 
 
 def manners_of(config: Config) -> Manners:

@@ -47,6 +47,7 @@ async def serve_lane(
     clock: Clock,
     stop: asyncio.Event,
     manners: Manners = DEFAULT_MANNERS,
+    signing_threads: int = 1,
 ) -> None:
     """Serve `listener` until `stop` is set and what was under way is answered.
 
@@ -54,8 +55,9 @@ async def serve_lane(
         respond: what only the chain can answer.
         fetch: has in the table what there is of certificates that aren't; without it the chain is asked at once.
         http: what takes over connections with requests of other methods, or chunked or large bodies.
+        signing_threads: for keys that sign more slowly than the others are to wait.
     """
-    site = _Site(listener, responder, pages, gate, respond, fetch, http, clock, manners)
+    site = _Site(listener, responder, pages, gate, respond, fetch, http, clock, manners, signing_threads)
     loop = asyncio.get_running_loop()
     loop.add_reader(site.lane.epoll, site.lane.on_ready)
     ticking = asyncio.create_task(site.tick())
@@ -83,6 +85,7 @@ class _Site:
         http: HTTPSide,
         clock: Clock,
         manners: Manners,
+        signing_threads: int,
     ) -> None:
         listener.setblocking(False)
         listener.listen(1024)
@@ -99,6 +102,7 @@ class _Site:
             connections_a_client=manners.connections_a_client,
             idle_seconds=manners.idle_seconds,
             request_seconds=manners.request_seconds,
+            signing_threads=signing_threads,
         )
         self._listener = listener
         self._respond = respond

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import itertools
 import os
+import re
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cryptography.x509 import ocsp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -88,6 +90,7 @@ async def served(
     signer: Signer,
     limits: Limits = UNLIMITED,
     manners: Manners = DEFAULT_MANNERS,
+    waiting: int = 24,
     **serve: Any,
 ) -> AsyncIterator[Served]:
     chain = make_chain(clock, issuer, signer)
@@ -102,8 +105,8 @@ async def served(
     pages = Pages()
     shown = ShownCRLs(pages)
     shown.give(published.all, {each.id: each for each in chain.issuers})
-    config = Config(limits=limits, serve=Serve(**serve), signing=Signing(max_in_flight=8, max_waiting=24))
-    room = 32
+    config = Config(limits=limits, serve=Serve(**serve), signing=Signing(max_in_flight=8, max_waiting=waiting))
+    room = 8 + waiting
     memory = HostMemory.of(create_memory(config, 1), 0)
     crls = CRLEndpoint(published, issuers=chain.issuers, clock=clock)
     route = PublicRoute(both.exchange, both.python, crls, cors=cors)
@@ -238,11 +241,14 @@ STRANGER = encode.request(
 )
 """Of an issuer that isn't ours."""
 
+SIGNED_FOR_IT = (3, 17)
+"""Variants that no record has."""
+
 CORPUS = st.one_of(
     st.builds(
         lambda serial, variant, kind, fields: (serial, variant, kind, tuple(fields)),
         st.sampled_from([IN_TABLE, NOT_YET, NOBODY]),
-        st.sampled_from([1, 2, 3, 17]),
+        st.sampled_from([1, 2, *SIGNED_FOR_IT]),
         st.sampled_from(
             ["post", "get", "get at root", "get well-known", "get with query", "head", "http/1.0", "absolute"]
         ),
@@ -308,7 +314,19 @@ async def test_the_lane_and_hypercorn_say_the_same(
     rsa_site: Served, case: tuple[int, int, str, tuple[str, ...]] | bytes
 ) -> None:
     request = spelled(rsa_site, case)
-    assert await one(rsa_site.lane_port, request) == await one(rsa_site.plain_port, request)
+    ours, theirs = await one(rsa_site.lane_port, request), await one(rsa_site.plain_port, request)
+    if not isinstance(case, bytes) and case[0] == IN_TABLE and case[1] in SIGNED_FOR_IT:
+        # The lane has the times of the record, and the clock of this machine.
+        ours, theirs = without_times(ours), without_times(theirs)
+    assert ours == theirs
+
+
+def without_times(answer: tuple[bytes, dict[str, str], bytes]) -> tuple[bytes, dict[str, str], bytes]:
+    """What it says apart from its times, and its signature."""
+    status, headers, body = answer
+    if len(body) > 5:
+        body = re.sub(rb"\x18\x0f\d{14}Z", b"", ocsp.load_der_ocsp_response(body).tbs_response_bytes)
+    return status, headers, body
 
 
 async def test_what_is_in_the_table_needs_no_python(site: Served) -> None:
