@@ -168,7 +168,7 @@ cdef class Responder(Holdings):
         elif self.made.signature_size == 0:
             return SIGN
         else:
-            signature = self.made.signature
+            signature = &self.made.signature[0]
             signature_size = self.made.signature_size
         put_signature(out, profile, signature, signature_size, False)
         der.put(out, data.position, size)

@@ -69,11 +69,7 @@ cdef class Connections:
     # Whether a client has as many connections as it may.
     cdef bint has_too_many(self, const Address* client) noexcept nogil
     cdef void count_client(self, Connection* connection) noexcept nogil
-    cdef void transmit(self, Connection* connection, Bytes data, size_t size) noexcept nogil
-    cdef attach(self, Connection* connection, bytes body, size_t start)
     cdef let_go(self)
-    cdef bint send_rest(self, Connection* connection) noexcept nogil
-    cdef void end(self, Connection* connection) noexcept nogil
     cdef void keep(self, Connection* connection, Bytes data, size_t size) noexcept nogil
     cdef void forget(self, Connection* connection) noexcept nogil
     cdef void append(self, Connection* connection) noexcept nogil

@@ -11,15 +11,14 @@ from responder._native.clients cimport Address
 from responder._native.counts cimport change_count, count_of
 from responder._native.der cimport Bytes
 from responder._native.sockets cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EPOLL_CLOEXEC, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, LISTENER, MSG_NOSIGNAL, SHUT_WR,
-    close, cs_accept, cs_leave, cs_time, cs_watch, epoll_create1, send, shutdown,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EPOLL_CLOEXEC, EPOLLIN, LISTENER, WATCHED, close, cs_accept, cs_leave, cs_time,
+    cs_watch, epoll_create1,
 )
 
 import os
 cdef enum:
     ACCEPTS = 64          # at an event of the listener
     LOOKS = 16            # for an idle connection to close, when there is no room
-    PROGRESS = 65536      # octets that a client must take in the time in which an idle one is closed
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t RESTING = SECOND     # since its last answer: a client that asks again and again has done so by then
@@ -143,7 +142,7 @@ cdef class Connections:
             connection.active = self.monotonic
             self.append(connection)
             self.open_connections += 1
-            if cs_watch(self.epoll, fd, self.token_of(connection), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0:
+            if cs_watch(self.epoll, fd, self.token_of(connection), WATCHED) < 0:
                 self.drop(connection)
         return True
 
@@ -157,38 +156,6 @@ cdef class Connections:
         connection.is_counted = not self.gate.spares(&connection.peer)
         change_count(self.counts, &connection.peer, connection.is_counted)
 
-    # --- sending
-
-    cdef void transmit(self, Connection* connection, Bytes data, size_t size) noexcept nogil:
-        """Now what the socket has room for, the rest when it has again."""
-        cdef ssize_t sent = 0
-        cdef uint8_t* more
-        if not has_unsent(connection):
-            sent = send(connection.fd, data, size, MSG_NOSIGNAL)
-            if sent == <ssize_t> size:
-                return
-            if sent < 0 and errno != EAGAIN and errno != EINTR:
-                self.drop(connection)
-                return
-            sent = max(sent, <ssize_t> 0)
-        more = <uint8_t*> malloc(connection.unsent_size + size - sent)
-        if more == NULL:
-            self.drop(connection)
-            return
-        memcpy(more, connection.unsent + connection.unsent_at, connection.unsent_size)
-        memcpy(more + connection.unsent_size, data + sent, size - sent)
-        free(connection.unsent)
-        connection.unsent, connection.unsent_at = more, 0
-        connection.unsent_size += size - sent
-
-    cdef attach(self, Connection* connection, bytes body, size_t start):
-        """Send a large body from `start` on, after what was transmitted; it isn't copied, however slowly it is read."""
-        self.bodies[self.token_of(connection)] = body
-        connection.body = <Bytes> body + start
-        connection.body_size = len(body) - start
-        with nogil:
-            self.send_rest(connection)
-
     cdef let_go(self):
         """Of bodies that were sent, or whose client has gone."""
         cdef Connection* connection
@@ -197,47 +164,6 @@ cdef class Connections:
             connection = self.connection_of(token)
             if connection == NULL or connection.body_size == 0:
                 del self.bodies[token]
-
-    cdef bint send_rest(self, Connection* connection) noexcept nogil:
-        """Whether nothing is left to send, and the connection is there still."""
-        cdef ssize_t sent
-        while has_unsent(connection):
-            if connection.unsent_size:
-                sent = send(
-                    connection.fd, connection.unsent + connection.unsent_at, connection.unsent_size, MSG_NOSIGNAL
-                )
-            else:
-                sent = send(connection.fd, connection.body, connection.body_size, MSG_NOSIGNAL)
-            if sent < 0 and errno == EINTR:
-                continue
-            if sent < 0 and errno == EAGAIN:
-                return False
-            if sent < 0:
-                self.drop(connection)
-                return False
-            connection.progress += <size_t> sent
-            if connection.progress >= PROGRESS:
-                self.touch(connection)
-            if connection.unsent_size:
-                connection.unsent_at += sent
-                connection.unsent_size -= sent
-            else:
-                connection.body += sent
-                connection.body_size -= sent
-                self.bodies_done = self.bodies_done or connection.body_size == 0
-        free(connection.unsent)
-        connection.unsent, connection.unsent_at = NULL, 0
-        self.touch(connection)
-        if connection.closing:
-            shutdown(connection.fd, SHUT_WR)
-        return True
-
-    cdef void end(self, Connection* connection) noexcept nogil:
-        """Nothing is answered any more; closed when the client has closed too, or has been idle for too long."""
-        self.forget(connection)
-        connection.closing = True
-        if not has_unsent(connection):
-            shutdown(connection.fd, SHUT_WR)
 
     # --- places
 

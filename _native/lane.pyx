@@ -14,7 +14,7 @@ from responder._native.connections cimport MADE, Connection
 from responder._native.der cimport Bytes
 from responder._native.mail cimport LOOKED_FOR, MISSING
 from responder._native.pages cimport Page
-from responder._native.sockets cimport CLOCK_MONOTONIC, QUEUE, cs_rouse, cs_time
+from responder._native.sockets cimport CLOCK_MONOTONIC, EPOLLET, EPOLLIN, QUEUE, cs_rouse, cs_time
 from responder._native.turns cimport Turns
 
 cdef int64_t BREATH = 500000      # of Python's time, before what the table has is answered again
@@ -113,7 +113,7 @@ cdef class Lane(Turns):
             if missing:
                 self.fetch(missing)
         if self.queue.count:
-            cs_rouse(self.epoll, self.rouser, QUEUE)
+            cs_rouse(self.epoll, self.rouser, QUEUE, EPOLLIN | EPOLLET)
 
     cdef send_body(self, uint64_t token, Page page, bint closes):
         """After the head, which has been sent."""

@@ -15,10 +15,13 @@ cdef extern from * nogil:
     #include <sys/socket.h>
     static inline int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
     { struct epoll_event e = {.events = events, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e); }
-    static inline int cs_rouse(int epoll, int fd, uint64_t what)
-    { struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e); }
+    static inline int cs_rouse(int epoll, int fd, uint64_t what, unsigned events)
+    { struct epoll_event e = {.events = events, .data.u64 = what}; return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e); }
     static inline int cs_leave(int epoll, int fd)
     { struct epoll_event none = {0}; return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &none); }
+    /* No more waits in the kernel than is worth while: what a slow reader hasn't taken isn't copied for it. */
+    static inline void cs_keep_little(int fd, int octets)
+    { setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &octets, sizeof octets); }
     /* The client's address as IPv6, IPv4 mapped into it. */
     static inline int cs_accept(int listener, uint8_t *address)
     {
@@ -35,6 +38,7 @@ cdef extern from * nogil:
         }
         return fd;
     }
+    #define CS_WATCHED (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
     #define CS_LISTENER UINT64_MAX
     #define CS_QUEUE (UINT64_MAX - 1)
     #define CS_SIGNED (UINT64_MAX - 2)
@@ -49,6 +53,7 @@ cdef extern from * nogil:
     unsigned EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
     int EPOLL_CLOEXEC, MSG_NOSIGNAL, SHUT_WR
     int CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME
+    unsigned WATCHED "CS_WATCHED"        # of a connection
     uint64_t LISTENER "CS_LISTENER"      # what is watched is the listening socket, and no connection
     uint64_t QUEUE "CS_QUEUE"            # or an eventfd, which is always readable
     uint64_t SIGNED "CS_SIGNED"          # or one with an event whenever a thread has signed something
@@ -58,8 +63,9 @@ cdef extern from * nogil:
     int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
     int cs_watch(int epoll, int fd, uint64_t what, unsigned events)
     int cs_leave(int epoll, int fd)
-    # What is readable already is an event once more.
-    int cs_rouse(int epoll, int fd, uint64_t what)
+    # What is ready already is an event once more.
+    int cs_rouse(int epoll, int fd, uint64_t what, unsigned events)
+    void cs_keep_little(int fd, int octets)
     int cs_accept(int listener, uint8_t* address)
     int64_t cs_time(int which)
     ssize_t recv(int fd, void* data, size_t size, int flags)

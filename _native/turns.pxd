@@ -4,12 +4,13 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
 from responder._native.answer cimport MAX_RESPONSE
-from responder._native.connections cimport Connection, Connections
+from responder._native.connections cimport Connection
 from responder._native.der cimport Bytes, Out
 from responder._native.framing cimport MAX_HEAD, Head
 from responder._native.mail cimport Mail
 from responder._native.pages cimport Pages
 from responder._native.queue cimport Queue
+from responder._native.sending cimport Sending
 from responder._native.signing_threads cimport SigningThreads
 from responder._native.site cimport Site
 
@@ -19,7 +20,7 @@ cdef enum:
     MAX_BODY = 16384      # of a request that is answered here or by the chain
 
 
-cdef class Turns(Connections):
+cdef class Turns(Sending):
     cdef Site site
     cdef Mail mail
     cdef Queue queue         # whose signature is due here

@@ -30,7 +30,7 @@ cdef enum:
     HANDED_OVER = 2       # price of a connection that Hypercorn takes over
 
 
-cdef class Turns(Connections):
+cdef class Turns(Sending):
     def __cinit__(
         self, int listener, *, Responder responder not None, Pages pages not None, fetch, int signing_threads=1, **_
     ):

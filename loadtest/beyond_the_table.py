@@ -111,20 +111,29 @@ def main() -> None:
         running_demo(certificates=_CERTIFICATES, environ=environ) as demo,
         tempfile.TemporaryDirectory(dir="/tmp") as folder,
     ):
-        worker, issuer = worker_of(demo), demo["issuers"][0]
+        worker, (issuer, rsa) = worker_of(demo), demo["issuers"][:2]
         os.sched_setaffinity(worker, {cores[0]})
-        serials = [int(Path(path).stem, 16) for path in issuer["good"]]
+        serials, of_rsa = ([int(Path(path).stem, 16) for path in each["good"]] for each in (issuer, rsa))
         loaded = tomllib.loads((Path(demo["state_dir"]) / "certstatus.toml").read_text())
         store = redis.Redis.from_url(loaded["redis"]["url"])
         files = {}
-        for kind, asked in (("hit", serials[:100]), ("nonce", serials[:100]), ("redis", serials), ("nowhere", serials)):
-            files[kind] = Path(folder) / kind
-            files[kind].write_text("\n".join(bodies_of(issuer, asked, nonce=kind == "nonce")))
+        for kind, of, asked in (
+            ("hit", issuer, serials[:100]),
+            ("nonce", issuer, serials[:100]),
+            ("nonce RSA", rsa, of_rsa[:100]),
+            ("redis", issuer, serials),
+            ("nowhere", issuer, serials),
+        ):
+            files[kind] = Path(folder) / kind.replace(" ", "-")
+            files[kind].write_text("\n".join(bodies_of(of, asked, nonce="nonce" in kind)))
         redis_cost = 0.0
         for round_ in range(options.rounds + 1):
             while store.dbsize() < 0.9 * len(serials):  # what stays in the table isn't put again
                 asked_by_wrk(demo["http"], files["nowhere"], 1, cores[-1])
-            signature = 1e6 / openssl_signatures_a_second("ecdsap256", core=cores[0])
+            signatures = {
+                kind: 1e6 / openssl_signatures_a_second(algorithm, core=cores[0])
+                for kind, algorithm in (("nonce", "ecdsap256"), ("nonce RSA", "rsa2048"))
+            }
             for kind, path in files.items():
                 if kind == "nowhere":
                     for keys in batched(store.scan_iter(f"{_PREFIX}*", 1000), 1000):
@@ -142,18 +151,20 @@ def main() -> None:
                     figures.setdefault(kind, []).append(cost)
                     figures.setdefault(f"{kind} from its source", []).append(share)
             if round_:
-                figures.setdefault("signature", []).append(signature)
-                ratio = figures["nonce"][-1] / (signature + figures["hit"][-1])
-                figures.setdefault("nonce x (signature + hit)", []).append(ratio)
+                for kind, signature in signatures.items():
+                    figures.setdefault(f"signature of {kind}", []).append(signature)
+                    ratio = figures[kind][-1] / (signature + figures["hit"][-1])
+                    figures.setdefault(f"{kind} x (signature + hit)", []).append(ratio)
     medians = {kind: statistics.median(costs) for kind, costs in figures.items()}
     if options.json:
         print(json.dumps(medians, indent=2))
         return
     for kind, median in medians.items():
-        print(f"{kind:28}{median:10.2f}{'' if ' ' in kind else ' us CPU'}")
+        is_cost = kind in _SOURCES or kind.startswith("signature")
+        print(f"{kind:32}{median:10.2f}{' us CPU' if is_cost else ''}")
 
 
-_SOURCES = {"hit": "table", "nonce": "live", "redis": "redis", "nowhere": "live"}
+_SOURCES = {"hit": "table", "nonce": "live", "nonce RSA": "live", "redis": "redis", "nowhere": "live"}
 
 
 if __name__ == "__main__":
