@@ -8,9 +8,9 @@ from responder._native.algorithms cimport MAX_SIGNATURE, Algorithm
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
+
+cdef extern from "<semaphore.h>" nogil:
+    ctypedef struct sem_t:
         pass
 
 # What is signed, and for which connection.
@@ -31,14 +31,14 @@ ctypedef struct Job:
 
 # What the threads see.
 ctypedef struct Shop:
-    pthread_mutex_t mutex
-    pthread_cond_t has_work
-    Job* first                       # of those that wait
-    Job* last
-    Job* done
-    Job* last_done
-    int rouser
-    bint is_closing
+    Job** ring                       # of jobs that wait, in their order
+    size_t room
+    int64_t patience                 # nanoseconds
+    sem_t waiting
+    uint64_t taken                   # from the ring, since the beginning
+    Job* done                        # a pile
+    int rouser                       # an eventfd with an event when the first is put on it
+    int is_closing
 
 
 cdef class SigningThreads:
@@ -46,8 +46,9 @@ cdef class SigningThreads:
     cdef pthread_t* threads
     cdef int wanted
     cdef int started
+    cdef uint64_t put_count          # since the beginning
     cdef size_t count                # of jobs that haven't been taken back
-    # Have `job` signed; it is the threads' then. False where there are none.
+    # Have `job` signed; it is the threads' then. False where there is no room, or no thread.
     cdef bint put(self, Job* job) noexcept nogil
     # Those that are done, the first of them; they are the caller's.
     cdef Job* take(self) noexcept nogil

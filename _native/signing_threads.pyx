@@ -1,8 +1,8 @@
 """Signatures that take longer than a turn of the lane may: made by threads of a process, without the GIL.
 
-They have a lower priority than the lane, since whoever needs no signature goes first, and none of them ever holds a lock
-that the lane waits for: the GIL isn't theirs, and the mutex is held for moments. What waits for too long isn't signed any
-more: its client has another answer then.
+They have a lower priority than the lane, since whoever needs no signature goes first; so there is no lock that the lane
+would wait for, neither the GIL nor one of ours. What waits for too long isn't signed any more: its client has another
+answer then.
 """
 
 cimport cython
@@ -16,6 +16,7 @@ from responder._native.sockets cimport CLOCK_MONOTONIC, EFD_CLOEXEC, close, cs_t
 cdef extern from * nogil:
     """
     #include <pthread.h>
+    #include <semaphore.h>
     #include <signal.h>
     #include <stdint.h>
     #include <sys/prctl.h>
@@ -29,6 +30,15 @@ cdef extern from * nogil:
         prctl(PR_SET_NAME, "signing");
         setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + by);
     }
+    #define cs_next(count) __atomic_fetch_add((count), 1, __ATOMIC_ACQ_REL)
+    #define cs_is_set(flag) __atomic_load_n((flag), __ATOMIC_ACQUIRE)
+    #define cs_set(flag) __atomic_store_n((flag), 1, __ATOMIC_RELEASE)
+    #define cs_clear(pile) __atomic_exchange_n((pile), NULL, __ATOMIC_ACQ_REL)
+    #define cs_lay_down(pile, job) ({ \
+        __typeof__(*(pile)) below = __atomic_load_n((pile), __ATOMIC_RELAXED); \
+        do (job)->next = below; \
+        while (!__atomic_compare_exchange_n((pile), &below, (job), 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)); \
+        below == NULL; })
     static inline void cs_raise(int fd) { uint64_t one = 1; ssize_t done = write(fd, &one, sizeof one); (void) done; }
     /* A thread that no signal is delivered to. */
     static inline int cs_begin(pthread_t *thread, void *(*work)(void *), void *argument)
@@ -46,20 +56,21 @@ cdef extern from * nogil:
     void cs_raise(int fd)
     int cs_begin(pthread_t* thread, void* (*work)(void*) noexcept nogil, void* argument)
     int pthread_join(pthread_t thread, void** result)
-    int pthread_mutex_init(pthread_mutex_t* mutex, void* attributes)
-    int pthread_mutex_destroy(pthread_mutex_t* mutex)
-    int pthread_mutex_lock(pthread_mutex_t* mutex)
-    int pthread_mutex_unlock(pthread_mutex_t* mutex)
-    int pthread_cond_init(pthread_cond_t* condition, void* attributes)
-    int pthread_cond_destroy(pthread_cond_t* condition)
-    int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex)
-    int pthread_cond_signal(pthread_cond_t* condition)
-    int pthread_cond_broadcast(pthread_cond_t* condition)
-
-cdef int64_t PATIENCE = 500000000     # nanoseconds, as of the chain (`ocsp/live.py`)
+    int sem_init(sem_t* semaphore, int is_shared, unsigned value)
+    int sem_destroy(sem_t* semaphore)
+    int sem_post(sem_t* semaphore)
+    int sem_wait(sem_t* semaphore)
+    # Take a place in the ring.
+    uint64_t cs_next(uint64_t* count)
+    # Put a job on the pile of those that are done; whether it is the only one.
+    bint cs_lay_down(Job** pile, Job* job)
+    # The pile, which is empty then.
+    Job* cs_clear(Job** pile)
+    bint cs_is_set(const int* flag)
+    void cs_set(int* flag)
 
 cdef enum:
-    STEP_BACK = 15                    # of niceness: a thirtieth of the share of the lane, where both have enough to do
+    STEP_BACK = 10                    # of niceness: a tenth of the share of the lane, where both have enough to do
 
 
 cdef Job* make_job(
@@ -84,10 +95,10 @@ cdef void free_job(Job* job) noexcept nogil:
     free(job)
 
 
-cdef void sign(Job* job) noexcept nogil:
+cdef void sign(Job* job, int64_t patience) noexcept nogil:
     cdef SigningContext context
     cdef int64_t now = cs_time(CLOCK_MONOTONIC)
-    if now - job.begun > PATIENCE:
+    if now - job.begun > patience:
         return
     if not open_signing(&context, job.key, job.algorithm) or not sign_octets(
         &context, job.data, job.size, job.signature, &job.signature_size
@@ -100,84 +111,68 @@ cdef void sign(Job* job) noexcept nogil:
 cdef void* work(void* argument) noexcept nogil:
     cdef Shop* shop = <Shop*> argument
     cdef Job* job
-    cdef bint is_first
     cs_step_back(STEP_BACK)
-    pthread_mutex_lock(&shop.mutex)
     while True:
-        while shop.first == NULL and not shop.is_closing:
-            pthread_cond_wait(&shop.has_work, &shop.mutex)
-        if shop.is_closing:
-            break
-        job = shop.first
-        shop.first = job.next
-        pthread_mutex_unlock(&shop.mutex)
-        job.next = NULL
-        sign(job)
-        pthread_mutex_lock(&shop.mutex)
-        is_first = shop.done == NULL
-        if is_first:
-            shop.done = job
-        else:
-            shop.last_done.next = job
-        shop.last_done = job
-        if is_first:                 # whoever wakes up takes over at once, and wants the mutex
-            pthread_mutex_unlock(&shop.mutex)
+        while sem_wait(&shop.waiting) != 0:
+            pass
+        if cs_is_set(&shop.is_closing):
+            return NULL
+        job = shop.ring[cs_next(&shop.taken) % shop.room]     # filled: there was a post for each
+        sign(job, shop.patience)
+        if cs_lay_down(&shop.done, job):
             cs_raise(shop.rouser)
-            pthread_mutex_lock(&shop.mutex)
-    pthread_mutex_unlock(&shop.mutex)
-    return NULL
 
 
 @cython.final
 cdef class SigningThreads:
-    def __cinit__(self, int wanted, /):
-        """So many, which begin when there is something for them."""
+    def __cinit__(self, int wanted, size_t room, double patience, /):
+        """So many, which begin when there is something for them, for at most `room` jobs that haven't been taken back. What
+        has waited for `patience` seconds isn't signed."""
         self.wanted = max(wanted, 1)
         self.shop = <Shop*> calloc(1, sizeof(Shop))
         self.threads = <pthread_t*> calloc(self.wanted, sizeof(pthread_t))
         if self.shop == NULL or self.threads == NULL:
             raise MemoryError
-        pthread_mutex_init(&self.shop.mutex, NULL)
-        pthread_cond_init(&self.shop.has_work, NULL)
+        self.shop.room, self.shop.patience = max(room, <size_t> 1), <int64_t> (patience * 1e9)
+        self.shop.ring = <Job**> calloc(self.shop.room, sizeof(Job*))
         self.shop.rouser = eventfd(0, EFD_CLOEXEC)
-        if self.shop.rouser < 0:
-            raise OSError(errno, "no eventfd")
+        if self.shop.ring == NULL:
+            raise MemoryError
+        if self.shop.rouser < 0 or sem_init(&self.shop.waiting, 0, 0) != 0:
+            raise OSError(errno, "no eventfd, or no semaphore")
 
     def __dealloc__(self):
+        cdef uint64_t place
         if self.shop != NULL:
             self.close()
-            free_all(self.shop.first)
+            if self.shop.ring != NULL:
+                for place in range(self.shop.taken, self.put_count):
+                    free_job(self.shop.ring[place % self.shop.room])
             free_all(self.shop.done)
-            pthread_cond_destroy(&self.shop.has_work)
-            pthread_mutex_destroy(&self.shop.mutex)
+            sem_destroy(&self.shop.waiting)
             if self.shop.rouser > 0:
                 close(self.shop.rouser)
+            free(self.shop.ring)
         free(self.shop)
         free(self.threads)
 
     cdef close(self):
         cdef int index
         with nogil:
-            pthread_mutex_lock(&self.shop.mutex)
-            self.shop.is_closing = True
-            pthread_cond_broadcast(&self.shop.has_work)
-            pthread_mutex_unlock(&self.shop.mutex)
+            cs_set(&self.shop.is_closing)
+            for index in range(self.started):
+                sem_post(&self.shop.waiting)
             for index in range(self.started):
                 pthread_join(self.threads[index], NULL)
             self.started = 0
 
     cdef bint put(self, Job* job) noexcept nogil:
-        if self.shop.is_closing or (self.started == 0 and not self.start()):
+        if self.count == self.shop.room or self.shop.is_closing or (self.started == 0 and not self.start()):
             return False
-        pthread_mutex_lock(&self.shop.mutex)
-        if self.shop.first == NULL:
-            self.shop.first = job
-        else:
-            self.shop.last.next = job
-        self.shop.last = job
-        pthread_cond_signal(&self.shop.has_work)
-        pthread_mutex_unlock(&self.shop.mutex)
+        self.shop.ring[self.put_count % self.shop.room] = job
+        self.put_count += 1
         self.count += 1
+        sem_post(&self.shop.waiting)
         return True
 
     cdef bint start(self) noexcept nogil:
@@ -187,16 +182,14 @@ cdef class SigningThreads:
         return self.started > 0
 
     cdef Job* take(self) noexcept nogil:
-        cdef Job* first
-        cdef Job* each
-        pthread_mutex_lock(&self.shop.mutex)
-        first = self.shop.done
-        self.shop.done = NULL
-        pthread_mutex_unlock(&self.shop.mutex)
-        each = first
-        while each != NULL:
+        cdef Job* pile = cs_clear(&self.shop.done)
+        cdef Job* first = NULL
+        cdef Job* below
+        while pile != NULL:              # the last one lies on top
+            below = pile.next
+            pile.next = first
+            first, pile = pile, below
             self.count -= 1
-            each = each.next
         return first
 
 

@@ -32,14 +32,15 @@ cdef enum:
 
 cdef class Turns(Sending):
     def __cinit__(
-        self, int listener, *, Responder responder not None, Pages pages not None, fetch, int signing_threads=1, **_
+        self, int listener, *, Responder responder not None, Pages pages not None, fetch, int signing_threads=1,
+        double signing_seconds=0.5, **_
     ):
         self.site = Site(responder, pages, self.gate)
         self.fetches, self.mail, self.queue = fetch is not None, Mail(), Queue(self.gate.signatures)
         self.rouser = eventfd(1, EFD_CLOEXEC)
         if self.rouser < 0 or cs_watch(self.epoll, self.rouser, QUEUE, EPOLLIN | EPOLLET) < 0:
             raise OSError(errno, "no eventfd")
-        self.threads = SigningThreads(signing_threads)
+        self.threads = SigningThreads(signing_threads, self.queue.room, signing_seconds)
         if cs_watch(self.epoll, self.threads.shop.rouser, SIGNED_ELSEWHERE, EPOLLIN | EPOLLET) < 0:
             raise OSError(errno, "an eventfd can't be watched")
 

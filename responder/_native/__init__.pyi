@@ -767,6 +767,7 @@ class Lane:
         idle_seconds: float,
         request_seconds: float,
         signing_threads: int = 1,
+        signing_seconds: float = 0.5,
     ) -> Lane:
         """`ask` is called with tokens, whole HTTP requests to GET, HEAD or POST, whether the connection ends with it,
         and whether `fetch` was called for it; each is answered by `reply`, and nothing more is read of a connection
@@ -777,7 +778,8 @@ class Lane:
         many connections at once, and of one client (but for proxies and the exempt, as `gate` has them); where there is
         no room the one that is idle for longest makes it. Closed is one that is idle for so long, one whose head, or
         then body, takes longer than `request_seconds` to come, and one that takes less than 64 KiB of an answer in
-        `idle_seconds`. So many threads, of a lower priority, sign with keys that are slow.
+        `idle_seconds`. So many threads, of a lower priority, sign with keys that are slow,
+        where that hasn't waited for `signing_seconds`.
 
         Raises:
             OSError: there are no descriptors left.

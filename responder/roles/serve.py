@@ -19,7 +19,7 @@ from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.fetching import Fetcher
 from responder.ocsp.filter import FilterSource
-from responder.ocsp.live import Budget, LiveSource
+from responder.ocsp.live import WAIT_SECONDS, Budget, LiveSource
 from responder.ocsp.making import Maker
 from responder.ocsp.requestor import RequestorSource
 from responder.ocsp.trusted import FlooredRecords, TrustedSource
@@ -91,6 +91,7 @@ async def serve(
                 stop=stop,
                 manners=manners,
                 signing_threads=signing_threads(config),
+                signing_seconds=WAIT_SECONDS,
             ),
             serve_entrances(HTTPSide(limited, manners=manners), secured, stop, manners=manners),
         )

