@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -42,16 +43,16 @@ def kept_of(result: bytes, records: Records, run: str) -> Kept | None:
         return None
 
 
-class ByCertificate:
+class ByCertificate(ABC):
     """The part of `RecordStore` that follows from what is read by name and put in batches."""
 
+    @abstractmethod
     async def values_of(self, names: Sequence[bytes]) -> list[bytes | None]:
         """See `responder.ocsp.fetching.Values`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
         """See `RecordStore.put_many`."""
-        raise NotImplementedError
 
     async def get(self, certificate: Certificate) -> Records | None:
         """See `RecordStore.get`."""
