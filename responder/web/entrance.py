@@ -88,8 +88,10 @@ class _Reception:
         for _ in range(_BACKLOG):
             try:
                 connection, address = self._entrance.listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
+            except BlockingIOError:
                 return
+            except ConnectionAbortedError:  # this one has gone, and others may be behind it
+                continue
             except OSError:  # no descriptors, as a rule
                 self._loop.remove_reader(self._entrance.listener.fileno())
                 self._later = self._loop.call_later(_NO_DESCRIPTORS_SECONDS, self.open)
