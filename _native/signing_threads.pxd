@@ -35,6 +35,8 @@ ctypedef struct Shop:
     size_t room
     int64_t patience                 # nanoseconds
     sem_t waiting
+    sem_t call                       # for who keeps the pace, where that is resting
+    int is_resting
     uint64_t taken                   # from the ring, since the beginning
     Job* done                        # a pile
     int rouser                       # an eventfd with an event when the first is put on it

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -138,6 +142,41 @@ async def test_what_would_take_too_long_is_answered_without(issuer: Issuer) -> N
         nonces = [nonce_in(verified(body)) for body in bodies]
         assert nonces.count(None) > 0
         assert counted(site, "live", "unmet") == [nonces.count(b"n" * 32), nonces.count(None)]
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """All cores that this process may use are kept busy; for 30 seconds at most."""
+    code = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+end = time.monotonic() + 30
+print(flush=True)
+while time.monotonic() < end:
+    pass
+"""
+    busy = [
+        subprocess.Popen([sys.executable, "-c", code, str(core)], stdout=subprocess.PIPE)
+        for core in sorted(os.sched_getaffinity(0))
+    ]
+    try:
+        for process in busy:
+            assert process.stdout is not None
+            process.stdout.readline()
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.communicate()
+
+
+async def test_where_others_keep_the_cores_busy_nonces_are_signed(issuer: Issuer) -> None:
+    """The threads have the lowest priority, and would come to a few of these."""
+    signer = make_test_signer(issuer, "rsa4096")
+    async with served(FakeClock(datetime.now(UTC)), issuer, signer, waiting=100, signing_seconds=2) as site:
+        with busy_cores():
+            bodies = await all_answers(site, [asking(site, b"n" * 32) for _ in range(60)])
+        assert {nonce_in(verified(body)) for body in bodies} == {b"n" * 32}
 
 
 async def test_a_stop_and_clients_that_leave_while_threads_sign(rsa_issuer: Issuer, rsa_signer: Signer) -> None:
