@@ -90,7 +90,7 @@ class _Reception:
                 connection, address = self._entrance.listener.accept()
             except BlockingIOError:
                 return
-            except ConnectionAbortedError:  # this one has gone, and others may be behind it
+            except ConnectionAbortedError:  # this one has gone; others may be behind it
                 continue
             except OSError:  # no descriptors, as a rule
                 self._loop.remove_reader(self._entrance.listener.fileno())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h2.events
 import pytest
@@ -29,8 +31,8 @@ ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 class Running:
     """A site whose lifespan has begun."""
 
-    def __init__(self, tls: TLSFiles | None) -> None:
-        self.listener, self.stop = open_socket("127.0.0.1", 0, reuse_port=True), asyncio.Event()
+    def __init__(self, tls: TLSFiles | None, listener: socket.socket | None = None) -> None:
+        self.listener, self.stop = listener or open_socket("127.0.0.1", 0, reuse_port=True), asyncio.Event()
         self.port: int = self.listener.getsockname()[1]
         app = Starlette(routes=[Route("/", lambda request: Response(b"hello"))])
         self.serving = asyncio.create_task(serve_http(app, [Entrance(self.listener, tls)], self.stop))
@@ -73,6 +75,31 @@ async def test_those_that_have_come_when_it_stops_are_answered(
     await running.ended()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", running.port))
+
+
+class FirstHasGone(socket.socket):
+    """Says of the first connection that it was aborted, as some kernels do."""
+
+    has_said_so = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        if self.has_said_so:
+            return connection, address
+        self.has_said_so = True
+        connection.close()
+        raise ConnectionAbortedError(errno.ECONNABORTED, "Software caused connection abort")
+
+
+async def test_those_behind_one_that_has_gone_are_answered() -> None:
+    running = Running(None, FirstHasGone(fileno=open_socket("127.0.0.1", 0, reuse_port=True).detach()))
+    clients = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(3)]
+    running.stop.set()
+    loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(len(clients))
+    answers = await asyncio.gather(*(loop.run_in_executor(threads, ask_on, client, None) for client in clients[1:]))
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 2
+    await running.ended()
+    clients[0].close()
 
 
 @pytest.mark.parametrize("running", ["https"], indirect=True)
