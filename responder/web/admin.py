@@ -18,11 +18,11 @@ from responder.ocsp.revoke import RevocationRequest, Revoker
 from responder.operations.spelling import InvalidField, outcome_document, parse_serial, parse_time
 from responder.pki import Certificate, CRLReason, Issuer, Issuers
 from responder.web.guesses import WrongTokens
+from responder.web.manners import MAX_BODY_BYTES
 from responder.web.problems import problem
 
 _log = log.get("web.admin")
 
-MAX_BODY_BYTES = 16_384
 _FIELDS = {"serial", "reason", "revoked_at", "invalidity_date"}
 
 

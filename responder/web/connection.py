@@ -159,8 +159,11 @@ class HTTP1(H11Protocol):
         return self._framing.outstanding
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """See Hypercorn's `H11Protocol`. When everything ends, an answer says that it is the last."""
-        if isinstance(event, Response) and self.context.terminated.is_set():
+        """See Hypercorn's `H11Protocol`. An answer says that it is the last when everything ends, and when the rest of
+        its request is still to come."""
+        if isinstance(event, Response) and (
+            self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
+        ):
             self.keep_alive_requests = self.config.keep_alive_max_requests
         await super().stream_send(event)
 

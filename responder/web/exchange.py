@@ -12,6 +12,7 @@ from responder.errors import MalformedRequest, ResponderError
 from responder.pki import CRL, Answer, Issuer, Issuers, OCSPRequest, Page, encode_serial, parse_ocsp_request
 from responder.web.caching import NO_STORE, Headers, Response, cache_headers, cached_response, first
 from responder.web.get_path import find_request, looks_like_a_request
+from responder.web.manners import MAX_BODY_BYTES
 
 OCSP_RESPONSE = "application/ocsp-response"
 """Bare: several clients refuse parameters."""
@@ -19,8 +20,6 @@ OCSP_RESPONSE = "application/ocsp-response"
 OCSP_REQUEST = b"application/ocsp-request"
 
 PKIX_CRL = "application/pkix-crl"
-
-MAX_BODY_BYTES = 16_384
 
 _ROOT = "certstatus: OCSP by GET and POST, CRLs below /crl/.\n"
 

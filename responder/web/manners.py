@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from responder.pki import Networks
 
+MAX_BODY_BYTES = 16_384
+"""Of a request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manners:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from responder.web.hosts import KnownHosts
+from responder.web.manners import MAX_BODY_BYTES
 from responder.web.problems import problem, unexpected
 
 _YEAR = 365 * 86_400
@@ -29,9 +30,39 @@ def operator_site(
     """
     return Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(KnownHosts, names=hosts), *([Middleware(OnlyTLS)] if has_tls else [])],
+        middleware=[
+            Middleware(WholeRequests),
+            Middleware(KnownHosts, names=hosts),
+            *([Middleware(OnlyTLS)] if has_tls else []),
+        ],
         exception_handlers={HTTPException: _refusal, Exception: unexpected},
     )
+
+
+class WholeRequests:
+    """ASGI middleware: an answer waits for the end of its request's body, or for more of it than it may have, however
+    soon it is known. Otherwise the connection would end with it, and a client's next request be lost."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        begun: list[Message] = []
+        if scope["type"] == "http":
+            body, has_more = b"", True
+            while has_more and len(body) <= MAX_BODY_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                body += message.get("body", b"")
+                has_more = message.get("more_body", False)
+            begun.append({"type": "http.request", "body": body, "more_body": has_more})
+
+        async def from_the_beginning() -> Message:
+            return begun.pop() if begun else await receive()
+
+        await self._app(scope, from_the_beginning, send)
 
 
 class OnlyTLS:

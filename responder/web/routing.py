@@ -18,9 +18,9 @@ from responder.errors import MalformedRequest, ResponderError
 from responder.web.caching import NO_STORE, Headers, Response
 from responder.web.cors import shared
 from responder.web.crl import CRLEndpoint
-from responder.web.exchange import MAX_BODY_BYTES, CRLName, Exchange, raw_path
+from responder.web.exchange import CRLName, Exchange, raw_path
 from responder.web.limits import ClientLimits
-from responder.web.manners import DEFAULT_MANNERS
+from responder.web.manners import DEFAULT_MANNERS, MAX_BODY_BYTES
 from responder.web.ocsp import OCSPEndpoint
 
 _CHUNK = 65_536
@@ -64,7 +64,7 @@ class PublicRoute(BaseRoute):
         """See Starlette's `BaseRoute`."""
         try:
             async with asyncio.timeout(self._body_seconds):
-                body = await _read_body(Request(scope, receive)) if scope["method"] == "POST" else b""
+                body = await _read_body(Request(scope, receive))  # a connection goes on after a request's end alone
         except ClientDisconnect:
             return
         except TimeoutError:

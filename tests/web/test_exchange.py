@@ -22,7 +22,6 @@ from responder.pki import CRL, Certificate, Issuer, Issuers, OCSPRequest, encode
 from responder.signing.signers import Signer
 from responder.web.caching import Response
 from responder.web.exchange import (
-    MAX_BODY_BYTES,
     CRLName,
     Exchange,
     answered,
@@ -30,6 +29,7 @@ from responder.web.exchange import (
     no_such_crl,
     refused,
 )
+from responder.web.manners import MAX_BODY_BYTES
 from tests import der
 from tests.doubles import FakeClock
 from tests.ocsp.chain import make_chain

@@ -88,6 +88,30 @@ async def test_each_request_has_its_own_time(site: Served) -> None:
     writer.close()
 
 
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "GET"])
+async def test_an_answer_that_was_known_early_waits_for_the_body(site: Served, method: str) -> None:
+    """Or the connection would end with it, and the next request be lost."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.plain_port)
+    for _ in range(2):
+        writer.write(f"{method} /crl/test-ec.crl HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n".encode())
+        await asyncio.sleep(0.1)
+        writer.write(b"body")
+        await asyncio.wait_for(read_response(reader), 10)
+    writer.write(post(site.der(IN_TABLE)))
+    assert (await asyncio.wait_for(read_response(reader), 10))[0] == b"200"
+    writer.close()
+
+
+async def test_an_answer_before_the_end_of_a_body_says_that_it_is_the_last(site: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.plain_port)
+    writer.write(CHUNKED + b"4001\r\n" + bytes(0x4001) + b"\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert b"\r\nconnection: close\r\n" in head
+    assert (await reader.readexactly(5)).hex() == "30030a0101"
+    assert await ends_after(reader) < 0.3
+    writer.close()
+
+
 async def test_what_is_idle_is_closed_and_makes_room(site: Served) -> None:
     crowded, too_many = closed("crowded"), closed("too_many")
     streams = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +14,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from responder.host.sockets import open_socket
+from responder.web.entrance import Entrance
 from responder.web.operator import operator_site
+from responder.web.server import serve_http
+from tests.web.test_lane import read_response
 
 
 @asynccontextmanager
@@ -46,6 +52,28 @@ async def test_where_it_speaks_tls_browsers_are_told_to_stay_with_it(client: htt
     for path in ("/well", "/nowhere"):
         assert (await secured.get(path)).headers["strict-transport-security"] == "max-age=31536000"
         assert "strict-transport-security" not in (await client.get(path)).headers
+
+
+async def test_what_is_refused_early_costs_the_connection_nothing() -> None:
+    """The body of a request may come after its head, and the next request on the same connection."""
+    listener, stop = open_socket("127.0.0.1", 0, reuse_port=True), asyncio.Event()
+    port: int = listener.getsockname()[1]
+    site = operator_site(nothing, hosts=[])
+    site.router.routes[:] = [Route("/well", well)]
+    serving = asyncio.create_task(serve_http(site, [Entrance(listener)], stop))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for host, path, status in [("evil", "well", 421), ("x:1", "nowhere", 421), ("127.0.0.1", "nowhere", 404)] * 2:
+        writer.write(f"POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\r\n".encode())
+        await asyncio.sleep(0.05)
+        writer.write(b"body")
+        assert (await asyncio.wait_for(read_response(reader), 10))[0] == str(status).encode()
+    writer.write(b"POST /well HTTP/1.1\r\nHost: evil\r\nContent-Length: 1000000\r\n\r\n" + bytes(20_000))
+    assert b"\r\nconnection: close\r\n" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    with contextlib.suppress(ConnectionError):
+        assert b"another host" in await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    stop.set()
+    await serving
 
 
 @pytest.mark.parametrize(
