@@ -88,10 +88,12 @@ async def test_each_request_has_its_own_time(site: Served) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "GET"])
-async def test_an_answer_that_was_known_early_waits_for_the_body(site: Served, method: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "method"), [("plain_port", "PUT"), ("plain_port", "OPTIONS"), ("plain_port", "GET"), ("lane_port", "GET")]
+)
+async def test_an_answer_that_was_known_early_waits_for_the_body(site: Served, way: str, method: str) -> None:
     """Or the connection would end with it, and the next request be lost."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.plain_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", getattr(site, way))
     for _ in range(2):
         writer.write(f"{method} /crl/test-ec.crl HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n".encode())
         await asyncio.sleep(0.1)
