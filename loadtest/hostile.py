@@ -1,7 +1,7 @@
 """What a polite client notices of those that aren't.
 
     python -m loadtest.hostile [--seconds 10] [--rate 20000] [--addresses 256] [--part 1.0]
-        [--only floods|crowds] [--json]
+        [--niceness 19] [--only floods|crowds] [--json]
 
 A flood comes from many addresses at a constant rate; beside it one client asks for an answer that is in the table, two
 hundred times a second. Then crowds of connections hold on to what they have (`loadtest.crowds`), and the client asks
@@ -149,7 +149,7 @@ def measure(
     if child == 0:
         try:
             os.sched_setaffinity(0, {core})
-            os.nice(19)
+            os.nice(options.niceness)
             told = str(flood_with(flood, where, options.seconds, options.addresses))
         except Exception as error:
             told = f"0 {error}"
@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rate", type=float, default=20_000)
     parser.add_argument("--addresses", type=int, default=256)
+    parser.add_argument("--niceness", type=int, default=19, help="of the flooder")
     parser.add_argument("--only", choices=("floods", "crowds"))
     parser.add_argument("--part", type=float, default=1.0, help="of the crowds")
     parser.add_argument("--json", action="store_true")

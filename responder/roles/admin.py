@@ -20,12 +20,13 @@ from responder.roles.memory import HostMemory
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.tls_files import TLSFiles
-from responder.web.admin import AdminAPI
 from responder.web.entrance import Entrance
 from responder.web.health import Health
 from responder.web.operator import operator_site
 from responder.web.readiness import Readiness
+from responder.web.revocations import RevocationAPI
 from responder.web.server import serve_http
+from responder.web.tokens import Tokens
 
 
 async def administer(
@@ -63,8 +64,8 @@ async def administer(
             health = Health(readiness.checks(), stores.reported_troubles, readiness.metrics_text)
             routes: list[BaseRoute] = health.routes()
             if serves:
-                api = AdminAPI(revoker(config, stores), issuers=stores.issuers, tokens=config.admin.tokens())
-                routes += api.routes()
+                tokens = Tokens(config.admin.tokens())
+                routes += RevocationAPI(revoker(config, stores), issuers=stores.issuers).routes(tokens)
             app.router.routes[:] = routes
             process.ready()
             yield

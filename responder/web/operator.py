@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from responder import log
+from responder.errors import StatusUnavailable
+from responder.operations.spelling import InvalidField
+from responder.web.calls import NoSuchIssuer
 from responder.web.hosts import KnownHosts
 from responder.web.manners import MAX_BODY_BYTES
 from responder.web.problems import problem, unexpected
+
+_log = log.get("web.operator")
 
 _YEAR = 365 * 86_400
 
@@ -35,7 +42,7 @@ def operator_site(
             Middleware(KnownHosts, names=hosts),
             *([Middleware(OnlyTLS)] if has_tls else []),
         ],
-        exception_handlers={HTTPException: _refusal, Exception: unexpected},
+        exception_handlers=ON_ERRORS,
     )
 
 
@@ -82,6 +89,21 @@ class OnlyTLS:
         await self._app(scope, receive, telling)
 
 
+async def _no_such_issuer(request: Request, error: Exception) -> JSONResponse:
+    return problem(404, "no such issuer", str(error))
+
+
+async def _invalid_field(request: Request, error: Exception) -> JSONResponse:
+    return problem(422, "invalid field", str(error))
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    _log.error("call_failed", path=request.url.path[:200], error=str(error))
+    return problem(
+        503, "the database can't be reached", "nothing is certain of this change; send the same request again"
+    )
+
+
 async def _refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = {
@@ -94,3 +116,13 @@ async def _refusal(request: Request, error: Exception) -> JSONResponse:
         detail.get(error.status_code, error.detail),
         headers=dict(error.headers or {}),
     )
+
+
+ON_ERRORS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    HTTPException: _refusal,
+    NoSuchIssuer: _no_such_issuer,
+    InvalidField: _invalid_field,
+    StatusUnavailable: _unavailable,
+    Exception: unexpected,
+}
+"""What is answered where a call fails."""

@@ -15,12 +15,14 @@ from starlette.applications import Starlette
 from responder.ocsp.revoke import Revoker
 from responder.pki import CRL, Certificate, Issuer, Issuers
 from responder.signing.signers import Signer
-from responder.web.admin import AdminAPI
 from responder.web.caching import imf_fixdate, parse_http_date
 from responder.web.crl import CRLEndpoint, PublishedCRLs
 from responder.web.exchange import Exchange
 from responder.web.ocsp import OCSPEndpoint
+from responder.web.operator import ON_ERRORS
+from responder.web.revocations import RevocationAPI
 from responder.web.routing import PublicRoute
+from responder.web.tokens import Tokens
 from tests import der
 from tests.doubles import FakeClock, MemoryLeases, MemoryStatuses
 from tests.ocsp.chain import SERIAL, make_chain
@@ -40,14 +42,16 @@ def client(clock: FakeClock, issuer: Issuer, signer: Signer) -> httpx.AsyncClien
     statuses.add(Certificate.numbered(issuer, SERIAL))
     revoker = Revoker(statuses, MemoryLeases(), wait_seconds=0)
     routes = [
-        *AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"x": "0123456789abcdef"}).routes(),
+        *RevocationAPI(revoker, issuers=Issuers([issuer])).routes(Tokens({"x": "0123456789abcdef"})),
         PublicRoute(
             Exchange(chain.issuers),
             OCSPEndpoint(chain.source, clock=clock),
             CRLEndpoint(PublishedCRLs([crl]), issuers=chain.issuers, clock=clock),
         ),
     ]
-    return httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://test")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(Starlette(routes=routes, exception_handlers=ON_ERRORS)), base_url="http://test"
+    )
 
 
 def ocsp_request(issuer: Issuer) -> bytes:

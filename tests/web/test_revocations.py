@@ -8,13 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from responder.ocsp.revoke import Revoker
 from responder.pki import Certificate, CertificateStatus, CertStatus, Issuer, Issuers
-from responder.web.admin import AdminAPI
 from responder.web.guesses import AT_ONCE, SECONDS_EACH
+from responder.web.operator import operator_site
+from responder.web.revocations import RevocationAPI
+from responder.web.tokens import Tokens
 from tests.doubles import FakeClock, MemoryLeases, MemoryStatuses
+from tests.web.test_operator import nothing
 
 TOKEN = "0123456789abcdef"
 SERIAL = 0x1A2B
@@ -41,9 +43,9 @@ def api(clock: FakeClock, issuer: Issuer) -> API:
     statuses, leases = MemoryStatuses(clock), MemoryLeases()
     statuses.add(Certificate.numbered(issuer, SERIAL))
     revoker = Revoker(statuses, leases, wait_seconds=0)
-    app = Starlette(
-        routes=AdminAPI(revoker, issuers=Issuers([issuer]), tokens={"alice": TOKEN, "bob": "fedcba9876543210"}).routes()
-    )
+    app = operator_site(nothing, hosts=["admin"])
+    tokens = Tokens({"alice": TOKEN, "bob": "fedcba9876543210"})
+    app.router.routes[:] = RevocationAPI(revoker, issuers=Issuers([issuer])).routes(tokens)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://admin")
     return API(statuses, leases, client)
 
