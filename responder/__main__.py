@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from responder import __version__
-from responder.cli import config, db, demo, imports, issuer, output, revoke, roles, signer
+from responder.cli import config, db, demo, imports, issuer, output, register, revoke, roles, signer
 
 app = typer.Typer(
     name="certstatus",
@@ -18,6 +18,7 @@ app.command()(roles.run)
 app.command()(roles.serve)
 app.command()(roles.work)
 app.command()(roles.crl)
+app.command()(register.register)
 app.command()(revoke.revoke)
 app.add_typer(issuer.app, name="issuer")
 app.add_typer(signer.app, name="signer")

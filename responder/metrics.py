@@ -195,6 +195,7 @@ CRL_PUBLISHED = Counter("crl_published_total", "CRLs published.")
 CRL_FAILURES = Counter("crl_failures_total", "CRLs not published because a check or a dependency failed.")
 ADMIN_REFUSED = Counter("admin_unauthorized_total", "Admin API calls without a valid token.")
 REVOCATIONS = Counter("revocations_total", "Status changes requested.", outcome=("done", "pending", "refused"))
+REGISTERED = Counter("certificates_registered_total", "Certificates registered by the API.")
 OUTBOX_CLOSED = Counter("outbox_closed_total", "Changes written to the record store.")
 PRESIGNED = Counter("presigned_total", "Certificates signed again on schedule.")
 UNSAYABLE = Counter(

@@ -457,6 +457,9 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     assert httpx.post(api, json=body, headers=token, trust_env=False).status_code == 200
     assert httpx.post(api, json=body, trust_env=False).status_code == 401
     assert httpx.post(api, json={"serial": "0x7777"}, headers=token, trust_env=False).status_code == 404
+    certificates = f"{site.admin}/api/v1/issuers/well/certificates"
+    assert httpx.post(certificates, json={"serial": "0x7778"}, headers=token, trust_env=False).status_code == 201
+    assert site.ask("well", 0x7778) == "GOOD"
     # A damaged record, and a store that keeps what the database never gave.
     name = b"cs2:" + well.tag + encode_serial(GOOD[6])
     held = site.redis(lambda redis: redis.get(name))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from responder.cli.config import ConfigOption
-from responder.cli.files import certificate_in
+from responder.cli.files import certificate_in, issuer_of
 from responder.cli.options import actor, known_issuer, load_config, print_result, run
 from responder.cli.output import ExitCode, JsonOption
 from responder.config import Config
@@ -94,9 +94,9 @@ def _by_certificate(issuer_id: str, path: Path) -> Named:
     given = certificate_in(path)
 
     def named(issuers: Issuers) -> Certificate:
-        for issuer in [known_issuer(issuers, issuer_id)] if issuer_id else issuers:
-            if given.was_issued_by(issuer.name, issuer.public_key):
-                return Certificate.numbered(issuer, given.serial_number)
+        issuer = issuer_of(given, Issuers([known_issuer(issuers, issuer_id)]) if issuer_id else issuers)
+        if issuer is not None:
+            return Certificate.numbered(issuer, given.serial_number)
         if issuer_id:
             raise ConfigError(
                 f"--certificate: it was issued by {given.issuer}, and not with the key of issuer {issuer_id} "

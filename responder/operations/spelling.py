@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +20,24 @@ _JSON_SERIAL = re.compile(r"0x[0-9a-fA-F]{1,512}")
 
 class InvalidField(ValueError):
     """One field of a request body that can't be used."""
+
+
+def read_object(text: bytes, fields: Collection[str]) -> dict[str, Any]:
+    """One JSON object.
+
+    Raises:
+        InvalidField: it isn't one, or has a field that isn't one of these.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidField(f"it isn't JSON ({error}); send an object with {_listed(fields)}") from error
+    if not isinstance(document, dict):
+        raise InvalidField(f"it isn't a JSON object; send one with {_listed(fields)}")
+    unknown = document.keys() - set(fields)
+    if unknown:
+        raise InvalidField(f"unknown field {min(unknown)!r}; the fields are {_listed(fields)}")
+    return document
 
 
 def read_serial(option: str, word: str) -> int:
@@ -98,3 +118,7 @@ def parse_time(field: str, value: object) -> datetime | None:
 
 def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _listed(fields: Collection[str]) -> str:
+    return ", ".join(sorted(fields))

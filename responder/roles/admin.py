@@ -15,6 +15,7 @@ from responder.config import Config
 from responder.host.process import Process, host_identity
 from responder.host.segment import Segment
 from responder.ocsp.revoke import Revoker
+from responder.operations.registering import Registrar
 from responder.roles.current import kept_current
 from responder.roles.memory import HostMemory
 from responder.roles.snapshot import Directory
@@ -22,11 +23,16 @@ from responder.roles.stores import Stores, open_stores
 from responder.tls_files import TLSFiles
 from responder.web.entrance import Entrance
 from responder.web.health import Health
+from responder.web.manners import Manners
 from responder.web.operator import operator_site
 from responder.web.readiness import Readiness
+from responder.web.registrations import RegistrationAPI
 from responder.web.revocations import RevocationAPI
 from responder.web.server import serve_http
 from responder.web.tokens import Tokens
+
+_CALL_SECONDS = 60.0
+"""How long a call's body may take to come: thousands of certificates."""
 
 
 async def administer(
@@ -66,14 +72,20 @@ async def administer(
             if serves:
                 tokens = Tokens(config.admin.tokens())
                 routes += RevocationAPI(revoker(config, stores), issuers=stores.issuers).routes(tokens)
+                routes += RegistrationAPI(registrar(config, stores), issuers=stores.issuers).routes(tokens)
             app.router.routes[:] = routes
             process.ready()
             yield
 
     app = operator_site(lifespan, hosts=config.admin.hosts, has_tls=tls is not None)
-    await serve_http(app, [Entrance(listener, tls)], stop)
+    await serve_http(app, [Entrance(listener, tls)], stop, manners=Manners(request_seconds=_CALL_SECONDS))
 
 
 def revoker(config: Config, stores: Stores) -> Revoker:
     """What changes statuses, for the API and the command line."""
     return Revoker(stores.statuses, stores.hosts, wait_seconds=config.revocation.wait_seconds)
+
+
+def registrar(config: Config, stores: Stores) -> Registrar:
+    """What registers certificates, for the API and the command line."""
+    return Registrar(stores.certificates, stores.hosts, wait_seconds=config.revocation.wait_seconds)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from responder.config import Config
 from responder.host.process import host_identity
 from responder.pki import CRLHead, Current, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
+from responder.storage.certificates import PostgresCertificates
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.crls import PostgresCRLs
@@ -41,6 +42,7 @@ class Stores:
     revoked: PostgresRevoked
     partitions: PostgresPartitions
     crls: PostgresCRLs
+    certificates: PostgresCertificates
     imports: PostgresImports
     troubles: PostgresTroubles
     runs: PostgresRuns
@@ -145,6 +147,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             revoked=PostgresRevoked(pool),
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
+            certificates=PostgresCertificates(pool),
             imports=PostgresImports(pool),
             runs=runs,
             hosts=PostgresHosts(pool),

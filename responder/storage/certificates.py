@@ -5,15 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from responder.pki import IssuedCertificate, Issuer, encode_serial
-from responder.storage.postgres import LONG_SECONDS, Connection
+from responder.storage.audit import audit
+from responder.storage.postgres import LONG_SECONDS, Connection, acquired
 from responder.storage.rows import revocation_columns
 
 
-async def register(connection: Connection, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
-    """Register certificates in the transaction under way; one that is known already stays as it is."""
+class PostgresCertificates:
+    """Registers certificates for whoever issues them."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def register(self, issuer: Issuer, issued: Sequence[IssuedCertificate], *, actor: str) -> set[bytes]:
+        """Register certificates, all of them or none; one that is known already stays as it is.
+
+        Returns:
+            The serials (as `encode_serial` has them) of those that weren't known.
+
+        Raises:
+            StatusUnavailable: the database can't be reached; asking again is safe.
+        """
+        async with acquired(self._pool) as connection, connection.transaction():
+            added = await register(connection, issuer, issued)
+            if added:
+                detail = {"registered": len(added), "known": len(issued) - len(added)}
+                serial = next(iter(added)) if len(issued) == 1 else None
+                await audit(connection, actor, "register", detail, issuer_id=issuer.id, serial=serial)
+        return added
+
+
+async def register(connection: Connection, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> set[bytes]:
+    """Register certificates in the transaction under way; one that is known already stays as it is. The serials of
+    those that weren't."""
     if not issued:
-        return
+        return set()
     await connection.execute("CREATE TEMP TABLE issued (LIKE certificates) ON COMMIT DROP")
     await connection.execute(
         "ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, ALTER number DROP NOT NULL"
@@ -29,9 +57,11 @@ async def register(connection: Connection, issuer: Issuer, issued: Sequence[Issu
         timeout=LONG_SECONDS,
     )
     names = ", ".join(columns)
-    await connection.execute(
-        f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING", timeout=LONG_SECONDS
+    added = await connection.fetch(
+        f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ON CONFLICT DO NOTHING RETURNING serial",
+        timeout=LONG_SECONDS,
     )
+    return {row["serial"] for row in added}
 
 
 def _record(issuer: Issuer, certificate: IssuedCertificate) -> tuple[Any, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
 from starlette.requests import Request
 
-from responder.operations.spelling import InvalidField
+from responder.operations.spelling import InvalidField, read_object
 from responder.pki import Issuer, Issuers
 from responder.web.manners import MAX_BODY_BYTES
 
@@ -53,25 +52,3 @@ async def read_json(request: Request, fields: Collection[str]) -> dict[str, Any]
         if len(body) > MAX_BODY_BYTES:
             raise InvalidField(f"the body is longer than {MAX_BODY_BYTES} bytes")
     return read_object(body, fields)
-
-
-def read_object(text: bytes, fields: Collection[str]) -> dict[str, Any]:
-    """One JSON object.
-
-    Raises:
-        InvalidField: it isn't one, or has a field that isn't one of these.
-    """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidField(f"it isn't JSON ({error}); send an object with {_listed(fields)}") from error
-    if not isinstance(document, dict):
-        raise InvalidField(f"it isn't a JSON object; send one with {_listed(fields)}")
-    unknown = document.keys() - set(fields)
-    if unknown:
-        raise InvalidField(f"unknown field {min(unknown)!r}; the fields are {_listed(fields)}")
-    return document
-
-
-def _listed(fields: Collection[str]) -> str:
-    return ", ".join(sorted(fields))

@@ -1,0 +1,117 @@
+"""The operator's API: certificates, registered as they are issued."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from responder.operations.registering import BATCH_LINES, FIELDS, LINE_OCTETS, Registered, Registrar, read_issued
+from responder.pki import Issuer, Issuers, Unaware
+from responder.web.calls import actor_of, issuer_of, read_json
+from responder.web.problems import problem
+from responder.web.tokens import Tokens
+
+NDJSON = "application/x-ndjson"
+
+MAX_LINES = 100_000
+"""Of a request; their results are sent when its body has come."""
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class RegistrationAPI:
+    """`POST /api/v1/issuers/{id}/certificates`: one as JSON, or many as lines of it."""
+
+    def __init__(self, registrar: Registrar, *, issuers: Issuers) -> None:
+        self._registrar = registrar
+        self._issuers = issuers
+
+    def routes(self, tokens: Tokens) -> list[BaseRoute]:
+        """Starlette routes; all of them need one of `tokens`."""
+        return [Route("/api/v1/issuers/{issuer}/certificates", tokens.needed_for(self._register), methods=["POST"])]
+
+    async def _register(self, request: Request) -> Response:
+        issuer = issuer_of(request, self._issuers)
+        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if media_type == NDJSON:
+            return await self._many(request, issuer)
+        if media_type == "application/json":
+            return await self._one(request, issuer)
+        return problem(
+            415,
+            "another media type",
+            f"Content-Type is {media_type[:80]!r}; send one object as application/json, or lines as {NDJSON}",
+        )
+
+    async def _one(self, request: Request, issuer: Issuer) -> Response:
+        certificate = read_issued(issuer, await read_json(request, FIELDS))
+        (is_new,) = await self._registrar.register(issuer, [certificate], actor=actor_of(request))
+        unaware = await self._registrar.until_known(issuer)
+        body = {
+            "issuer": issuer.id,
+            "serial": hex(certificate.serial_number),
+            "result": "registered" if is_new else "known",
+            **_heard(unaware),
+        }
+        status = 202 if unaware.owners else 201 if is_new else 200
+        return JSONResponse(body, status_code=status, headers=_NO_STORE)
+
+    async def _many(self, request: Request, issuer: Issuer) -> Response:
+        answers: list[bytes] = []
+        counts = Counter({"registered": 0, "known": 0, "refused": 0})
+        read = 0
+        async for lines in _batches(request):
+            taken = lines[: MAX_LINES - read]
+            read += len(taken)
+            whole = [(number, text) for number, text in taken if len(text) <= LINE_OCTETS]
+            done = await self._registrar.register_lines(issuer, whole, actor=actor_of(request))
+            done += [
+                Registered(number, None, "refused", f"it is longer than {LINE_OCTETS} octets")
+                for number, text in taken
+                if len(text) > LINE_OCTETS
+            ]
+            for each in sorted(done, key=lambda each: each.line):
+                counts[each.result] += 1
+                answers.append(_line(each.document()))
+            if len(taken) < len(lines):
+                counts["not_read_after_line"] = taken[-1][0] if taken else lines[0][0] - 1
+                break
+        unaware = await self._registrar.until_known(issuer)
+        answers.append(_line({"issuer": issuer.id, **counts, **_heard(unaware)}))
+        return Response(b"".join(answers), media_type=NDJSON, headers=_NO_STORE)
+
+
+async def _batches(request: Request) -> AsyncIterator[list[tuple[int, bytes]]]:
+    """The lines of a body that aren't empty, with their numbers, so many together; of one that is too long, so much as
+    shows it."""
+    lines: list[tuple[int, bytes]] = []
+    number, begun = 1, b""
+    async for chunk in request.stream():
+        *ended, begun = (begun + chunk).split(b"\n")
+        for text in ended:
+            if text.strip():
+                lines.append((number, text))
+            number += 1
+        begun = begun[: LINE_OCTETS + 1]
+        if len(lines) >= BATCH_LINES:
+            yield lines
+            lines = []
+    if begun.strip():
+        lines.append((number, begun))
+    if lines:
+        yield lines
+
+
+def _heard(unaware: Unaware) -> dict[str, Any]:
+    """Whether every host answers for what was registered; which don't yet."""
+    return {"certain": not unaware.owners, **({"unaware": list(unaware.owners)} if unaware.owners else {})}
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
