@@ -7,7 +7,7 @@
 #   make coverage                the tests, and what of responder/ they ran, in every process
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
-#                                restart of the record store
+#                                restart of the record store; bench-register: certificates by the API
 #   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
 #   make bench-beyond [ARGS=...] what the table alone can't answer: a nonce, what is in Redis, what is nowhere yet
 #   make bench-fill [ARGS=...]   a table filled from the record store
@@ -21,7 +21,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -105,6 +105,9 @@ bench-fill: $(EMBEDDED)
 
 bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)
+
+bench-register: $(EMBEDDED)
+	@$(BIN)/python -m loadtest.registering $(ARGS)
 
 stress: $(DEV)
 	@$(BIN)/python -m tests.native.stress $(or $(FOR),600)

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,11 @@ LINE_OCTETS = 65_536
 
 BATCH_LINES = 5_000
 """How many lines are registered together."""
+
+_AT_ONCE = 2
+"""Batches, each on a connection to the database."""
+
+_TURN_SECONDS = 0.005
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -70,37 +77,59 @@ class Registrar:
         return new
 
     async def register_lines(
-        self, issuer: Issuer, lines: Sequence[tuple[int, bytes]], *, actor: str
-    ) -> list[Registered]:
-        """Register what lines say, those that can't be read left out; what became of each, in their order.
+        self, issuer: Issuer, batches: AsyncIterable[Sequence[tuple[int, bytes]]], *, actor: str
+    ) -> AsyncIterator[list[Registered]]:
+        """Register what lines say, those that can't be read left out; what became of each, in their order. A batch is
+        registered as a whole, while others are read.
 
         Args:
-            lines: (number, JSON object with some of FIELDS).
+            batches: of (number, JSON object with some of FIELDS).
 
         Raises:
-            StatusUnavailable: as `register`.
+            StatusUnavailable: as `register`; earlier batches are registered.
         """
-        read, done = await asyncio.to_thread(_read_lines, issuer, lines)
+        registering = deque[asyncio.Task[list[Registered]]]()
+        try:
+            async for lines in batches:
+                read, refused = await _read_lines(issuer, lines)
+                if len(registering) == _AT_ONCE:
+                    yield await registering.popleft()
+                registering.append(asyncio.create_task(self._register_read(issuer, read, refused, actor)))
+            while registering:
+                yield await registering.popleft()
+        finally:
+            for task in registering:
+                task.cancel()
+
+    async def _register_read(
+        self, issuer: Issuer, read: Sequence[tuple[int, IssuedCertificate]], refused: list[Registered], actor: str
+    ) -> list[Registered]:
         new = await self.register(issuer, [certificate for _, certificate in read], actor=actor)
-        done += [
+        done = [
             Registered(number, certificate.serial_number, "registered" if is_new else "known")
             for (number, certificate), is_new in zip(read, new, strict=True)
         ]
-        return sorted(done, key=lambda each: each.line)
+        return sorted(done + refused, key=lambda each: each.line) if refused else done
 
     async def until_known(self, issuer: Issuer) -> Unaware:
         """Wait until every host has heard, or for `wait_seconds`; see `importing.until_known`."""
         return await until_known(self._hosts, issuer, seconds=self._wait_seconds)
 
 
-def _read_lines(
+async def _read_lines(
     issuer: Issuer, lines: Sequence[tuple[int, bytes]]
 ) -> tuple[list[tuple[int, IssuedCertificate]], list[Registered]]:
-    """Those that can be read, and the others."""
+    """Those that can be read, and the others; the event loop has its turn in between."""
+    turn = time.perf_counter()
     read: list[tuple[int, IssuedCertificate]] = []
     refused: list[Registered] = []
     for number, text in lines:
+        if time.perf_counter() - turn > _TURN_SECONDS:
+            await asyncio.sleep(0)
+            turn = time.perf_counter()
         try:
+            if len(text) > LINE_OCTETS:
+                raise InvalidField(f"it is longer than {LINE_OCTETS} octets")
             read.append((number, read_issued(issuer, read_object(text, FIELDS))))
         except InvalidField as error:
             refused.append(Registered(number, None, "refused", str(error)))

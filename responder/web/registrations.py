@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from responder.operations.registering import BATCH_LINES, FIELDS, LINE_OCTETS, Registered, Registrar, read_issued
+from responder.operations.registering import BATCH_LINES, FIELDS, LINE_OCTETS, Registrar, read_issued
 from responder.pki import Issuer, Issuers, Unaware
 from responder.web.calls import actor_of, issuer_of, read_json
 from responder.web.problems import problem
@@ -65,47 +65,56 @@ class RegistrationAPI:
     async def _many(self, request: Request, issuer: Issuer) -> Response:
         answers: list[bytes] = []
         counts = Counter({"registered": 0, "known": 0, "refused": 0})
-        read = 0
-        async for lines in _batches(request):
-            taken = lines[: MAX_LINES - read]
-            read += len(taken)
-            whole = [(number, text) for number, text in taken if len(text) <= LINE_OCTETS]
-            done = await self._registrar.register_lines(issuer, whole, actor=actor_of(request))
-            done += [
-                Registered(number, None, "refused", f"it is longer than {LINE_OCTETS} octets")
-                for number, text in taken
-                if len(text) > LINE_OCTETS
-            ]
-            for each in sorted(done, key=lambda each: each.line):
+        body = _Body(request)
+        async for done in self._registrar.register_lines(issuer, body.batches(), actor=actor_of(request)):
+            for each in done:
                 counts[each.result] += 1
                 answers.append(_line(each.document()))
-            if len(taken) < len(lines):
-                counts["not_read_after_line"] = taken[-1][0] if taken else lines[0][0] - 1
-                break
+        if body.left_after is not None:
+            counts["not_read_after_line"] = body.left_after
         unaware = await self._registrar.until_known(issuer)
         answers.append(_line({"issuer": issuer.id, **counts, **_heard(unaware)}))
         return Response(b"".join(answers), media_type=NDJSON, headers=_NO_STORE)
 
 
-async def _batches(request: Request) -> AsyncIterator[list[tuple[int, bytes]]]:
-    """The lines of a body that aren't empty, with their numbers, so many together; of one that is too long, so much as
-    shows it."""
-    lines: list[tuple[int, bytes]] = []
-    number, begun = 1, b""
-    async for chunk in request.stream():
-        *ended, begun = (begun + chunk).split(b"\n")
-        for text in ended:
-            if text.strip():
-                lines.append((number, text))
-            number += 1
-        begun = begun[: LINE_OCTETS + 1]
-        if len(lines) >= BATCH_LINES:
+class _Body:
+    """The lines of a request's body.
+
+    Attributes:
+        left_after: the last line that was read, where there are more than MAX_LINES.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.left_after: int | None = None
+
+    async def batches(self) -> AsyncIterator[list[tuple[int, bytes]]]:
+        """Those that aren't empty, with their numbers; of one that is too long, so much as shows it."""
+        lines: list[tuple[int, bytes]] = []
+        read = 0
+        async for number, text in self._lines():
+            if read == MAX_LINES:
+                self.left_after = lines[-1][0] if lines else number - 1
+                break
+            lines.append((number, text))
+            read += 1
+            if len(lines) == BATCH_LINES:
+                yield lines
+                lines = []
+        if lines:
             yield lines
-            lines = []
-    if begun.strip():
-        lines.append((number, begun))
-    if lines:
-        yield lines
+
+    async def _lines(self) -> AsyncIterator[tuple[int, bytes]]:
+        number, begun = 1, b""
+        async for chunk in self._request.stream():
+            *ended, begun = (begun + chunk).split(b"\n")
+            for text in ended:
+                if text.strip():
+                    yield number, text
+                number += 1
+            begun = begun[: LINE_OCTETS + 1]
+        if begun.strip():
+            yield number, begun
 
 
 def _heard(unaware: Unaware) -> dict[str, Any]:

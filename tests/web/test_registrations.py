@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -55,7 +56,7 @@ class API:
 
 @pytest.fixture
 async def api(database: str, issuer: Issuer) -> AsyncIterator[API]:
-    pool, leases = await connect(database, pool_size=2, application_name="test"), MemoryLeases()
+    pool, leases = await connect(database, pool_size=5, application_name="test"), MemoryLeases()
     await PostgresIssuers(pool).add(issuer)
     app = operator_site(nothing, hosts=["admin"])
     registrar = Registrar(PostgresCertificates(pool), leases, wait_seconds=0)
@@ -156,6 +157,15 @@ async def test_many_thousands(api: API) -> None:
     assert [line["line"] for line in lines] == list(range(1, 12_346))
     assert (total["registered"], total["known"], total["refused"]) == (12_345, 0, 0)
     assert await api.pool.fetchval("SELECT count(*) FROM certificates") == 12_345
+
+
+async def test_the_same_many_twice_at_once_and_in_another_order(api: API) -> None:
+    """Whoever comes second waits for the first, and nobody for each other."""
+    lines = [{"serial": hex(0x10000 + number)} for number in range(12_000)]
+    answers = await asyncio.gather(api.many(*lines), api.many(*reversed(lines)))
+    assert sum(answer[-1]["registered"] for answer in answers) == 12_000
+    assert sum(answer[-1]["known"] for answer in answers) == 12_000
+    assert await api.pool.fetchval("SELECT count(*) FROM certificates") == 12_000
 
 
 async def test_a_request_has_so_many_lines(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
