@@ -263,6 +263,8 @@ def main() -> None:
             f"{figure['longest']:9.1f}{figure['p99'] / quiet:7.1f}{figure['stolen_ms']:8.0f}"
             f"{figure['signatures']:9,.0f}{figure['refused']:10,.0f}{figure['memory_kB']:8,} {figure['error']}"
         )
+    if not held:
+        return
     print(
         f"\n{'crowd':24}{'count':>12}{'p50 ms':>9}{'p99 ms':>9}{'longest':>9}{'p99 x':>7}"
         f"{'stolen':>8}{'left':>9}{'by s':>7}{'kB each':>9}"

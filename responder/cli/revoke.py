@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from responder.cli.config import ConfigOption
-from responder.cli.files import certificate_in, issuer_of
-from responder.cli.options import actor, known_issuer, load_config, print_result, run
+from responder.cli.naming import Named, by_certificate, by_serial
+from responder.cli.options import actor, load_config, print_result, run
 from responder.cli.output import ExitCode, JsonOption
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome, RevocationRequest
-from responder.operations.spelling import InvalidField, outcome_document, parse_time, read_serial
-from responder.pki import Certificate, CRLReason, Issuers, names
+from responder.operations.spelling import InvalidField, outcome_document, parse_time
+from responder.pki import CRLReason
 from responder.roles.admin import revoker
 from responder.roles.stores import open_stores
 
@@ -51,9 +50,9 @@ def revoke(
     if reason not in CRLReason.__members__:
         raise ConfigError(f"--reason {reason}: it is one of {', '.join(CRLReason.__members__)}")
     if serial is not None and certificate is None:
-        named = _by_serial(issuer_id, serial)
+        named = by_serial(issuer_id, serial)
     elif certificate is not None and serial is None:
-        named = _by_certificate(issuer_id, certificate)
+        named = by_certificate(issuer_id, certificate, option="--certificate")
     else:
         raise ConfigError("give either the serial number or --certificate FILE")
     try:
@@ -72,39 +71,7 @@ def revoke(
         raise typer.Exit(ExitCode.PENDING)
 
 
-Named = Callable[[Issuers], Certificate]
-"""Which certificate is meant, once the issuers are known; raises ConfigError where none of them fits."""
-
-
 async def _revoke(config: Config, named: Named, request: RevocationRequest) -> Outcome:
     async with open_stores(config, name="cli") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
         return await revoker(config, stores).revoke(named(stores.issuers), request, actor=actor())
-
-
-def _by_serial(issuer_id: str, serial: str) -> Named:
-    if not issuer_id:
-        raise ConfigError("--issuer ID is missing; certstatus issuer list shows the ids")
-    number = read_serial("the serial number", serial)
-    return lambda issuers: Certificate.numbered(known_issuer(issuers, issuer_id), number)
-
-
-def _by_certificate(issuer_id: str, path: Path) -> Named:
-    """Of the issuer that has signed it; `issuer_id` must be that one, where it is given."""
-    given = certificate_in(path)
-
-    def named(issuers: Issuers) -> Certificate:
-        issuer = issuer_of(given, Issuers([known_issuer(issuers, issuer_id)]) if issuer_id else issuers)
-        if issuer is not None:
-            return Certificate.numbered(issuer, given.serial_number)
-        if issuer_id:
-            raise ConfigError(
-                f"--certificate: it was issued by {given.issuer}, and not with the key of issuer {issuer_id} "
-                f"({names.describe(known_issuer(issuers, issuer_id).name)})"
-            )
-        raise ConfigError(
-            f"--certificate: it was issued by {given.issuer}, and no issuer here has signed it; certstatus issuer "
-            "list shows them"
-        )
-
-    return named

@@ -17,13 +17,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from responder.errors import ImportRejected
-from responder.pki import MAX_SERIAL_OCTETS, CRLReason, ImportedStatus, RevokedInfo, encode_serial
+from responder.pki import MAX_SERIAL_OCTETS, CertificateStatus, CRLReason, ImportedStatus, RevokedInfo, encode_serial
 from responder.pki.names import fold
 
-__all__ = ["organizations", "parse"]
+__all__ = ["line_of", "organizations", "parse"]
 
 MAX_FAULTS = 100  # more than a person reads; all are counted
 
@@ -41,6 +41,8 @@ _REASONS: dict[bytes, CRLReason | None] = {
     b"aacompromise": CRLReason.aACompromise,
 }
 _COMPROMISE_TIMES = {b"keytime": CRLReason.keyCompromise, b"cakeytime": CRLReason.cACompromise}
+_TIMES_OF = {CRLReason.keyCompromise: "keyTime", CRLReason.cACompromise: "CAkeyTime"}
+_NO_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 # One expression for a whole good line, because a million of them are read.
 _LINE = re.compile(rb"(?:[VE]\t([0-9]+Z)\t|R\t([0-9]+Z)\t([0-9]+Z)(,[^\t]*)?)\t(-?[0-9A-Fa-f]{1,512})\t[^\t]*\t[^\n]*")
@@ -106,6 +108,30 @@ def organizations(data: bytes) -> set[str]:
             return set()
         found.add(match[1])
     return {fold(each.decode("ascii", "replace")) for each in found}
+
+
+def line_of(status: CertificateStatus) -> str:
+    """The line of an index, without its line ending, that `parse` and openssl read as this status; the subject is
+    unknown here. An end that isn't known is that of RFC 5280 §4.1.2.5 for none."""
+    info, not_after = status.revoked_info, status.not_after or _NO_END
+    digits = f"{abs(status.certificate.serial_number):X}"
+    serial = ("-" if status.certificate.serial_number < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
+    revocation = "" if info is None else _time(info.revocation_time) + _reason(info)
+    return f"{'V' if info is None else 'R'}\t{_time(not_after)}\t{revocation}\t{serial}\tunknown\t/CN=unknown"
+
+
+def _reason(info: RevokedInfo) -> str:
+    if info.revocation_reason is None or info.revocation_reason is CRLReason.unspecified:
+        return ""
+    if info.invalidity_date is not None and info.revocation_reason in _TIMES_OF:
+        return f",{_TIMES_OF[info.revocation_reason]},{info.invalidity_date:%Y%m%d%H%M%SZ}"
+    return f",{info.revocation_reason.name}"
+
+
+def _time(moment: datetime) -> str:
+    """UTCTime up to 2049, GeneralizedTime from then on, as openssl writes them."""
+    text = f"{moment.year:04}{moment:%m%d%H%M%SZ}"
+    return text[2:] if 1950 <= moment.year < 2050 else text
 
 
 def _parse_line(line: bytes, line_number: int) -> ImportedStatus | None:

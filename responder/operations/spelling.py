@@ -10,7 +10,7 @@ from typing import Any
 
 from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome
-from responder.pki import MAX_SERIAL_OCTETS
+from responder.pki import MAX_SERIAL_OCTETS, CertificateStatus
 
 _PREFIXED = re.compile(r"0[xX][0-9a-fA-F]+")
 _COLONS = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2})+")
@@ -76,17 +76,35 @@ def parse_serial(value: object) -> int:
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:
     """What the API and the command line say of a changed status."""
-    status, info = outcome.status, outcome.status.revoked_info
     return {
-        "issuer": status.certificate.issuer.id,
+        "issuer": outcome.status.certificate.issuer.id,
+        **status_document(outcome.status),
+        "certain": outcome.certain,
+        **({} if outcome.certain_at is None else {"certain_at": rfc3339(outcome.certain_at)}),
+    }
+
+
+def status_document(status: CertificateStatus) -> dict[str, Any]:
+    """What the API and the command line say of a status."""
+    info = status.revoked_info
+    return {
         "serial": hex(status.certificate.serial_number),
         "status": status.cert_status.name.lower(),
         "reason": None if info is None or info.revocation_reason is None else info.revocation_reason.name,
-        "revoked_at": None if info is None else _rfc3339(info.revocation_time),
-        "invalidity_date": _rfc3339(info.invalidity_date) if info and info.invalidity_date else None,
+        "revoked_at": None if info is None else rfc3339(info.revocation_time),
+        "invalidity_date": rfc3339(info.invalidity_date) if info and info.invalidity_date else None,
         "version": {"epoch": status.version.epoch, "number": status.version.number},
-        "certain": outcome.certain,
-        **({} if outcome.certain_at is None else {"certain_at": _rfc3339(outcome.certain_at)}),
+    }
+
+
+def certificate_document(status: CertificateStatus) -> dict[str, Any]:
+    """The same, and what is known of the certificate itself."""
+    digest = status.certificate_sha256
+    return {
+        **status_document(status),
+        "not_before": None if status.not_before is None else rfc3339(status.not_before),
+        "not_after": None if status.not_after is None else rfc3339(status.not_after),
+        "certificate_sha256": None if digest is None else digest.hex(),
     }
 
 
@@ -116,7 +134,8 @@ def parse_time(field: str, value: object) -> datetime | None:
     return moment
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """A time as every face writes it: in UTC, with a Z."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

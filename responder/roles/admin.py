@@ -15,6 +15,7 @@ from responder.config import Config
 from responder.host.process import Process, host_identity
 from responder.host.segment import Segment
 from responder.ocsp.revoke import Revoker
+from responder.operations.looking import Looker
 from responder.operations.registering import Registrar
 from responder.roles.current import kept_current
 from responder.roles.memory import HostMemory
@@ -23,6 +24,7 @@ from responder.roles.stores import Stores, open_stores
 from responder.tls_files import TLSFiles
 from responder.web.entrance import Entrance
 from responder.web.health import Health
+from responder.web.listings import ListingAPI
 from responder.web.manners import Manners
 from responder.web.operator import operator_site
 from responder.web.readiness import Readiness
@@ -56,14 +58,14 @@ async def administer(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
-            directory = Directory(stores, keys=None)
+            directory, clock = Directory(stores, keys=None), SystemClock()
             await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
             readiness = Readiness(
                 stores,
                 issuers=stores.issuers,
                 segment=segment,
                 processes=processes,
-                clock=SystemClock(),
+                clock=clock,
                 host=host_identity(),
                 memory=memory if serves else None,
             )
@@ -73,6 +75,8 @@ async def administer(
                 tokens = Tokens(config.admin.tokens())
                 routes += RevocationAPI(revoker(config, stores), issuers=stores.issuers).routes(tokens)
                 routes += RegistrationAPI(registrar(config, stores), issuers=stores.issuers).routes(tokens)
+                looker = Looker(stores.statuses, stores.listing, stores.records)
+                routes += ListingAPI(looker, issuers=stores.issuers, clock=clock).routes(tokens)
             app.router.routes[:] = routes
             process.ready()
             yield

@@ -17,6 +17,7 @@ from responder.storage.crls import PostgresCRLs
 from responder.storage.hosts import PostgresHosts
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
+from responder.storage.listing import PostgresListing
 from responder.storage.migrations import require_schema
 from responder.storage.open_redis import RedisStore, open_records
 from responder.storage.partitions import PostgresPartitions
@@ -43,6 +44,7 @@ class Stores:
     partitions: PostgresPartitions
     crls: PostgresCRLs
     certificates: PostgresCertificates
+    listing: PostgresListing
     imports: PostgresImports
     troubles: PostgresTroubles
     runs: PostgresRuns
@@ -148,6 +150,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             partitions=PostgresPartitions(pool),
             crls=PostgresCRLs(pool),
             certificates=PostgresCertificates(pool),
+            listing=PostgresListing(pool),
             imports=PostgresImports(pool),
             runs=runs,
             hosts=PostgresHosts(pool),

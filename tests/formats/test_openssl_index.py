@@ -14,8 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responder.errors import ImportRejected
-from responder.formats.openssl_index import MAX_FAULTS, parse
-from responder.pki import CRLReason, ImportedStatus, RevokedInfo
+from responder.formats.openssl_index import MAX_FAULTS, line_of, parse
+from responder.pki import (
+    Certificate,
+    CertificateStatus,
+    CertStatus,
+    CRLReason,
+    ImportedStatus,
+    Issuer,
+    RevokedInfo,
+    StatusVersion,
+)
+
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
+KEPT = [each for each in CRLReason if each not in {CRLReason.unspecified, CRLReason.removeFromCRL}]
 
 
 def utc(*parts: int) -> datetime:
@@ -264,6 +278,25 @@ def test_any_bytes_are_read_or_rejected(data: bytes) -> None:
         parse(data)
     except ImportRejected as rejected:
         assert rejected.faults
+
+
+@given(
+    serial_number=st.integers(-(2**160), 2**160),
+    not_after=st.none() | MOMENTS,
+    info=st.none() | st.builds(RevokedInfo, MOMENTS, st.none() | st.sampled_from(KEPT), st.none() | MOMENTS),
+)
+def test_what_is_written_is_read_as_the_same(
+    issuer: Issuer, serial_number: int, not_after: datetime | None, info: RevokedInfo | None
+) -> None:
+    version = StatusVersion(1, 1, utc(2026, 6, 1))
+    kind = CertStatus.GOOD if info is None else CertStatus.REVOKED
+    status = CertificateStatus(Certificate.numbered(issuer, serial_number), kind, version, info, None, not_after)
+    read = one(line_of(status).encode())
+    assert read.serial_number == serial_number
+    assert read.not_after == (not_after or utc(9999, 12, 31, 23, 59, 59))
+    if info is not None and info.revocation_reason not in {CRLReason.keyCompromise, CRLReason.cACompromise}:
+        info = RevokedInfo(info.revocation_time, info.revocation_reason)  # an index has no invalidity date for it
+    assert read.revoked_info == info
 
 
 # --- the real program -----------------------------------------------------------------------------
