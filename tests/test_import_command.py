@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +169,56 @@ def test_what_is_seldom_done_works_from_the_command_line(
     shown = json.loads(site.succeed("issuer", "show", "empty", "--json"))
     assert (shown["crl_number"], len(shown["signers"])) == (None, 1)
     assert json.loads(site.succeed("issuer", "remove", "empty", "--yes", "--json"))["removed"] is True
+
+
+def test_a_watched_index_is_taken_over_whenever_openssl_has_changed_it(site: Site, ca: CA, tmp_path: Path) -> None:
+    """With `openssl ca` itself; what is revoked here stays revoked, and a broken file ends nothing."""
+    index, log = ca.folder / "index.txt", tmp_path / "log"
+    leaf = ca.issue("watched")
+    with log.open("w") as output:
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "responder", "import", "openssl-index", str(index), "--issuer", "example", "--watch",
+             "--force", "-c", str(site.folder / "certstatus.toml")],
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        eventually(lambda: status_of(site, leaf) == "good", log)
+        other = ca.issue("other")
+        eventually(lambda: status_of(site, other) == "good", log)
+        ca.revoke("watched", "-crl_reason", "keyCompromise")
+        eventually(lambda: status_of(site, leaf) == "revoked", log)
+        whole = index.read_text()
+        index.write_text(whole[:-5])
+        eventually(lambda: "bad line" in log.read_text(), log)
+        serials = [each.split("\t")[3] for each in whole.splitlines()]
+        index.write_text("".join(map(line, serials)))  # all are good
+        eventually(lambda: "kept revoked" in log.read_text(), log)
+        assert status_of(site, leaf) == "revoked"
+        watching.send_signal(signal.SIGTERM)
+        assert watching.wait(20) == 0
+        assert "Traceback" not in log.read_text()
+    finally:
+        watching.kill()
+        watching.wait()
+
+
+def status_of(site: Site, certificate: Path) -> str | None:
+    shown: dict[str, Any] = json.loads(site.command("show", str(certificate), "--json").stdout)
+    status: str | None = shown.get("status")
+    return status
+
+
+def eventually(check: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def test_watching_changes_something(site: Site, ca: CA) -> None:
+    index = str(ca.folder / "index.txt")
+    done = site.command("import", "openssl-index", index, "--issuer", "example", "--watch", "--dry-run")
+    assert done.returncode == 2
+    assert "leave one of them out" in done.stderr
+    nobody = site.command("import", "openssl-index", index, "--issuer", "nobody", "--watch")
+    assert nobody.returncode == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +13,12 @@ import typer
 
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, latest_revocation, load_config, load_issuer, print_result, run
-from responder.cli.output import JsonOption, print_json, print_table, progress, say
-from responder.operations.importing import import_list, read_openssl_index, until_known
+from responder.cli.output import JsonOption, print_json, print_table, progress, say, tell
+from responder.clock import SystemClock
+from responder.config import Config
+from responder.errors import ConfigError
+from responder.operations.importing import StatusList, import_list, read_openssl_index, until_known
+from responder.operations.watching import follow
 from responder.pki import Unaware
 from responder.roles.stores import open_stores
 from responder.storage.imports import KEPT_DAYS, Conflict, Import, Undone
@@ -40,35 +47,70 @@ def import_openssl_index(
     issuer_id: IssuerOption,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and import the index within seconds whenever it has changed.")
+    ] = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Import an `openssl ca` index; repeat whenever it changes.
+    """Import an `openssl ca` index; repeat whenever it changes, or let --watch do that.
 
     Bad lines are reported by number, and then nothing is imported. Where the list and the database differ, the rules
     for revocations decide; what was kept is listed by serial number."""
     loaded = load_config(config)
+    if watch and dry_run:
+        raise ConfigError("--watch takes over what changes; --dry-run changes nothing: leave one of them out")
+    if watch:
+        run(_watch(loaded, file, issuer_id, force=force, json=json))
+        return
     statuses = read_openssl_index(file, now=latest_revocation())
+    done, unaware = run(_take(loaded, issuer_id, statuses, dry_run=dry_run, force=force))
+    _print(file, done, unaware, dry_run=dry_run, json=json)
 
-    async def take() -> tuple[Import, Unaware]:
-        async with open_stores(loaded, name="import") as stores:
-            issuer = await load_issuer(stores, issuer_id)
-            with progress("importing", total=len(statuses.rows)) as report:
-                done = await import_list(
-                    stores.imports,
-                    issuer,
-                    statuses,
-                    dry_run=dry_run,
-                    force=force,
-                    actor=actor(),
-                    progress=report.advance,
-                )
-            if dry_run:
-                return done, Unaware()
-            return done, await until_known(stores.hosts, issuer, seconds=loaded.revocation.wait_seconds)
 
-    done, unaware = run(take())
+async def _take(
+    config: Config, issuer_id: str, statuses: StatusList, *, dry_run: bool = False, force: bool
+) -> tuple[Import, Unaware]:
+    async with open_stores(config, name="import") as stores:
+        issuer = await load_issuer(stores, issuer_id)
+        with progress("importing", total=len(statuses.rows)) as report:
+            done = await import_list(
+                stores.imports,
+                issuer,
+                statuses,
+                dry_run=dry_run,
+                force=force,
+                actor=actor(),
+                progress=report.advance,
+            )
+        if dry_run:
+            return done, Unaware()
+        return done, await until_known(stores.hosts, issuer, seconds=config.revocation.wait_seconds)
+
+
+async def _watch(config: Config, file: Path, issuer_id: str, *, force: bool, json: bool) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_stores(config, name="import") as stores:
+        await load_issuer(stores, issuer_id)  # a wrong name is no reason to wait
+
+    async def take(statuses: StatusList) -> None:
+        done, unaware = await _take(config, issuer_id, statuses, force=force)
+        _print(file, done, unaware, dry_run=False, json=json)
+
+    await follow(
+        file,
+        read=lambda path: read_openssl_index(path, now=latest_revocation()),
+        take=take,
+        tell=tell,
+        stop=stop,
+        clock=SystemClock(),
+    )
+
+
+def _print(file: Path, done: Import, unaware: Unaware, *, dry_run: bool, json: bool) -> None:
     document = {
         "import": done.id,
         "source": str(file),
@@ -81,6 +123,7 @@ def import_openssl_index(
     if unaware.owners:
         described += f"\n{', '.join(unaware.owners)}: may answer what was before for a while"
     print_result(document, described, json=json)
+    sys.stdout.flush()
 
 
 def _described(source: str, done: Import) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "print_table",
     "progress",
     "say",
+    "tell",
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -136,7 +137,8 @@ def exit_code_of(error: CertstatusError) -> ExitCode:
     return ExitCode.FAILED
 
 
-def _tell(error: CertstatusError) -> None:
+def tell(error: CertstatusError) -> None:
+    """An error of ours on stderr, with what to do, for people or for machines."""
     lines = error.faults if isinstance(error, ImportRejected) else []
     text = str(error) if error.remedy is None else f"{error}; {_REMEDIES[error.remedy]}"
     if "--json" in sys.argv[1:]:
@@ -175,7 +177,7 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except CertstatusError as error:
-        _tell(error)
+        tell(error)
         raise SystemExit(int(exit_code_of(error))) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
