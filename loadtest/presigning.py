@@ -1,4 +1,5 @@
-"""Pre-signing as `work` does it, beside `openssl speed`: the signer alone, and the Presigner from rows to the store.
+"""Pre-signing as `work` does it, beside `openssl speed`: the signer alone, the Presigner from rows to records, and from
+rows to the store.
 
     python -m loadtest.presigning [--certificates 10000] [--rounds 5] [--kinds ecdsa-p256,rsa-2048]
 
@@ -17,8 +18,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ from loadtest.common import add_issuer, register
 from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
+from responder.interfaces import RecordStore
 from responder.ocsp.presign import Presigner
-from responder.pki import Issuer, Issuers
+from responder.pki import Certificate, CertStatus, Issuer, Issuers, Kept, Records, StatusVersion
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Signers
 from responder.storage.migrations import migrate
@@ -38,12 +41,32 @@ from responder.storage.redis import RedisRecords
 _OPENSSL = {"ecdsa-p256": "ecdsap256", "ecdsa-p384": "ecdsap384", "rsa-2048": "rsa2048", "ed25519": "ed25519"}
 
 
+class Nowhere:
+    """Takes records, and keeps none: what is left is the cost of making them."""
+
+    async def get(self, certificate: Certificate) -> Records | None:
+        """See `RecordStore`."""
+        return None
+
+    async def put(self, certificate: Certificate, records: Records) -> Kept:
+        """See `RecordStore`."""
+        return Kept(StatusVersion.of(records), CertStatus(records.cert_status))
+
+    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
+        """See `RecordStore`."""
+        return [_KEPT] * len(batch)
+
+
+_KEPT = Kept(StatusVersion(0, 0, datetime(2026, 1, 1, tzinfo=UTC)), CertStatus.GOOD)
+
+
 @dataclass
 class Bench:
-    """What is measured: the signer, and the presigner with its stores."""
+    """What is measured: the signer, and the presigner without and with its store."""
 
     native: NativeSigner
-    presigner: Presigner
+    to_records: Presigner
+    to_store: Presigner
     partitions: PostgresPartitions
     count: int
     issuer: Issuer
@@ -57,11 +80,11 @@ class Bench:
             cpu += time.process_time() - started
         return signed / cpu
 
-    async def presign(self) -> float:
-        """Signatures per CPU second of this process, from rows to the store."""
+    async def presign(self, presigner: Presigner) -> float:
+        """Signatures per CPU second of this process, from rows on."""
         await self.partitions.make_due("bench")
         started = time.process_time()
-        while await self.presigner.once():
+        while await presigner.once():
             pass
         return 2 * self.count / (time.process_time() - started)
 
@@ -76,21 +99,25 @@ async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: i
     native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
     records = RedisRecords(redis_url, timeout_seconds=5)
     partitions = PostgresPartitions(pool)
-    presigner = Presigner(
-        partitions,
-        issuers=Issuers([issuer]),
-        signer=native,
-        records=records,
-        clock=clock,
-        owner="bench",
-        slices=1024,
-    )
-    bench = Bench(native, presigner, partitions, count, issuer)
-    alone, whole = [], []
+
+    def presigner(store: RecordStore) -> Presigner:
+        return Presigner(
+            partitions,
+            issuers=Issuers([issuer]),
+            signer=native,
+            records=store,
+            clock=clock,
+            owner="bench",
+            slices=1024,
+        )
+
+    bench = Bench(native, presigner(Nowhere()), presigner(records), partitions, count, issuer)
+    alone, made, whole = [], [], []
     for _ in range(rounds):
         openssl = openssl_signatures_a_second(_OPENSSL[kind])
         alone.append((await bench.sign_alone(), openssl))
-        whole.append((await bench.presign(), openssl))
+        made.append((await bench.presign(bench.to_records), openssl))
+        whole.append((await bench.presign(bench.to_store), openssl))
     await records.close()
     await pool.close()
     return {
@@ -98,6 +125,8 @@ async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: i
         "openssl_speed": round(statistics.median(theirs for _, theirs in alone)),
         "signer": round(statistics.median(ours for ours, _ in alone)),
         "signer_ratio": round(statistics.median(ours / theirs for ours, theirs in alone), 3),
+        "presigner_to_records": round(statistics.median(ours for ours, _ in made)),
+        "presigner_to_records_ratio": round(statistics.median(ours / theirs for ours, theirs in made), 3),
         "presigner_to_store": round(statistics.median(ours for ours, _ in whole)),
         "presigner_to_store_ratio": round(statistics.median(ours / theirs for ours, theirs in whole), 3),
     }

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from responder.pki import Certificate, CertificateStatus, Issuer, IssuerPolicy, decode_serial
+from responder.pki import Certificate, CertificateStatus, Issuer, IssuerPolicy
 from responder.storage.postgres import Connection, acquired
 from responder.storage.rows import COLUMNS, status_from
 
@@ -70,7 +70,7 @@ class PostgresPartitions:
                     _archived(issuer.policy),
                 )
             if rows:
-                found = [status_from(Certificate.numbered(issuer, decode_serial(row["serial"])), row) for row in rows]
+                found = [status_from(Certificate(issuer, row["serial"]), row) for row in rows]
                 after = rows[-1]["partition"], rows[-1]["serial"]
                 yield found, after[0]
             if len(rows) < chunk:
