@@ -50,6 +50,8 @@ def test_one_by_its_serial_or_its_certificate(site: Site, ca: CA) -> None:
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "isn't registered; the answer is unauthorized" in missing.stderr
     assert site.command("show", "0x9999").returncode == 2
+    negative = site.command("show", "--issuer", "example", "--", "-0x9999")
+    assert "-0x9999 of example isn't registered" in negative.stderr
 
 
 def test_what_is_listed(site: Site, ca: CA) -> None:

@@ -12,10 +12,10 @@ from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome
 from responder.pki import MAX_SERIAL_OCTETS, CertificateStatus
 
-_PREFIXED = re.compile(r"0[xX][0-9a-fA-F]+")
+_PREFIXED = re.compile(r"-?0[xX][0-9a-fA-F]+")
 _COLONS = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2})+")
 _BARE = re.compile(r"[0-9a-fA-F]+")
-_JSON_SERIAL = re.compile(r"0x[0-9a-fA-F]{1,512}")
+_JSON_SERIAL = re.compile(r"-?0x[0-9a-fA-F]{1,512}")
 
 
 class InvalidField(ValueError):
@@ -42,6 +42,7 @@ def read_object(text: bytes, fields: Collection[str]) -> dict[str, Any]:
 
 def read_serial(option: str, word: str) -> int:
     """A serial number as openssl prints it: 0x1a2b, 1A:2B, or without a prefix where it can't be decimal (010A, 0109).
+    Some CAs have given negative ones (5280-13): -0x1a.
 
     Args:
         option: what the operator calls it.
@@ -51,7 +52,7 @@ def read_serial(option: str, word: str) -> int:
     """
     digits = ""
     if _PREFIXED.fullmatch(word):
-        digits = word[2:]
+        digits = word.removeprefix("-")[2:]
     elif _COLONS.fullmatch(word):
         digits = word.replace(":", "")
     elif _BARE.fullmatch(word):
@@ -60,11 +61,12 @@ def read_serial(option: str, word: str) -> int:
         digits = word
     if not digits or len(digits) > 2 * MAX_SERIAL_OCTETS:
         raise ConfigError(f"{option} {word[:80]!r} isn't a hexadecimal number, as in 0x1a2b, 1A:2B or 010A")
-    return int(digits, 16)
+    return -int(digits, 16) if word.startswith("-") else int(digits, 16)
 
 
 def parse_serial(value: object) -> int:
-    """A serial number spelled as hexadecimal with 0x. Decimal and hexadecimal are never guessed between: 10 is both.
+    """A serial number spelled as hexadecimal with 0x, or -0x. Decimal and hexadecimal are never guessed between: 10 is
+    both.
 
     Raises:
         InvalidField: not that.

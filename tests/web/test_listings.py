@@ -83,7 +83,7 @@ async def api(database: str, issuer: Issuer) -> AsyncIterator[API]:
 
 
 async def test_pages_follow_each_other_and_have_everything_once(api: API) -> None:
-    numbers = [*range(1, 8), 0x80, 0x7FFF, 2**127]
+    numbers = [*range(1, 8), 0x80, 0x7FFF, 2**127, -1, -0x80, -(2**64)]
     await api.register(*map(IssuedCertificate, numbers))
     seen: list[int] = []
     after: dict[str, str] = {}
@@ -171,6 +171,11 @@ async def test_one_with_what_is_stored_and_what_would_be_answered(api: API, sign
     await api.records.put(certificate, tombstone_for(status))
     assert "next_update" not in (await shown(api))["record"]
     assert (await shown(api))["answer"] == "revoked, signed when it is asked for"
+
+
+async def test_a_negative_serial_is_one_like_others(api: API) -> None:
+    await api.register(IssuedCertificate(-0x1A))
+    assert (await shown(api, "-0x1a"))["serial"] == "-0x1a"
 
 
 async def test_one_that_has_ended_and_one_that_is_not_there(api: API) -> None:
