@@ -5,7 +5,7 @@ rows to the store.
 
 Each certificate has two signatures. This process and `openssl speed` are pinned to one core, the database and the
 store to the others; what counts is this process's CPU time, user and system, against openssl's. Medians of the rounds;
-a ratio is the median of the rounds' ratios.
+a ratio is the median of the rounds' ratios. What the store uses for a certificate counts keys, expiries and seals, too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from loadtest.common import add_issuer, register
 from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
@@ -37,6 +39,7 @@ from responder.storage.migrations import migrate
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords
+from responder.storage.runs import PostgresRuns
 
 _OPENSSL = {"ecdsa-p256": "ecdsap256", "ecdsa-p384": "ecdsap384", "rsa-2048": "rsa2048", "ed25519": "ed25519"}
 
@@ -89,6 +92,12 @@ class Bench:
         return 2 * self.count / (time.process_time() - started)
 
 
+async def used_memory(redis_url: str) -> int:
+    """What the record store says that it uses, in octets."""
+    async with Redis.from_url(redis_url) as redis:
+        return int((await redis.info("memory"))["used_memory"])
+
+
 async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: int, rounds: int) -> dict[str, Any]:
     clock = SystemClock()
     pool = await connect(url, pool_size=2, application_name="presigning")
@@ -97,7 +106,7 @@ async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: i
     issuer = signer.issuer
     await register(pool, count)
     native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
-    records = RedisRecords(redis_url, timeout_seconds=5)
+    records = RedisRecords(redis_url, timeout_seconds=5, seal=await PostgresRuns(pool).seal())
     partitions = PostgresPartitions(pool)
 
     def presigner(store: RecordStore) -> Presigner:
@@ -113,15 +122,18 @@ async def measure(url: str, redis_url: str, folder: Path, kind: str, *, count: i
 
     bench = Bench(native, presigner(Nowhere()), presigner(records), partitions, count, issuer)
     alone, made, whole = [], [], []
+    memory = await used_memory(redis_url)
     for _ in range(rounds):
         openssl = openssl_signatures_a_second(_OPENSSL[kind])
         alone.append((await bench.sign_alone(), openssl))
         made.append((await bench.presign(bench.to_records), openssl))
         whole.append((await bench.presign(bench.to_store), openssl))
+    memory = await used_memory(redis_url) - memory
     await records.close()
     await pool.close()
     return {
         "kind": kind,
+        "store_octets_a_certificate": round(memory / count),
         "openssl_speed": round(statistics.median(theirs for _, theirs in alone)),
         "signer": round(statistics.median(ours for ours, _ in alone)),
         "signer_ratio": round(statistics.median(ours / theirs for ours, theirs in alone), 3),
