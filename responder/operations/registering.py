@@ -100,6 +100,7 @@ class Registrar:
         finally:
             for task in registering:
                 task.cancel()
+            await asyncio.gather(*registering, return_exceptions=True)
 
     async def _register_read(
         self, issuer: Issuer, read: Sequence[tuple[int, IssuedCertificate]], refused: list[Registered], actor: str

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -104,6 +104,10 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
 async def _refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = {
@@ -123,6 +127,7 @@ ON_ERRORS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     NoSuchIssuer: _no_such_issuer,
     InvalidField: _invalid_field,
     StatusUnavailable: _unavailable,
+    ClientDisconnect: _gone,
     Exception: unexpected,
 }
 """What is answered where a call fails."""

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ import asyncpg
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
+from starlette.applications import Starlette
 
-from responder.operations.registering import LINE_OCTETS, Registrar
+from responder.operations.registering import BATCH_LINES, LINE_OCTETS, Registrar
 from responder.pki import Issuer, Issuers, encode_serial
 from responder.storage.certificates import PostgresCertificates
 from responder.storage.issuers import PostgresIssuers
@@ -38,6 +39,7 @@ class API:
     pool: asyncpg.Pool
     leases: MemoryLeases
     client: httpx.AsyncClient
+    app: Starlette
     path: str = "/api/v1/issuers/test-ec/certificates"
 
     async def one(self, **fields: Any) -> httpx.Response:
@@ -63,7 +65,7 @@ async def api(database: str, issuer: Issuer) -> AsyncIterator[API]:
     app.router.routes[:] = RegistrationAPI(registrar, issuers=Issuers([issuer])).routes(
         Tokens({"ca": "0123456789abcdef"})
     )
-    yield API(pool, leases, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://admin"))
+    yield API(pool, leases, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://admin"), app)
     await pool.close()
 
 
@@ -180,6 +182,31 @@ async def test_a_host_that_has_not_heard_is_named(api: API) -> None:
     answer = await api.one(serial="0x5")
     assert (answer.status_code, answer.json()["certain"], answer.json()["unaware"]) == (202, False, ["other"])
     assert (await api.many({"serial": "0x6"}))[-1]["unaware"] == ["other"]
+
+
+async def test_a_client_that_leaves_is_no_fault_and_what_came_before_is_registered(
+    api: API, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = b"".join(b'{"serial":"%#x"}\n' % (0x10000 + number) for number in range(3 * BATCH_LINES))
+    pieces = [lines[start : start + 10_000] for start in range(0, len(lines), 10_000)]
+    answered = []
+
+    async def receive() -> dict[str, Any]:
+        if pieces:
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": True}
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        answered.append(message)
+
+    headers = [(b"content-type", NDJSON.encode()), (b"authorization", TOKEN["Authorization"].encode())]
+    scope = {"type": "http", "method": "POST", "path": api.path, "query_string": b"", "headers": headers}
+    await api.app(scope, receive, send)
+    assert [message["status"] for message in answered if "status" in message] == [400]
+    assert "Traceback" not in caplog.text
+    count = await api.pool.fetchval("SELECT count(*) FROM certificates")
+    assert count > 0
+    assert count % BATCH_LINES == 0
 
 
 async def test_who_may_not_and_what_is_not_there(api: API) -> None:
