@@ -109,16 +109,15 @@ def test_the_api_takes_lines_as_they_come_and_answers_at_once(running: Site, ca:
         for number in range(0xC0000, 0xC0000 + 20_000):
             yield b'{"serial": "%#x", "not_after": "2039-01-01T00:00:00Z"}\n' % number
 
-    answer = httpx.post(
-        f"{running.admin}/api/v1/issuers/example/certificates",
-        content=body(),
-        headers=token,
-        timeout=60,
-        trust_env=False,
-    )
+    url = f"{running.admin}/api/v1/issuers/example/certificates"
+    answer = httpx.post(url, content=body(), headers=token, timeout=60, trust_env=False)
     total = json.loads(answer.text.splitlines()[-1])
     assert (total["registered"], total["certain"]) == (20_000, True)
     for number in (0xC0000, 0xC0000 + 19_999):
         assert "good" in status(running, ca, "-serial", hex(number))
+    shown = httpx.get(f"{url}/0xc0000", headers=token, trust_env=False).json()
+    assert (shown["status"], shown["record"]["is_current"]) == ("good", True)
+    assert shown["answer"].startswith("good, as it was signed before, until ")
+    assert running.succeed("show", "0xc0000", "--issuer", "example").count("as it was signed before") == 1
     metrics = httpx.get(f"{running.admin}/metrics", trust_env=False).text
     assert "certificates_registered_total 20000.0" in metrics

@@ -21,10 +21,11 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.formats import openssl_index
-from responder.operations.looking import Looker, expiring
+from responder.operations.looking import expiring
 from responder.operations.spelling import certificate_document, read_serial
-from responder.pki import CertificateStatus, encode_serial
-from responder.roles.stores import Stores, open_stores
+from responder.pki import CertificateStatus, decode_serial, encode_serial
+from responder.roles.admin import looker
+from responder.roles.stores import open_stores
 from responder.storage.listing import Selection
 
 IssuerOption = Annotated[str, typer.Option("--issuer", help="The id of the CA.")]
@@ -110,7 +111,7 @@ def list_certificates(
             return await looker(stores).page(issuer, selection, after=start, limit=limit)
 
     found, last = run(read())
-    following = None if last is None else hex(int.from_bytes(last, "big", signed=True))
+    following = None if last is None else hex(decode_serial(last))
     if json:
         print_json({"issuer": issuer_id, "certificates": found, "after": following})
         return
@@ -179,8 +180,3 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
 
 def _selection(revoked: bool | None, days: int | None) -> Selection:
     return Selection(revoked) if days is None else expiring(days, revoked=revoked, now=SystemClock().now())
-
-
-def looker(stores: Stores) -> Looker:
-    """What reads statuses for people."""
-    return Looker(stores.statuses, stores.listing, stores.records)

@@ -59,7 +59,8 @@ async def administer(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_stores(config, name="admin") as stores, AsyncExitStack() as stack:
             directory, clock = Directory(stores, keys=None), SystemClock()
-            await stack.enter_async_context(kept_current(config, {"certstatus_issuers": directory.reload}))
+            reloads = {"certstatus_issuers": directory.reload, "certstatus_store": stores.reload_trust}
+            await stack.enter_async_context(kept_current(config, reloads))
             readiness = Readiness(
                 stores,
                 issuers=stores.issuers,
@@ -75,8 +76,7 @@ async def administer(
                 tokens = Tokens(config.admin.tokens())
                 routes += RevocationAPI(revoker(config, stores), issuers=stores.issuers).routes(tokens)
                 routes += RegistrationAPI(registrar(config, stores), issuers=stores.issuers).routes(tokens)
-                looker = Looker(stores.statuses, stores.listing, stores.records)
-                routes += ListingAPI(looker, issuers=stores.issuers, clock=clock).routes(tokens)
+                routes += ListingAPI(looker(stores), issuers=stores.issuers, clock=clock).routes(tokens)
             app.router.routes[:] = routes
             process.ready()
             yield
@@ -93,3 +93,8 @@ def revoker(config: Config, stores: Stores) -> Revoker:
 def registrar(config: Config, stores: Stores) -> Registrar:
     """What registers certificates, for the API and the command line."""
     return Registrar(stores.certificates, stores.hosts, wait_seconds=config.revocation.wait_seconds)
+
+
+def looker(stores: Stores) -> Looker:
+    """What reads statuses for people, for the API and the command line."""
+    return Looker(stores.statuses, stores.listing, stores.records)
