@@ -30,8 +30,7 @@ cdef extern from * nogil:
     {
         int thread = (int) syscall(SYS_gettid);
         prctl(PR_SET_NAME, "signing");
-        if (by)
-            setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + by);
+        setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + by);
     }
     static inline void cs_sleep(long nanoseconds)
     {
@@ -157,22 +156,19 @@ cdef void* keep_pace(void* argument) noexcept nogil:
     cdef Shop* shop = <Shop*> argument
     cdef uint64_t taken
     cs_step_back(0)
-    while True:
+    while not cs_is_set(&shop.is_closing):
         cs_set(&shop.is_resting)
         if not something_waits(shop):
             wait(&shop.call)
-        while something_waits(shop):
-            if cs_is_set(&shop.is_closing):
-                return NULL
+        while something_waits(shop) and not cs_is_set(&shop.is_closing):
             taken = cs_count(&shop.taken)
             cs_sleep(PACE)
             if taken == cs_count(&shop.taken) and sem_trywait(&shop.waiting) == 0:
                 if cs_is_set(&shop.is_closing):
                     sem_post(&shop.waiting)                   # another's
-                    return NULL
-                sign_next(shop)
-        if cs_is_set(&shop.is_closing):
-            return NULL
+                else:
+                    sign_next(shop)
+    return NULL
 
 
 cdef bint something_waits(Shop* shop) noexcept nogil:

@@ -197,3 +197,19 @@ def open_site(folder: Path) -> Iterator[Site]:
     finally:
         valkey.stop()
         postgres.stop()
+
+
+@contextmanager
+def open_migrated_site(folder: Path) -> Iterator[Site]:
+    """In an empty folder, with the schema."""
+    with open_site(folder) as site:
+        site.succeed("db", "migrate")
+        yield site
+
+
+def make_known_ca(site: Site, folder: Path, *options: str) -> CA:
+    """A CA in an empty folder, which the site answers for as `example`; `options` are of `issuer add`."""
+    made = make_ca(folder)
+    key = str(made.folder / "ca.key")
+    site.succeed("issuer", "add", "--id", "example", "--certificate", made.certificate, "--ca-key", key, *options)
+    return made

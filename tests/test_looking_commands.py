@@ -11,22 +11,19 @@ import pytest
 from cryptography import x509
 
 from responder.formats import openssl_index
-from tests.commandline import CA, Site, make_ca, open_site
+from tests.commandline import CA, Site, make_known_ca, open_migrated_site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with open_site(tmp_path_factory.mktemp("site")) as opened:
-        opened.succeed("db", "migrate")
+    with open_migrated_site(tmp_path_factory.mktemp("site")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def ca(site: Site, tmp_path_factory: pytest.TempPathFactory) -> CA:
     """With six certificates, taken over from its index: good, revoked with and without a reason, on hold."""
-    made = make_ca(tmp_path_factory.mktemp("ca"))
-    key = str(made.folder / "ca.key")
-    site.succeed("issuer", "add", "--id", "example", "--certificate", made.certificate, "--ca-key", key)
+    made = make_known_ca(site, tmp_path_factory.mktemp("ca"))
     for name in ("good", "plain", "superseded", "hold", "keytime", "other"):
         made.issue(name)
     made.revoke("plain")

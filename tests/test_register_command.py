@@ -11,22 +11,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.commandline import CA, Site, make_ca, open_site
+from tests.commandline import CA, Site, make_ca, make_known_ca, open_migrated_site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with open_site(tmp_path_factory.mktemp("site")) as opened:
-        opened.succeed("db", "migrate")
+    with open_migrated_site(tmp_path_factory.mktemp("site")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def ca(site: Site, tmp_path_factory: pytest.TempPathFactory) -> CA:
-    made = make_ca(tmp_path_factory.mktemp("ca"))
-    key = str(made.folder / "ca.key")
-    site.succeed("issuer", "add", "--id", "example", "--certificate", made.certificate, "--ca-key", key, "--no-crl")
-    return made
+    return make_known_ca(site, tmp_path_factory.mktemp("ca"), "--no-crl")
 
 
 @pytest.fixture(scope="module")

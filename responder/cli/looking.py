@@ -6,7 +6,7 @@ import json as json_format
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -142,19 +142,14 @@ def export(
         raise ConfigError(f"--format {form}: it is one of {', '.join(_FORMATS)}")
 
     async def write(file: TextIO, advance: Callable[[int], None]) -> None:
-        async for statuses in _everything(loaded, issuer_id, _selection(revoked, None)):
-            file.writelines(_FORMATS[form](status) + "\n" for status in statuses)
-            advance(len(statuses))
+        async with open_stores(loaded, name="export") as stores:
+            issuer = await load_issuer(stores, issuer_id)
+            async for statuses in stores.listing.everything(issuer, _selection(revoked, None)):
+                file.writelines(_FORMATS[form](status) + "\n" for status in statuses)
+                advance(len(statuses))
 
     with _opened(output) as file, progress("exporting") as report:
         run(write(file, report.advance))
-
-
-async def _everything(config: Config, issuer_id: str, selection: Selection) -> AsyncIterator[list[CertificateStatus]]:
-    async with open_stores(config, name="export") as stores:
-        issuer = await load_issuer(stores, issuer_id)
-        async for statuses in stores.listing.everything(issuer, selection):
-            yield statuses
 
 
 @contextmanager

@@ -115,7 +115,7 @@ async def _make_issuer(
                 )
             )
             progress(1)
-    await stores.issuer_store.add_certificates(issuer, issued)
+    await stores.certificates.register(issuer, issued, actor="demo")
 
 
 def _revocation(index: int, count: int, now: datetime) -> RevokedInfo | None:

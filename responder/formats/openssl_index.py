@@ -23,7 +23,7 @@ from responder.errors import ImportRejected
 from responder.pki import MAX_SERIAL_OCTETS, CertificateStatus, CRLReason, ImportedStatus, RevokedInfo, encode_serial
 from responder.pki.names import fold
 
-__all__ = ["line_of", "organizations", "parse"]
+__all__ = ["line_of", "organizations", "parse", "serial_text"]
 
 MAX_FAULTS = 100  # more than a person reads; all are counted
 
@@ -110,12 +110,17 @@ def organizations(data: bytes) -> set[str]:
     return {fold(each.decode("ascii", "replace")) for each in found}
 
 
+def serial_text(serial_number: int) -> str:
+    """A serial number as openssl writes it, in an index and as a file's name."""
+    digits = f"{abs(serial_number):X}"
+    return ("-" if serial_number < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
+
+
 def line_of(status: CertificateStatus) -> str:
     """The line of an index, without its line ending, that `parse` and openssl read as this status; the subject is
     unknown here. An end that isn't known is that of RFC 5280 §4.1.2.5 for none."""
     info, not_after = status.revoked_info, status.not_after or _NO_END
-    digits = f"{abs(status.certificate.serial_number):X}"
-    serial = ("-" if status.certificate.serial_number < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
+    serial = serial_text(status.certificate.serial_number)
     revocation = "" if info is None else _time(info.revocation_time) + _reason(info)
     return f"{'V' if info is None else 'R'}\t{_time(not_after)}\t{revocation}\t{serial}\tunknown\t/CN=unknown"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from responder.formats.openssl_index import serial_text
 from responder.pki import Issuer
 from responder.pki.certificates import ParsedCertificate, first_certificate
 
@@ -32,6 +33,4 @@ def find_stranger(index: Path, serial_numbers: Sequence[int], issuer: Issuer) ->
 
 
 def _places(index: Path, serial_number: int) -> list[Path]:
-    digits = f"{abs(serial_number):X}"
-    name = ("-" if serial_number < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
-    return [index.parent / folder / f"{name}.pem" for folder in FOLDERS]
+    return [index.parent / folder / f"{serial_text(serial_number)}.pem" for folder in FOLDERS]

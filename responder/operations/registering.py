@@ -48,7 +48,7 @@ class Registered:
     detail: str = ""
 
     def document(self) -> dict[str, Any]:
-        """As the API and the command line say it."""
+        """As the API says it."""
         serial = {} if self.serial_number is None else {"serial": hex(self.serial_number)}
         return {"line": self.line, **serial, "result": self.result, **({"detail": self.detail} if self.detail else {})}
 

@@ -58,8 +58,10 @@ async def follow(
                 if str(error) != told:
                     tell(error)
                 told = str(error)
-                is_away = isinstance(error, StatusUnavailable)
-                mark, pause = None if is_away else mark, min(2 * pause, _MAX_PAUSE_SECONDS) if is_away else seconds
+                if isinstance(error, StatusUnavailable):
+                    mark, pause = None, min(2 * pause, _MAX_PAUSE_SECONDS)
+                else:
+                    pause = seconds
             looked_at = mark if mark is not None and _is_settled(mark, clock) else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):

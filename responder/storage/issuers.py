@@ -180,11 +180,6 @@ class PostgresIssuers:
             await audit(connection, actor, "set-policy", changes, issuer_id=issuer_id)
         return PolicyChange(issuer, signs_again=is_due, signatures=certificates * len(issuer.policy.variants))
 
-    async def add_certificates(self, issuer: Issuer, issued: Sequence[IssuedCertificate]) -> None:
-        """Register certificates; one that is known already stays as it is. All of them or none."""
-        async with acquired(self._pool) as connection, connection.transaction():
-            await register(connection, issuer, issued)
-
 
 def issuer_from(row: Row) -> Issuer:
     """The issuer that a row of `issuers` says.

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from responder.operations.spelling import InvalidField, read_object
 from responder.pki import Issuer, Issuers
+from responder.web.body import read_body
 from responder.web.manners import MAX_BODY_BYTES
 
 
@@ -46,9 +47,7 @@ async def read_json(request: Request, fields: Collection[str]) -> dict[str, Any]
     Raises:
         InvalidField: it is too long, isn't one, or has a field that isn't one of these.
     """
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise InvalidField(f"the body is longer than {MAX_BODY_BYTES} bytes")
+    body = await read_body(request)
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidField(f"the body is longer than {MAX_BODY_BYTES} bytes")
     return read_object(body, fields)

@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from responder import metrics
 from responder.errors import MalformedRequest, ResponderError
+from responder.web.body import read_body
 from responder.web.caching import NO_STORE, Headers, Response
 from responder.web.cors import shared
 from responder.web.crl import CRLEndpoint
 from responder.web.exchange import CRLName, Exchange, raw_path
 from responder.web.limits import ClientLimits
-from responder.web.manners import DEFAULT_MANNERS, MAX_BODY_BYTES
+from responder.web.manners import DEFAULT_MANNERS
 from responder.web.ocsp import OCSPEndpoint
 
 _CHUNK = 65_536
@@ -64,7 +65,7 @@ class PublicRoute(BaseRoute):
         """See Starlette's `BaseRoute`."""
         try:
             async with asyncio.timeout(self._body_seconds):
-                body = await _read_body(Request(scope, receive))  # a connection goes on after a request's end alone
+                body = await read_body(Request(scope, receive))  # a connection goes on after a request's end alone
         except ClientDisconnect:
             return
         except TimeoutError:
@@ -111,13 +112,3 @@ async def _chunks(body: bytes) -> AsyncIterator[memoryview]:
     view = memoryview(body)
     for start in range(0, len(body), _CHUNK):
         yield view[start : start + _CHUNK]
-
-
-async def _read_body(request: Request) -> bytes:
-    """All of it, or as much as shows that it is too long."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            break
-    return body

@@ -37,6 +37,7 @@ from responder.pki import (
 )
 from responder.signing.crls import NativeCRLSigner
 from responder.signing.keys import KeyRing
+from responder.storage.certificates import PostgresCertificates
 from responder.storage.crls import PostgresCRLs
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
@@ -70,7 +71,7 @@ class World:
     builder: CRLIssuer
 
     async def revoke(self, serial_number: int, **info: object) -> None:
-        await self.issuers.add_certificates(self.issuer, [IssuedCertificate(serial_number)])
+        await PostgresCertificates(self.pool).register(self.issuer, [IssuedCertificate(serial_number)], actor="test")
         await self.pool.execute(
             "UPDATE certificates SET revoked = true, revoked_at = $2, reason = $3 WHERE serial = $1",
             encode_serial(serial_number),
@@ -170,7 +171,9 @@ async def test_only_one_builder_at_a_time(world: World) -> None:
 
 async def test_a_change_makes_a_crl_due_also_when_it_commits_after_a_later_one(world: World) -> None:
     here = frozenset({world.issuer.id})
-    await world.issuers.add_certificates(world.issuer, [IssuedCertificate(1), IssuedCertificate(2)])
+    await PostgresCertificates(world.pool).register(
+        world.issuer, [IssuedCertificate(1), IssuedCertificate(2)], actor="test"
+    )
     assert await world.schedule().once(here) == 1
     assert await world.schedule().once(here) == 0, "issuing makes no CRL due"
     revoke = "UPDATE certificates SET revoked = true, revoked_at = now() WHERE serial = $1"
@@ -228,7 +231,9 @@ async def test_what_expired_before_it_was_registered_is_on_one_crl(world: World)
     await world.builder.publish(world.issuer)
     expired = datetime.now(UTC) - timedelta(hours=1)
     revoked = RevokedInfo(THEN)
-    await world.issuers.add_certificates(world.issuer, [IssuedCertificate(9, revoked, not_after=expired)])
+    await PostgresCertificates(world.pool).register(
+        world.issuer, [IssuedCertificate(9, revoked, not_after=expired)], actor="test"
+    )
     assert serials(await world.builder.publish(world.issuer)) == {9}
     assert serials(await world.builder.publish(world.issuer)) == set()
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from responder.errors import ImportRefused, RevocationRefused
 from responder.ocsp.revoke import RevocationRequest, decide
 from responder.pki import Certificate, CRLReason, ImportedStatus, IssuedCertificate, Issuer, Issuers, RevokedInfo
+from responder.storage.certificates import PostgresCertificates
 from responder.storage.imports import Import, ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import connect
@@ -46,7 +47,9 @@ class World:
         return [status.revoked_info for status in found if status is not None]
 
     async def set(self, serial_number: int, info: RevokedInfo | None) -> None:
-        await self.issuers.add_certificates(self.issuer, [IssuedCertificate(serial_number, info)])
+        await PostgresCertificates(self.pool).register(
+            self.issuer, [IssuedCertificate(serial_number, info)], actor="test"
+        )
 
     async def rows(self) -> list[tuple[object, ...]]:
         """Everything but the versions."""

@@ -23,6 +23,7 @@ from responder.pki import (
 )
 from responder.signing.delegates import issue_responder_certificate, renew_responder_certificates
 from responder.signing.signers import Signer, make_profile, make_signer
+from responder.storage.certificates import PostgresCertificates
 from responder.storage.configuration import PostgresConfiguration
 from responder.storage.issuers import PostgresIssuers, issuer_from
 from responder.storage.partitions import PostgresPartitions
@@ -78,7 +79,7 @@ async def test_same_name_with_another_key_and_same_key_with_another_name_are_oth
     issuers = PostgresIssuers(pool)
     for issuer in three:
         await issuers.add(issuer)
-        await issuers.add_certificates(issuer, [IssuedCertificate(7)])
+        await PostgresCertificates(pool).register(issuer, [IssuedCertificate(7)], actor="test")
     statuses = PostgresStatuses(pool, Issuers(three))
     await pool.execute("UPDATE certificates SET revoked = true, revoked_at = now() WHERE issuer_id = 'a'")
     found = await statuses.status_of([Certificate.numbered(issuer, 7) for issuer in three])
@@ -323,7 +324,7 @@ async def test_a_policy_that_changes_answers_makes_them_due(
 ) -> None:
     issuers = PostgresIssuers(pool)
     await issuers.add(issuer)
-    await issuers.add_certificates(issuer, [IssuedCertificate(number) for number in (1, 2, 3)])
+    await PostgresCertificates(pool).register(issuer, [IssuedCertificate(number) for number in (1, 2, 3)], actor="test")
     done = await issuers.set_policy(issuer.id, changes, profile_of=make_profile)
     assert done.signs_again == is_due
     assert await PostgresPartitions(pool).overdue(issuer.id) == (1024 if is_due else 0)
@@ -455,8 +456,8 @@ async def test_responder_certificates_and_profiles_are_kept_once(
 async def test_registering_again_changes_nothing(pool: asyncpg.Pool, issuer: Issuer) -> None:
     issuers = PostgresIssuers(pool)
     await issuers.add(issuer)
-    await issuers.add_certificates(issuer, [IssuedCertificate(1), IssuedCertificate(2)])
+    await PostgresCertificates(pool).register(issuer, [IssuedCertificate(1), IssuedCertificate(2)], actor="test")
     await pool.execute("UPDATE certificates SET revoked = true, revoked_at = now() WHERE serial = '\\x01'")
     before = await pool.fetch("SELECT serial, revoked, number FROM certificates ORDER BY serial")
-    await issuers.add_certificates(issuer, [IssuedCertificate(1), IssuedCertificate(2)])
+    await PostgresCertificates(pool).register(issuer, [IssuedCertificate(1), IssuedCertificate(2)], actor="test")
     assert await pool.fetch("SELECT serial, revoked, number FROM certificates ORDER BY serial") == before

@@ -10,6 +10,7 @@ import pytest
 
 from responder.pki import ImportedStatus, IssuedCertificate, Issuer, RevokedInfo
 from responder.storage import postgres
+from responder.storage.certificates import PostgresCertificates
 from responder.storage.imports import PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.runs import PostgresRuns
@@ -43,7 +44,7 @@ async def import_a_list(pool: asyncpg.Pool, issuer: Issuer) -> None:
 
 
 async def register(pool: asyncpg.Pool, issuer: Issuer) -> None:
-    await PostgresIssuers(pool).add_certificates(issuer, [IssuedCertificate(4)])
+    await PostgresCertificates(pool).register(issuer, [IssuedCertificate(4)], actor="test")
 
 
 async def remove(pool: asyncpg.Pool, issuer: Issuer) -> None:

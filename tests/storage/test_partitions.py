@@ -15,6 +15,7 @@ from responder.ocsp.presign import Presigner, Relay, next_turn, turn_period
 from responder.pki import Certificate, CertStatus, IssuedCertificate, Issuer, IssuerPolicy, Issuers
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Profiles, Signer, Signers
+from responder.storage.certificates import PostgresCertificates
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
@@ -59,7 +60,7 @@ async def test_two_claimers_share_and_a_lease_that_ended_is_claimed_again(pool: 
 
 async def test_chunks_hold_each_valid_certificate_once(pool: asyncpg.Pool, issuer: Issuer) -> None:
     now = datetime.now(UTC)
-    await PostgresIssuers(pool).add_certificates(
+    await PostgresCertificates(pool).register(
         issuer,
         [
             *(IssuedCertificate(number) for number in range(1, 500)),
@@ -67,6 +68,7 @@ async def test_chunks_hold_each_valid_certificate_once(pool: asyncpg.Pool, issue
             IssuedCertificate(1001, not_after=now - timedelta(hours=1)),
             IssuedCertificate(1002, not_before=now - timedelta(hours=1), not_after=now + timedelta(hours=1)),
         ],
+        actor="test",
     )
     chunks = [chunk async for chunk, _ in PostgresPartitions(pool).statuses(issuer, list(range(1024)), chunk=100)]
     assert [len(chunk) for chunk in chunks] == [100] * 5
@@ -95,7 +97,9 @@ async def test_presigning_fills_the_store_and_the_relay_brings_changes(
     presigner = Presigner(
         partitions, issuers=issuers, signer=native, records=records, clock=clock, owner="me", slices=512
     )
-    await PostgresIssuers(pool).add_certificates(issuer, [IssuedCertificate(number) for number in range(1, 301)])
+    await PostgresCertificates(pool).register(
+        issuer, [IssuedCertificate(number) for number in range(1, 301)], actor="test"
+    )
     assert not await presigner.once()
     await partitions.make_due(issuer.id)
     seen: list[tuple[int, int]] = []
@@ -131,7 +135,7 @@ async def test_without_a_signer_the_relay_buries_the_old_answer(
     clock = SystemClock()
     records = RedisRecords(valkey.url, timeout_seconds=2)
     statuses = PostgresStatuses(pool, Issuers([issuer]))
-    await PostgresIssuers(pool).add_certificates(issuer, [IssuedCertificate(1)])
+    await PostgresCertificates(pool).register(issuer, [IssuedCertificate(1)], actor="test")
     keyless = NativeSigner(Signers(), clock, backdate=timedelta(minutes=5))
     relay = Relay(statuses, signer=keyless, records=records, clock=clock)
     assert await relay.once() == 1

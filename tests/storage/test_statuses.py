@@ -22,6 +22,7 @@ from responder.pki import (
     StatusChange,
     encode_serial,
 )
+from responder.storage.certificates import PostgresCertificates, register
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import Listener, connect
 from responder.storage.revoked import PostgresRevoked
@@ -47,7 +48,8 @@ class World:
         return Certificate.numbered(self.issuer, serial_number)
 
     async def register(self, *serial_numbers: int) -> None:
-        await self.issuers.add_certificates(self.issuer, [IssuedCertificate(number) for number in serial_numbers])
+        async with self.pool.acquire() as connection, connection.transaction():
+            await register(connection, self.issuer, [IssuedCertificate(number) for number in serial_numbers])
 
     async def sql(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         return await self.pool.fetch(statement, *arguments)
@@ -260,7 +262,7 @@ async def test_changes_of_an_issuer_that_is_gone_are_dropped_and_of_one_not_yet_
     await world.register(1)
     late = make_test_issuer("late", make_ca("ec", "Late"))
     await world.issuers.add(late)
-    await world.issuers.add_certificates(late, [IssuedCertificate(5)])
+    await PostgresCertificates(world.pool).register(late, [IssuedCertificate(5)], actor="test")
     await world.issuers.remove(world.issuer.id)
     world.statuses._issuers.replace([])
     assert await world.statuses.pending(10) == []
@@ -270,7 +272,7 @@ async def test_changes_of_an_issuer_that_is_gone_are_dropped_and_of_one_not_yet_
 async def test_a_snapshot_for_a_crl_is_sorted_stable_and_drops_what_has_expired(world: World) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     revoked = RevokedInfo(THEN, CRLReason.superseded)
-    await world.issuers.add_certificates(
+    await PostgresCertificates(world.pool).register(
         world.issuer,
         [
             IssuedCertificate(300, revoked),
@@ -278,6 +280,7 @@ async def test_a_snapshot_for_a_crl_is_sorted_stable_and_drops_what_has_expired(
             IssuedCertificate(3, revoked, not_after=now - timedelta(days=1)),
             IssuedCertificate(4),
         ],
+        actor="test",
     )
     async with PostgresRevoked(world.pool).revoked_snapshot(world.issuer, not_expired_at=now) as snapshot:
         # A change after the snapshot isn't in it.
