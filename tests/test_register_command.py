@@ -97,6 +97,14 @@ def test_what_can_not_be_meant(site: Site, ca: CA, tmp_path: Path, arguments: li
     assert "Traceback" not in done.stderr
 
 
+def test_lines_that_can_not_be_read(site: Site, ca: CA, tmp_path: Path) -> None:
+    (tmp_path / "lines.ndjson").symlink_to("/proc/self/mem")
+    done = site.command("register", str(tmp_path / "lines.ndjson"), "--issuer", "example")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "lines.ndjson: it can't be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_api_takes_lines_as_they_come_and_answers_at_once(running: Site, ca: CA) -> None:
     """Over a connection, in pieces, with a body that is longer than what is kept of others."""
     token = {"Authorization": "Bearer a-token-of-enough-characters", "Content-Type": "application/x-ndjson"}

@@ -113,15 +113,17 @@ Result = tuple[str, str, str]
 
 
 async def _register_lines(by: Registrar, issuer: Issuer, path: Path) -> AsyncIterator[list[Result]]:
-    with sys.stdin.buffer if str(path) == "-" else path.open("rb") as lines:
-        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    async def batches() -> AsyncIterator[list[tuple[int, bytes]]]:
+        try:
+            with sys.stdin.buffer if str(path) == "-" else path.open("rb") as lines:
+                numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+                while batch := list(islice(numbered, BATCH_LINES)):
+                    yield batch
+        except OSError as error:
+            raise ConfigError(f"{path}: it can't be read: {error.strerror}") from error
 
-        async def batches() -> AsyncIterator[list[tuple[int, bytes]]]:
-            while batch := list(islice(numbered, BATCH_LINES)):
-                yield batch
-
-        async for done in by.register_lines(issuer, batches(), actor=actor()):
-            yield [(f"{path}:{each.line}", each.result, each.detail) for each in done]
+    async for done in by.register_lines(issuer, batches(), actor=actor()):
+        yield [(f"{path}:{each.line}", each.result, each.detail) for each in done]
 
 
 async def _register_certificates(
