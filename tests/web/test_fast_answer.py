@@ -351,7 +351,7 @@ async def test_what_was_never_issued_is_refused_natively_while_that_is_known(bot
     issued = request_for(issuer, b"\x53\x54", 1, *extensions)
     both.issued.add([issuer.tag + b"\x53\x54"])
     soon = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
-    for until, is_refused in ((0, False), (soon, True), (soon - 10**13, False), (soon, True)):
+    for until, is_refused in ((0, False), (soon, True), (1, False), (soon, True)):
         both.host[ISSUED_UNTIL] = until
         for method in ("POST", "GET"):
             refused = both.fast(never, is_post=method == "POST")
