@@ -37,10 +37,13 @@ UNLIMITED = {"CERTSTATUS_LIMITS_PER_MINUTE": "0"}
 """What a client may cost isn't limited, where that is measured."""
 
 
-def openssl_signatures_a_second(algorithm: str, *, core: int | None = None) -> float:
+def openssl_signatures_a_second(
+    algorithm: str, *, core: int | None = None, seconds: int = _SECONDS, processes: int = 1
+) -> float:
     pinned = [] if core is None else ["taskset", "-c", str(core)]
+    several = [] if processes == 1 else ["-multi", str(processes), "-elapsed"]
     done = subprocess.run(
-        [*pinned, "openssl", "speed", "-mr", "-seconds", str(_SECONDS), algorithm],
+        [*pinned, "openssl", "speed", "-mr", "-seconds", str(seconds), *several, algorithm],
         capture_output=True,
         text=True,
         check=True,

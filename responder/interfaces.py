@@ -20,6 +20,7 @@ from responder.pki import (
     OCSPRequest,
     Pending,
     Question,
+    ReadStatuses,
     Records,
     ResponderCertificate,
     RevokedSnapshot,
@@ -183,7 +184,7 @@ class PartitionStore(Protocol):
 
     def statuses(
         self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
-    ) -> AsyncIterator[tuple[list[CertificateStatus], int]]:
+    ) -> AsyncIterator[tuple[ReadStatuses, int]]:
         """The certificates of these slices that are valid now, slice after slice, in chunks, each read in one
         statement; with each the slice that it ends in: those before it are whole."""
 

@@ -50,6 +50,7 @@ __all__ = [
     "SingleRow",
     "StatusRow",
     "Table",
+    "copied_rows",
     "crl_excerpt",
     "decode_records",
     "encode_profile",
@@ -404,6 +405,19 @@ def crl_excerpt(crl: bytes, positions: Iterable[int], /) -> tuple[bytes, bytes]:
     Raises:
         ValueError: not a CRL.
         IndexError: it has no such entry.
+    """
+
+def copied_rows(copied: bytes, kinds: str, /) -> list[tuple[Any, ...]]:
+    """The rows that PostgreSQL's COPY … TO STDOUT (FORMAT binary) has written, as tuples; None for NULL.
+
+    Args:
+        kinds: a letter for each column: `i` an integer of 2, 4 or 8 octets, `t` a timestamptz, in microseconds since
+            1970, `b` octets, as bytea or text have them.
+
+    Raises:
+        ValueError: that isn't what stands there.
+
+    Source: PostgreSQL's documentation, COPY, "Binary Format".
     """
 
 # --- shared memory

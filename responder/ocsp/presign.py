@@ -18,6 +18,7 @@ from responder.pki import (
     Issuers,
     Kept,
     Pending,
+    ReadStatuses,
     Records,
     StatusVersion,
     refresh_due,
@@ -31,6 +32,7 @@ PARTITIONS = 1024
 """Slices of each issuer's serials, fixed by the schema."""
 
 _LEASE_SECONDS = 300
+_PROLONG_AFTER = timedelta(seconds=60)
 
 
 class Relay:
@@ -199,6 +201,7 @@ class Presigner:
             return False
         issuer_id, slices = claim
         left = sorted(slices)
+        leased_at = self._clock.now()
         signed = 0
         try:
             with self._troubles.guarding(issuer_id):
@@ -209,6 +212,9 @@ class Presigner:
                     await self._sign(statuses)
                     signed += len(statuses)
                     left = await self._finish(issuer, left, before=last)
+                    if self._clock.now() - leased_at > _PROLONG_AFTER:
+                        await self._partitions.prolong(issuer_id, left, owner=self._owner, lease_seconds=_LEASE_SECONDS)
+                        leased_at = self._clock.now()
                 left = await self._finish(issuer, left, before=PARTITIONS)
         finally:
             if left:
@@ -217,24 +223,20 @@ class Presigner:
             progress(len(slices) - len(left), signed)
         return True
 
-    async def _sign(self, statuses: Sequence[CertificateStatus]) -> None:
+    async def _sign(self, statuses: ReadStatuses) -> None:
         records = await self._signer.sign(statuses)
-        kept = await self._records.put_many(
-            [(status.certificate, made) for status, made in zip(statuses, records, strict=True)]
-        )
+        kept = await self._records.put_many(list(zip(statuses.certificates(), records, strict=True)))
         if any(held is None for held in kept):
             raise StoreUnavailable("records were refused: they took too long from the database to the record store")
         metrics.PRESIGNED.inc(amount=len(statuses))
 
     async def _finish(self, issuer: Issuer, slices: list[int], *, before: int) -> list[int]:
-        """Slices below `before` are whole; returns the others, whose lease is prolonged."""
+        """Slices below `before` are whole; returns the others."""
         now, period = self._clock.now(), turn_period(issuer.policy)
         whole = {p: next_turn(p, now, period) for p in slices if p < before}
         left = [p for p in slices if p >= before]
         if whole:
             await self._partitions.finished(issuer.id, whole, owner=self._owner)
-        if left:
-            await self._partitions.prolong(issuer.id, left, owner=self._owner, lease_seconds=_LEASE_SECONDS)
         return left
 
 

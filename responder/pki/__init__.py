@@ -21,6 +21,7 @@ from responder._native import (
     Seal,
     SigningProfile,
     Table,
+    copied_rows,
     crl_excerpt,
     decode_records,
     load_profile,
@@ -43,6 +44,7 @@ from responder.pki.numbers import (
     from_epoch_seconds,
 )
 from responder.pki.question import Question
+from responder.pki.read_statuses import ReadStatuses
 from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_ocsp_request
 from responder.pki.snapshot import Current, Snapshot
 from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
@@ -103,6 +105,7 @@ __all__ = [
     "Question",
     "Page",
     "Pages",
+    "ReadStatuses",
     "Records",
     "ReportedTrouble",
     "RequestSignature",
@@ -120,6 +123,7 @@ __all__ = [
     "Table",
     "Unaware",
     "UnknownSerial",
+    "copied_rows",
     "crl_excerpt",
     "decode_records",
     "decode_serial",

@@ -16,6 +16,7 @@ from responder.pki import (
     CertificateStatus,
     CertStatus,
     Question,
+    ReadStatuses,
     Records,
     ResponseTimes,
     epoch_seconds,
@@ -26,6 +27,9 @@ from responder.signing.signers import Signer, Signers
 from responder.signing.single_response import revocation_fields, single_status
 
 _log = log.get("signing")
+
+_Row = tuple[bytes, int, int, int, int, int, int, int, int, bytes]
+"""As `StatusRow` names it."""
 
 # A P-256 signature takes about 30 µs, a hop to a thread and back more; RSA-2048 takes about 800 µs
 # (docs/decisions/0003).
@@ -56,24 +60,45 @@ class NativeSigner:
         now = self._clock.now()
         signer = self._signers.for_issuer(statuses[0].certificate.issuer, now)
         issuer = signer.issuer  # as it was when the signer's profile was made: policy and profile go together
-        rows: list[StatusRow] = []
+        rows, unsayable = self._rows(signer, statuses, now)
+        variants = [int(variant) for variant in issuer.policy.variants]
+        signatures = len(rows) * len(variants)
+        produced_at = epoch_seconds(now)
+        started = time.perf_counter()
+        if signer.key.is_local and signatures <= _INLINE_SIGNATURES.get(signer.key.name, 0):
+            records = signer.profile.sign_records(signer.key, rows, variants, produced_at)
+        else:
+            records = await asyncio.to_thread(signer.profile.sign_records, signer.key, rows, variants, produced_at)
+        if signatures:
+            metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
+        if not unsayable:
+            return records
+        signed = iter(records)
+        return [unsayable.get(index) or next(signed) for index in range(len(statuses))]
+
+    def _rows(
+        self, signer: Signer, statuses: Sequence[CertificateStatus], now: datetime
+    ) -> tuple[list[_Row], dict[int, Records]]:
+        """What the native core is given to sign, and the tombstones of what can't be signed, by their place."""
+        rows: list[_Row] = []
         unsayable: dict[int, Records] = {}
         # The rows of a statement have one as_of, and so one set of times.
         as_of: datetime | None = None
         this_update = next_update = microseconds = 0
-        for index, status in enumerate(statuses):
+
+        def add(index: int, status: CertificateStatus) -> None:
+            nonlocal as_of, this_update, next_update, microseconds
             version = status.version
             if version.as_of != as_of:
                 as_of = version.as_of
-                times = self._times(signer, as_of, now)
-                this_update, next_update = epoch_seconds(times.this_update), epoch_seconds(times.next_update)
+                this_update, next_update = self._seconds(signer, as_of, now)
                 microseconds = version.as_of_microseconds
             fault = status.fault
             if fault is not None:
                 unsayable[index] = tombstone_for(status)
                 self._report(status, fault)
-                continue
-            single = single_status(issuer, status, now)
+                return
+            single = single_status(signer.issuer, status, now)
             revocation_time, reason = revocation_fields(single.revoked_info)
             rows.append(
                 StatusRow(
@@ -89,20 +114,26 @@ class NativeSigner:
                     single.extensions,
                 )
             )
-        variants = [int(variant) for variant in issuer.policy.variants]
-        signatures = len(rows) * len(variants)
-        produced_at = epoch_seconds(now)
-        started = time.perf_counter()
-        if signer.key.is_local and signatures <= _INLINE_SIGNATURES.get(signer.key.name, 0):
-            records = signer.profile.sign_records(signer.key, rows, variants, produced_at)
-        else:
-            records = await asyncio.to_thread(signer.profile.sign_records, signer.key, rows, variants, produced_at)
-        if signatures:
-            metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
-        if not unsayable:
-            return records
-        signed = iter(records)
-        return [unsayable.get(index) or next(signed) for index in range(len(statuses))]
+
+        if not (isinstance(statuses, ReadStatuses) and signer.issuer.policy.says_no_more_than_good):
+            for index, status in enumerate(statuses):
+                add(index, status)
+            return rows, unsayable
+        # Of most that are signed again nothing is said but that they are good: without an object for each.
+        epoch, microseconds = statuses.epoch, statuses.as_of_microseconds
+        this_update, next_update = self._seconds(signer, statuses.as_of, now)
+        for index, good in enumerate(statuses.goods(now)):
+            if good is None:
+                add(index, statuses[index])
+                continue
+            serial, number = good
+            rows.append((serial, 0, -1, -1, this_update, next_update, epoch, number, microseconds, b""))
+        return rows, unsayable
+
+    def _seconds(self, signer: Signer, as_of: datetime, now: datetime) -> tuple[int, int]:
+        """this_update and next_update."""
+        times = self._times(signer, as_of, now)
+        return epoch_seconds(times.this_update), epoch_seconds(times.next_update)
 
     def _report(self, status: CertificateStatus, fault: str) -> None:
         metrics.UNSAYABLE.inc()

@@ -181,6 +181,11 @@ async def _close(connection: asyncpg.Connection) -> None:
         connection.terminate()
 
 
+def quoted(text: str) -> str:
+    """A literal of SQL, for statements that take no arguments."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def row_count(command_tag: str) -> int:
     """How many rows a command touched, from its tag, such as `UPDATE 3`."""
     return int(command_tag.rsplit(" ", 1)[-1])

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedValkey
 from responder.ocsp.presign import Presigner, Relay, next_turn, turn_period
-from responder.pki import Certificate, CertStatus, IssuedCertificate, Issuer, IssuerPolicy, Issuers
+from responder.pki import (
+    Certificate,
+    CertStatus,
+    IssuedCertificate,
+    Issuer,
+    IssuerPolicy,
+    Issuers,
+    ReadStatuses,
+    RevokedInfo,
+    from_epoch_seconds,
+)
+from responder.pki.terms import CRLReason
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Profiles, Signer, Signers
 from responder.storage.certificates import PostgresCertificates
@@ -21,6 +37,8 @@ from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords
 from responder.storage.statuses import PostgresStatuses
+from tests.doubles import FakeClock
+from tests.makers import make_test_signer
 
 
 @pytest.fixture
@@ -74,6 +92,82 @@ async def test_chunks_hold_each_valid_certificate_once(pool: asyncpg.Pool, issue
     assert [len(chunk) for chunk in chunks] == [100] * 5
     serials = [status.certificate.serial_number for chunk in chunks for status in chunk]
     assert sorted(serials) == [*range(1, 500), 1002]
+
+
+POLICIES = [
+    {},
+    {"cert_hash": True},
+    {"archive": True},
+    {"crl_url": "http://crl.example/ca.crl"},
+    {"compromised_at": datetime(2026, 5, 1, tzinfo=UTC)},
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+async def test_a_chunk_is_what_single_reads_say_and_is_signed_like_them(
+    pool: asyncpg.Pool, issuer: Issuer, policy: dict[str, Any]
+) -> None:
+    issuer = replace(issuer, policy=IssuerPolicy(**policy))
+    now = datetime.now(UTC)
+    revoked = [
+        RevokedInfo(now, None, None),
+        RevokedInfo(now - timedelta(days=200), CRLReason.keyCompromise, now - timedelta(days=300)),
+    ]
+    await PostgresCertificates(pool).register(
+        issuer,
+        [
+            IssuedCertificate(number, info, not_before, not_after, digest)
+            for number, (info, not_before, not_after, digest) in enumerate(
+                itertools.product(
+                    [None, *revoked],
+                    [None, now - timedelta(days=30)],
+                    [None, now + timedelta(days=30)],
+                    [None, bytes(range(32))],
+                ),
+                start=-3,
+            )
+        ],
+        actor="test",
+    )
+    chunks = [chunk async for chunk, _ in PostgresPartitions(pool).statuses(issuer, list(range(1024)), chunk=10)]
+    assert [len(chunk) for chunk in chunks] == [10, 10, 4]
+    read = [status for chunk in chunks for status in chunk]
+    single = await PostgresStatuses(pool, Issuers([issuer])).status_of([status.certificate for status in read])
+    for one, other in zip(read, single, strict=True):
+        assert other is not None
+        assert one == replace(other, version=replace(other.version, as_of=one.version.as_of))
+
+    signer = replace(make_test_signer(issuer, "ed25519"), issuer=issuer)
+    clock = FakeClock(datetime.now(UTC))
+    native = NativeSigner(Signers([signer]), clock, backdate=timedelta(minutes=5))
+    for chunk in chunks:
+        as_read, as_single = await native.sign(chunk), await native.sign(list(chunk))
+        assert [records.encoded for records in as_read] == [records.encoded for records in as_single]
+        assert [certificate.serial for certificate in chunk.certificates()] == [
+            status.certificate.serial for status in chunk
+        ]
+
+
+@given(
+    st.tuples(st.none() | st.integers(-3, 3), st.none() | st.integers(-3, 3)),
+    st.integers(0, 1_999_999),
+    st.booleans(),
+)
+def test_what_is_good_now_is_what_may_be_answered_and_is_not_revoked(
+    issuer: Issuer, ends: tuple[int | None, int | None], microsecond: int, revoked: bool
+) -> None:
+    """Around the second of notAfter, which counts in."""
+    start = 1_780_000_000
+    not_before, not_after = (None if end is None else (start + end) * 1_000_000 for end in ends)
+    rows = ReadStatuses(
+        issuer,
+        [(b"\x01", 7, start * 1_000_000 if revoked else None, None, None, not_before, not_after, None)],
+        epoch=1,
+        as_of_microseconds=start * 1_000_000,
+    )
+    now = from_epoch_seconds(start) + timedelta(microseconds=microsecond)
+    expected = (b"\x01", 7) if rows[0].may_be_answered(now) and not revoked else None
+    assert list(rows.goods(now)) == [expected]
 
 
 def test_the_next_turn_is_after_now_within_one_period_and_in_phase() -> None:

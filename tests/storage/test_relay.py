@@ -330,11 +330,20 @@ async def test_slices_are_finished_one_by_one_and_their_lease_is_prolonged(site:
     await site.relay_all()
     await site.partitions.make_due("site-ec")
     seen: list[tuple[int, int]] = []
+    lease_ends_in: list[timedelta] = []
+
+    class Later(FakeClock):
+        """A minute and more passes with each look."""
+
+        def now(self) -> datetime:
+            self.advance(timedelta(seconds=61))
+            return super().now()
 
     class Watching(NativeSigner):
         async def sign(self, statuses: Sequence[CertificateStatus]) -> list[Records]:
             left = await site.pool.fetchval("SELECT count(*) FROM partitions WHERE leased_by = 'me'")
             seen.append((left, await site.partitions.overdue("site-ec")))
+            lease_ends_in.append(await site.pool.fetchval("SELECT min(leased_until) - now() FROM partitions"))
             await site.sql("UPDATE partitions SET leased_until = now() + interval '1 second' WHERE leased_by = 'me'")
             return await super().sign(statuses)
 
@@ -343,12 +352,13 @@ async def test_slices_are_finished_one_by_one_and_their_lease_is_prolonged(site:
         issuers=site.issuers,
         signer=Watching(site.signers, site.clock, backdate=timedelta(minutes=5)),
         records=site.records,
-        clock=site.clock,
+        clock=Later(datetime.now(UTC)),
         owner="me",
         slices=1024,
         chunk=20,
     )
     assert await presigner.once()
+    assert min(lease_ends_in) > timedelta(seconds=200)
     lefts = [left for left, _ in seen]
     assert lefts == sorted(lefts, reverse=True)
     assert lefts[0] == 1024
