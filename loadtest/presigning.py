@@ -24,7 +24,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,8 @@ from loadtest.common import add_issuer, register, silence
 from loadtest.first_figures import openssl_signatures_a_second
 from responder.clock import SystemClock
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
-from responder.interfaces import RecordStore
-from responder.ocsp.presign import Presigner
-from responder.pki import Certificate, CertStatus, Issuer, Issuers, Kept, Records, StatusVersion
+from responder.ocsp.presign import Presigner, RecordSink
+from responder.pki import Issuer, Issuers, Records
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Signers
 from responder.storage.migrations import migrate
@@ -51,20 +50,8 @@ _OPENSSL = {"ecdsa-p256": "ecdsap256", "ecdsa-p384": "ecdsap384", "rsa-2048": "r
 class Nowhere:
     """Takes records, and keeps none: what is left is the cost of making them."""
 
-    async def get(self, certificate: Certificate) -> Records | None:
-        """See `RecordStore`."""
-        return None
-
-    async def put(self, certificate: Certificate, records: Records) -> Kept:
-        """See `RecordStore`."""
-        return _KEPT
-
-    async def put_many(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
-        """See `RecordStore`."""
-        return [_KEPT] * len(batch)
-
-
-_KEPT = Kept(StatusVersion(0, 0, datetime(2026, 1, 1, tzinfo=UTC)), CertStatus.GOOD)
+    async def put_all(self, names: Sequence[bytes], records: Sequence[Records]) -> None:
+        """See `RecordSink`."""
 
 
 @dataclass
@@ -104,7 +91,7 @@ class Bench:
         """The same from rows to the store."""
         return (await self._presign(self.records, tasks=len(os.sched_getaffinity(0))))[1]
 
-    async def _presign(self, store: RecordStore, *, tasks: int) -> tuple[float, float]:
+    async def _presign(self, store: RecordSink, *, tasks: int) -> tuple[float, float]:
         """Signatures per second of CPU, and per second."""
         await self.partitions.make_due("bench")
         cpu, elapsed = time.process_time(), time.perf_counter()
@@ -114,7 +101,7 @@ class Bench:
         cpu, elapsed = time.process_time() - cpu, time.perf_counter() - elapsed
         return 2 * self.count / cpu, 2 * self.count / elapsed
 
-    async def _sign_all(self, store: RecordStore) -> None:
+    async def _sign_all(self, store: RecordSink) -> None:
         presigner = Presigner(
             self.partitions,
             issuers=Issuers([self.issuer]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from responder import __version__
-from responder.cli import config, db, demo, imports, issuer, looking, output, register, revoke, roles, signer
+from responder.cli import config, db, demo, imports, issuer, looking, output, presign, register, revoke, roles, signer
 
 app = typer.Typer(
     name="certstatus",
@@ -20,6 +20,7 @@ app.command()(roles.work)
 app.command()(roles.crl)
 app.command()(register.register)
 app.command()(revoke.revoke)
+app.command()(presign.presign)
 app.command()(looking.show)
 app.command("list")(looking.list_certificates)
 app.command()(looking.export)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -24,6 +24,7 @@ from responder.pki import (
     Records,
     ResponderCertificate,
     RevokedSnapshot,
+    SignedSlice,
     SigningProfile,
     StatusChange,
     StatusVersion,
@@ -178,18 +179,24 @@ class PartitionStore(Protocol):
     """When each slice is due, who is at it, and what is in it."""
 
     async def claim(
-        self, owner: str, *, limit: int, lease_seconds: int, except_issuers: Sequence[str] = ()
+        self,
+        owner: str,
+        *,
+        limit: int,
+        lease_seconds: int,
+        except_issuers: Sequence[str] = (),
+        only_issuers: Sequence[str] | None = None,
     ) -> tuple[str, list[int]] | None:
         """Some due slices of one issuer, for `owner` alone until the lease ends; None when nothing is due."""
 
     def statuses(
         self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
-    ) -> AsyncIterator[tuple[ReadStatuses, int]]:
-        """The certificates of these slices that are valid now, slice after slice, in chunks, each read in one
-        statement; with each the slice that it ends in: those before it are whole."""
+    ) -> AsyncIterator[tuple[ReadStatuses, Mapping[int, int]]]:
+        """The certificates of these slices that are valid now, slice after slice, in chunks of one statement each; with
+        how many of it are in which slice: those before the last are whole."""
 
-    async def finished(self, issuer_id: str, due_at: dict[int, datetime], *, owner: str) -> None:
-        """These slices are signed; each is due again at its moment."""
+    async def finished(self, issuer_id: str, slices: Sequence[SignedSlice], *, owner: str) -> None:
+        """Signed; each is due again at its moment."""
 
     async def prolong(self, issuer_id: str, partitions: Sequence[int], *, owner: str, lease_seconds: int) -> None:
         """Keep these slices for as long again."""
@@ -224,10 +231,7 @@ class ResponseSigner(Protocol):
 
     async def sign_response(self, question: Question, statuses: Sequence[CertificateStatus | None]) -> Answer:
         """One SingleResponse for each certificate of the question, in order; a status None stands for never seen.
-
-        Raises:
-            SigningFailed, StatusUnavailable: as `RecordSigner.sign`.
-        """
+        Raises as `RecordSigner.sign`."""
 
 
 SignatureAlgorithms = Callable[[Issuer, datetime], list[bytes]]

@@ -54,6 +54,10 @@ class Troubles:
         """The issuers that are left alone for now."""
         return [issuer_id for issuer_id in self._by_issuer if not self.may_try(issuer_id)]
 
+    def errors(self) -> dict[str, str]:
+        """What fails, by issuer."""
+        return {issuer_id: trouble.error for issuer_id, trouble in self._by_issuer.items()}
+
     def failed(self, issuer_id: str, error: Exception) -> None:
         """Something failed for an issuer; a line in the log when that is news."""
         text = str(error) if isinstance(error, CertstatusError) else repr(error)

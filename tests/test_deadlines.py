@@ -18,7 +18,16 @@ from responder.errors import Overloaded, StatusUnavailable
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, Segment
 from responder.ocsp import live
 from responder.ocsp.live import Budget
-from responder.pki import Certificate, CRLHead, Issuer, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
+from responder.pki import (
+    Certificate,
+    CRLHead,
+    Issuer,
+    Issuers,
+    ReportedTrouble,
+    ResponderCertificate,
+    SigningForecast,
+    StoreRun,
+)
 from responder.storage import statuses as storage_statuses
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import COMMAND_SECONDS, connect
@@ -131,6 +140,7 @@ class Sources:
         self.heads: list[CRLHead] = []
         self.troubles: list[ReportedTrouble] = []
         self.unsayable = 0
+        self.forecast = SigningForecast(3, 0.5, 100.0, 0.0, None)
         self.run = "a"
         self.state = StoreRun("a", True, 0, datetime(2026, 6, 1, tzinfo=UTC), None)
         self.now = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -144,6 +154,9 @@ class Sources:
 
     async def presign_lag(self) -> timedelta:
         return await self._value(timedelta(seconds=3))  # type: ignore[no-any-return]
+
+    async def signing_forecast(self) -> SigningForecast:
+        return await self._value(self.forecast)  # type: ignore[no-any-return]
 
     async def pending_count(self) -> int:
         return await self._value(7)  # type: ignore[no-any-return]
@@ -281,6 +294,11 @@ async def test_crls_rows_and_stores_that_need_somebody(probe: Probe) -> None:
     probe.sources.heads[1] = CRLHead("test-rsa", "full", 1, probe.clock.now(), probe.clock.now())
     assert (await probe.ready())[0] == 503
     probe.sources.heads.clear()
+    probe.sources.forecast = SigningForecast(2, 4.0, 100.0, 0.0, None)
+    behind = (await probe.ready())[1]["checks"]["postgres"]
+    assert (behind["ok"], behind["degraded"]) == (True, True)
+    assert "pre-signing has 0.50 of the capacity that it needs" in behind["detail"]
+    probe.sources.forecast = SigningForecast(2, 1.0, 100.0, 0.0, None)
     probe.sources.unsayable = 2
     assert "db check" in (await probe.ready())[1]["checks"]["postgres"]["detail"]
     for run, state, word in (

@@ -14,6 +14,7 @@ from responder.config import Config
 from responder.errors import ConfigError
 from responder.host.segment import Segment
 from responder.roles.host import ROLES, Sockets, children
+from responder.roles.presign import presign_shares
 
 
 @pytest.fixture
@@ -101,6 +102,21 @@ def test_the_processes_of_each_role(base: dict[str, str], roles: tuple[str, ...]
         assert [process.name for process in processes] == names
         given = [listener for process in processes for listener in process.sockets]
         assert given == [*sockets.public, sockets.admin]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "shares"), [(1, [1]), (5, [5]), (6, [3, 3]), (11, [4, 4, 3]), (256, [5] * 48 + [4] * 4)]
+)
+def test_slices_are_signed_by_as_many_processes_as_keep_that_many_cores_busy(
+    base: dict[str, str], tasks: int, shares: list[int]
+) -> None:
+    settings = load(base, SIGNING_PRESIGN_TASKS=str(tasks))
+    assert presign_shares(settings) == shares
+    with opened(settings, "work") as sockets:
+        names = [process.name for process in children(settings, ("work",), sockets, Segment.create(8))]
+        assert names == ["work", *(f"presign-{index}" for index in range(1, len(shares))), "admin"]
+        with pytest.raises(ConfigError, match=r"signing\.presign_tasks is now .*restart to change it"):
+            sockets.require_same(load(base, SIGNING_PRESIGN_TASKS=str(tasks + 5 if tasks < 250 else 1)))
 
 
 def test_a_reload_that_would_need_other_sockets_is_refused_with_every_reason(base: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ class Follower:
             raise ConfigError(f"{path}: it can't be read") from error
         if content.startswith(b"junk"):
             raise ConfigError(f"{content!r} is no list")
-        return StatusList(path, [], hashlib.sha256(content).digest())
+        return StatusList(path, lambda: iter(()), 0, (), hashlib.sha256(content).digest())
 
     async def take(self, statuses: StatusList) -> None:
         await asyncio.sleep(0)

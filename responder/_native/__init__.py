@@ -21,6 +21,7 @@ from responder._native.profile import SigningProfile, encode_profile, load_profi
 from responder._native.proxy import proxy_header
 from responder._native.records import Records, decode_records, tombstone
 from responder._native.request import MAX_CERT_IDS, MAX_REQUEST_BYTES, parse_ocsp_request
+from responder._native.resp import packed_command
 from responder._native.rows import (
     CertIDRow,
     CertificateParts,
@@ -76,6 +77,7 @@ __all__ = [
     "load_public_key",
     "open_key",
     "pack_issuer",
+    "packed_command",
     "parse_certificate",
     "parse_ocsp_request",
     "proxy_header",

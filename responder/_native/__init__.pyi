@@ -60,6 +60,7 @@ __all__ = [
     "load_public_key",
     "open_key",
     "pack_issuer",
+    "packed_command",
     "parse_certificate",
     "parse_ocsp_request",
     "proxy_header",
@@ -418,6 +419,13 @@ def copied_rows(copied: bytes, kinds: str, /) -> list[tuple[Any, ...]]:
         ValueError: that isn't what stands there.
 
     Source: PostgreSQL's documentation, COPY, "Binary Format".
+    """
+
+def packed_command(arguments: list[bytes], /) -> bytes:
+    """A command as Redis and Valkey read it: an array of bulk strings (RESP2).
+
+    Raises:
+        TypeError: an argument isn't bytes.
     """
 
 # --- shared memory

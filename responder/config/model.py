@@ -262,7 +262,7 @@ class Limits(Section):
 
 
 class Signing(Section):
-    """The budget for signing while a client waits; beyond it, clients are told to try later."""
+    """The budget for signing while a client waits (beyond it, clients are told to try later), and ahead of time."""
 
     max_in_flight: int = Field(
         default=64,
@@ -275,6 +275,9 @@ class Signing(Section):
         ge=0,
         le=100_000,
         description="Answers waiting for their turn, a process; and so many nonces to be signed from memory.",
+    )
+    presign_tasks: int = Field(
+        default=0, ge=0, le=256, description="Slices presigned at once; 0 is one a core and one."
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from responder.errors import ImportRejected
@@ -54,20 +54,25 @@ _ORGANIZATION = re.compile(rb"/O=(.*?)(?=/[A-Za-z0-9.]+=|$)")
 
 
 def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list[ImportedStatus]:
-    """Read a whole index file, for an importer that replaces the statuses of one issuer; the order stays.
+    """Read a whole index file; see `each`."""
+    return list(each(data, now=now))
+
+
+def each(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> Iterator[ImportedStatus]:
+    """Read an index file, for an importer that replaces the statuses of one issuer; one after the other, in order, so
+    that a million of them need no room. Whatever came before an error may not be taken either.
 
     Args:
         data: the file, or its lines with their line endings, as a file opened in binary mode yields them.
         now: no revocation may be later than this, where it is given: the date says when it happened (RFC 5280
             §5.1.2.6), and some clients take a later one for not revoked.
 
-    Returns:
+    Yields:
         One status a certificate. `not_before` is never known; the subject isn't looked at.
 
     Raises:
-        ImportRejected: with every bad line (the first 100 of them); nothing of the file may be taken.
+        ImportRejected: at the end, with every bad line (the first 100 of them).
     """
-    statuses: list[ImportedStatus] = []
     faults: list[tuple[int, str]] = []
     fault_count = 0
     first_lines: dict[int, int] = {}
@@ -85,22 +90,23 @@ def parse(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> list
             first = first_lines.setdefault(status.serial_number, line_number)
             if first != line_number:
                 raise ValueError(f"serial {status.serial_number:X} stands in line {first} already")
-            statuses.append(status)
         except ValueError as error:
             fault_count += 1
             if len(faults) < MAX_FAULTS:
                 faults.append((line_number, f"{error}" if str(error).endswith("?") else f"{error}."))
+        else:
+            if not fault_count:
+                yield status
     if fault_count:
         lines = "1 bad line" if fault_count == 1 else f"{fault_count:,} bad lines"
         raise ImportRejected(f"The index has {lines} of {line_number:,}; nothing of it was taken.", faults)
-    return statuses
 
 
 def organizations(data: bytes) -> set[str]:
     """The organizations that the subjects of an index name, as `names.fold` makes them comparable; none of them where
     a subject has no organization, or one that isn't plain ASCII, for then they don't tell CAs apart."""
     found: set[bytes] = set()
-    for line in data.splitlines():
+    for line in io.BytesIO(data):
         if not line.strip() or line.startswith(b"#"):
             continue
         match = _ORGANIZATION.search(line)

@@ -12,14 +12,14 @@ from responder.pki.certificates import ParsedCertificate, first_certificate
 FOLDERS = ("newcerts", "certs", "certs_by_serial", ".")
 """Where `openssl ca` (new_certs_dir) and easy-rsa keep what they issue, as SERIAL.pem, beside the index."""
 
-_LOOKED_AT = 4
+LOOKED_AT = 4
 """Of the beginning of a list, and of its end."""
 
 
 def find_stranger(index: Path, serial_numbers: Sequence[int], issuer: Issuer) -> tuple[Path, ParsedCertificate] | None:
     """A certificate of the list that another CA has issued, where some of them lie beside it; None where all that are
     found are the issuer's, or none is found."""
-    for serial_number in dict.fromkeys((*serial_numbers[:_LOOKED_AT], *serial_numbers[-_LOOKED_AT:])):
+    for serial_number in dict.fromkeys((*serial_numbers[:LOOKED_AT], *serial_numbers[-LOOKED_AT:])):
         for path in _places(index, serial_number):
             try:
                 found = first_certificate(path.read_bytes())

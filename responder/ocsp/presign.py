@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from responder import log, metrics
 from responder.errors import IssuerUnavailable, StoreUnavailable
@@ -20,6 +22,7 @@ from responder.pki import (
     Pending,
     ReadStatuses,
     Records,
+    SignedSlice,
     StatusVersion,
     refresh_due,
     tombstone_for,
@@ -30,6 +33,9 @@ _log = log.get("ocsp.presign")
 
 PARTITIONS = 1024
 """Slices of each issuer's serials, fixed by the schema."""
+
+TURN_SHARE = 0.9
+"""A slice is signed after so much of its issuer's refresh."""
 
 _LEASE_SECONDS = 300
 _PROLONG_AFTER = timedelta(seconds=60)
@@ -154,6 +160,17 @@ class Relay:
         return len(overtaken) + renumbered
 
 
+class RecordSink(Protocol):
+    """Where many records are put at once, and nothing is to be known of each."""
+
+    async def put_all(self, names: Sequence[bytes], records: Sequence[Records]) -> None:
+        """`RecordStore.put` for each; names (issuer's tag and serial).
+
+        Raises:
+            StoreUnavailable: no confirmation in time, or some took too long or have ended; the others may be kept.
+        """
+
+
 class Presigner:
     """Signs every certificate again before its answer is due, slice by slice."""
 
@@ -163,14 +180,16 @@ class Presigner:
         *,
         issuers: Issuers,
         signer: RecordSigner,
-        records: RecordStore,
+        records: RecordSink,
         clock: Clock,
         owner: str,
         chunk: int = 1000,
         slices: int = 64,
+        only: Sequence[str] | None = None,
         troubles: Troubles | None = None,
     ) -> None:
-        """`chunk` certificates are signed within seconds of being read; `slices` are claimed at a time."""
+        """`chunk` certificates are signed within seconds of being read; `slices` are claimed at a time; `only` of these
+        issuers, where it is given. Several may sign at once, in one process or in many."""
         self._partitions = partitions
         self._issuers = issuers
         self._signer = signer
@@ -179,6 +198,7 @@ class Presigner:
         self._owner = owner
         self._chunk = chunk
         self._slices = slices
+        self._only = only
         self._troubles = troubles or Troubles("presign")
 
     async def once(self, progress: Callable[[int, int], None] | None = None) -> bool:
@@ -196,44 +216,48 @@ class Presigner:
             limit=self._slices,
             lease_seconds=_LEASE_SECONDS,
             except_issuers=self._troubles.waiting(),
+            only_issuers=self._only,
         )
         if claim is None:
             return False
         issuer_id, slices = claim
         left = sorted(slices)
-        leased_at = self._clock.now()
-        signed = 0
+        leased_at, started = self._clock.now(), time.perf_counter()
+        signed = Counter[int]()
         try:
             with self._troubles.guarding(issuer_id):
                 issuer = self._issuers.get(issuer_id)
                 if issuer is None:
                     raise IssuerUnavailable(f"issuer {issuer_id} isn't known here yet")
-                async for statuses, last in self._partitions.statuses(issuer, left, chunk=self._chunk):
+                async for statuses, sizes in self._partitions.statuses(issuer, left, chunk=self._chunk):
                     await self._sign(statuses)
-                    signed += len(statuses)
-                    left = await self._finish(issuer, left, before=last)
+                    signed.update(sizes)
+                    left = await self._finish(issuer, left, signed, started, before=max(sizes))
                     if self._clock.now() - leased_at > _PROLONG_AFTER:
                         await self._partitions.prolong(issuer_id, left, owner=self._owner, lease_seconds=_LEASE_SECONDS)
                         leased_at = self._clock.now()
-                left = await self._finish(issuer, left, before=PARTITIONS)
+                left = await self._finish(issuer, left, signed, started, before=PARTITIONS)
         finally:
             if left:
                 await self._partitions.release(issuer_id, left, owner=self._owner)
         if progress is not None:
-            progress(len(slices) - len(left), signed)
+            progress(len(slices) - len(left), signed.total())
         return True
 
     async def _sign(self, statuses: ReadStatuses) -> None:
         records = await self._signer.sign(statuses)
-        kept = await self._records.put_many(list(zip(statuses.certificates(), records, strict=True)))
-        if any(held is None for held in kept):
-            raise StoreUnavailable("records were refused: they took too long from the database to the record store")
+        await self._records.put_all(statuses.names(), records)
         metrics.PRESIGNED.inc(amount=len(statuses))
 
-    async def _finish(self, issuer: Issuer, slices: list[int], *, before: int) -> list[int]:
-        """Slices below `before` are whole; returns the others."""
+    async def _finish(
+        self, issuer: Issuer, slices: list[int], signed: Counter[int], started: float, *, before: int
+    ) -> list[int]:
+        """Slices below `before` are whole; returns the others. Each took its share of the time since `started`."""
         now, period = self._clock.now(), turn_period(issuer.policy)
-        whole = {p: next_turn(p, now, period) for p in slices if p < before}
+        seconds = (time.perf_counter() - started) / max(1, signed.total())
+        whole = [
+            SignedSlice(p, next_turn(p, now, period), signed[p], seconds * signed[p]) for p in slices if p < before
+        ]
         left = [p for p in slices if p >= before]
         if whole:
             await self._partitions.finished(issuer.id, whole, owner=self._owner)
@@ -243,7 +267,7 @@ class Presigner:
 def turn_period(policy: IssuerPolicy) -> timedelta:
     """How often each slice is signed: a tenth sooner than answers are due, so that they never become due unsigned."""
     start = datetime(2000, 1, 1, tzinfo=UTC)
-    return 0.9 * (refresh_due(start, start + policy.validity, policy.refresh) - start)
+    return TURN_SHARE * (refresh_due(start, start + policy.validity, policy.refresh) - start)
 
 
 def next_turn(partition: int, now: datetime, period: timedelta) -> datetime:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from responder.errors import ConfigError, ImportRefused, Remedy
 from responder.formats import openssl_index
-from responder.formats.sample import find_stranger
+from responder.formats.sample import LOOKED_AT, find_stranger
 from responder.interfaces import HostLeases
 from responder.pki import ImportedStatus, Issuer, Unaware, names
 from responder.storage.imports import Import, PostgresImports
@@ -24,12 +25,17 @@ class StatusList:
     """A file with the statuses of one CA's certificates.
 
     Attributes:
+        rows: gives them from the beginning; of a million nothing is kept but the file's octets.
+        count: of the rows.
+        ends: the first and the last serial numbers in it.
         sha256: of its octets, for the audit log.
         organizations: see `openssl_index.organizations`.
     """
 
     path: Path
-    rows: list[ImportedStatus]
+    rows: Callable[[], Iterator[ImportedStatus]]
+    count: int
+    ends: tuple[int, ...]
     sha256: bytes
     organizations: frozenset[str] = frozenset()
 
@@ -45,9 +51,17 @@ def read_openssl_index(path: Path, *, now: datetime) -> StatusList:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: it can't be read: {error.strerror}") from error
+    count, first, last = 0, list[int](), deque[int](maxlen=LOOKED_AT)
+    for status in openssl_index.each(content, now=now):
+        count += 1
+        if count <= LOOKED_AT:
+            first.append(status.serial_number)
+        last.append(status.serial_number)
     return StatusList(
         path,
-        openssl_index.parse(content, now=now),
+        lambda: openssl_index.each(content, now=now),
+        count,
+        (*first, *last),
         hashlib.sha256(content).digest(),
         frozenset(openssl_index.organizations(content)),
     )
@@ -72,7 +86,7 @@ async def import_list(
         _require_own_certificates(issuer, statuses)
     return await store.run(
         issuer,
-        statuses.rows,
+        statuses.rows(),
         dry_run=dry_run,
         force=force,
         doubt=_doubt(issuer, statuses.organizations),
@@ -100,7 +114,7 @@ async def until_known(hosts: HostLeases, issuer: Issuer, *, seconds: float) -> U
 
 def _require_own_certificates(issuer: Issuer, statuses: StatusList) -> None:
     """Those that lie beside the list and are in it."""
-    stranger = find_stranger(statuses.path, [row.serial_number for row in statuses.rows], issuer)
+    stranger = find_stranger(statuses.path, statuses.ends, issuer)
     if stranger is not None:
         path, certificate = stranger
         raise ImportRefused(

@@ -27,6 +27,7 @@ from responder._native import (
     load_profile,
     load_public_key,
     pack_issuer,
+    packed_command,
     proxy_header,
 )
 from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
@@ -58,6 +59,8 @@ from responder.pki.stored import (
     Pending,
     ReportedTrouble,
     RevokedSnapshot,
+    SignedSlice,
+    SigningForecast,
     StatusChange,
     StoreRun,
     Unaware,
@@ -115,6 +118,8 @@ __all__ = [
     "RevokedInfo",
     "RevokedSnapshot",
     "Seal",
+    "SignedSlice",
+    "SigningForecast",
     "SigningProfile",
     "Snapshot",
     "StatusChange",
@@ -135,6 +140,7 @@ __all__ = [
     "load_public_key",
     "make_issuer",
     "pack_issuer",
+    "packed_command",
     "parse_ocsp_request",
     "proxy_header",
     "refresh_due",

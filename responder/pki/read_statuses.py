@@ -64,9 +64,10 @@ class ReadStatuses(Sequence[CertificateStatus]):
             digest,
         )
 
-    def certificates(self) -> list[Certificate]:
-        """Whose statuses these are, in order."""
-        return [Certificate(self.issuer, row[0]) for row in self._rows]
+    def names(self) -> list[bytes]:
+        """Of whose statuses these are, in order: issuer's tag and serial."""
+        tag = self.issuer.tag
+        return [tag + row[0] for row in self._rows]
 
     def goods(self, produced_at: datetime) -> Iterator[tuple[bytes, int] | None]:
         """For each, in order: serial and number where it is good, and within its validity then; else None.

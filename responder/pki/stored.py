@@ -71,6 +71,64 @@ class StoreRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedSlice:
+    """A slice that was signed: when it is due again, how many certificates it has, and how many seconds that took."""
+
+    partition: int
+    due_at: datetime
+    certificates: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SigningForecast:
+    """What signing ahead of time needs, and has.
+
+    Attributes:
+        tasks: that sign at once, on all hosts.
+        tasks_needed: so that everything is signed in its turn, by how long each slice took the last time; 0.0 where
+            nothing was signed yet.
+        signatures_per_second: that this is.
+        overdue_seconds: of one task, to sign what is due now.
+        seconds_left: until the first answer of what is due now may end unsigned; None where nothing is due.
+    """
+
+    tasks: int
+    tasks_needed: float
+    signatures_per_second: float
+    overdue_seconds: float
+    seconds_left: float | None
+
+    @property
+    def capacity_ratio(self) -> float | None:
+        """How many times what is needed can be signed; below 1 answers will end unsigned. None: nothing is needed."""
+        return self.tasks / self.tasks_needed if self.tasks_needed else None
+
+    @property
+    def catch_up_seconds(self) -> float | None:
+        """How long it takes to sign what is due now, at most; None where nobody signs."""
+        return self.overdue_seconds / self.tasks if self.tasks else None
+
+    @property
+    def alarm(self) -> str | None:
+        """Why answers will end before they are signed again; None where they won't."""
+        if self.seconds_left is not None and not self.tasks:
+            return "slices are due, and nobody signs them; is certstatus work running?"
+        ratio, catch_up = self.capacity_ratio, self.catch_up_seconds
+        if ratio is not None and ratio < 1:
+            return f"pre-signing has {ratio:.2f} of the capacity that it needs; {_MORE_CAPACITY}"
+        if self.seconds_left is not None and catch_up is not None and catch_up > self.seconds_left:
+            return (
+                f"what is due takes {catch_up:,.0f} s to sign, and the first of it ends in {self.seconds_left:,.0f} s; "
+                f"until then it is signed when it is asked for; {_MORE_CAPACITY}"
+            )
+        return None
+
+
+_MORE_CAPACITY = "more cores or hosts for certstatus work, a longer refresh, or ECDSA keys give it more"
+
+
+@dataclass(frozen=True, slots=True)
 class StatusChange:
     """The new status of a certificate: `revoked_info`, or None for good (released from hold)."""
 

@@ -23,6 +23,7 @@ from responder.roles.admin import administer
 from responder.roles.crl import build_crls
 from responder.roles.keep import keep, leave
 from responder.roles.memory import HostMemory, create_memory, renew_memory
+from responder.roles.presign import presign, presign_shares
 from responder.roles.serve import serve
 from responder.roles.work import work
 from responder.tls_files import TLSFiles
@@ -30,7 +31,8 @@ from responder.tls_files import TLSFiles
 ROLES = ("serve", "work", "crl")
 
 MAX_OTHER_PROCESSES = 5
-"""keep, work, crl, admin and the demo's checks: each has a lane of the counters after the workers'."""
+"""keep, work, crl, admin and the demo's checks: each has a lane of the counters after the workers', and so has each
+process more that signs slices."""
 
 
 def worker_count(config: Config) -> int:
@@ -49,6 +51,7 @@ class Sockets:
     tls_listen: Address | None
     admin_listen: Address
     admin_has_tls: bool
+    presign_processes: int
 
     @classmethod
     def open(cls, config: Config, roles: Sequence[str]) -> Sockets:
@@ -82,6 +85,7 @@ class Sockets:
             serve.tls_listen,
             config.admin.listen,
             config.admin.tls_key is not None,
+            len(presign_shares(config)),
         )
 
     def require_same(self, config: Config) -> None:
@@ -100,6 +104,11 @@ class Sockets:
             faults.append("admin.tls_key was set, or is no longer; restart to change what admin.listen speaks")
         if config.admin.listen != self.admin_listen:
             faults.append(f"admin.listen is now {config.admin.listen}; restart to change it from {self.admin_listen}")
+        if len(presign_shares(config)) != self.presign_processes:
+            faults.append(
+                f"signing.presign_tasks is now {config.signing.presign_tasks}, which needs "
+                "another number of processes; restart to change it"
+            )
         if self.public and worker_count(config) != len(self.public):
             faults.append(f"serve.workers is now {worker_count(config)}; restart to change it from {len(self.public)}")
         if faults:
@@ -143,7 +152,7 @@ def _url(listener: socket.socket, scheme: str = "http") -> str:
 
 def create_segment(config: Config, sockets: Sockets) -> Segment:
     """The shared memory of this host's processes. This process counts into the supervisor's lane from now on."""
-    segment = create_memory(config, len(sockets.public) + MAX_OTHER_PROCESSES)
+    segment = create_memory(config, len(sockets.public) + MAX_OTHER_PROCESSES + len(presign_shares(config)) - 1)
     metrics.attach(segment.supervisor_lane)
     return segment
 
@@ -195,7 +204,10 @@ def children(config: Config, roles: Sequence[str], sockets: Sockets, segment: Se
     if sockets.public:
         add("keep", keep, memory=segment, owner=process_identity())
     if "work" in roles:
-        add("work", work)
+        first, *others = presign_shares(config)
+        add("work", work, tasks=first)
+        for index, tasks in enumerate(others, start=1):
+            add(f"presign-{index}", presign, tasks=tasks)
     if "crl" in roles:
         add("crl", build_crls)
     names = [*(process.name for process in processes), "admin"]

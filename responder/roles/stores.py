@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from responder.config import Config
 from responder.host.process import host_identity
-from responder.pki import CRLHead, Current, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
+from responder.pki import CRLHead, Current, Issuers, ReportedTrouble, ResponderCertificate, SigningForecast, StoreRun
 from responder.storage.certificates import PostgresCertificates
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
@@ -22,12 +22,15 @@ from responder.storage.migrations import require_schema
 from responder.storage.open_redis import RedisStore, open_records
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.postgres import connect
+from responder.storage.presigners import PostgresPresigners
 from responder.storage.redis_connections import Access, Trust
 from responder.storage.revoked import PostgresRevoked
 from responder.storage.runs import PostgresRuns
 from responder.storage.signers import PostgresSigners
 from responder.storage.statuses import PostgresStatuses
 from responder.storage.troubles import PostgresTroubles
+
+_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Stores:
     statuses: PostgresStatuses
     revoked: PostgresRevoked
     partitions: PostgresPartitions
+    presigners: PostgresPresigners
     crls: PostgresCRLs
     certificates: PostgresCertificates
     listing: PostgresListing
@@ -71,6 +75,10 @@ class Stores:
     async def presign_lag(self) -> timedelta:
         """How late the latest slice is."""
         return await self.partitions.lag()
+
+    async def signing_forecast(self) -> SigningForecast:
+        """What signing ahead of time needs, and has."""
+        return await self.presigners.forecast()
 
     async def pending_count(self) -> int:
         """How many changes are open."""
@@ -104,11 +112,12 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
+async def open_stores(config: Config, *, name: str, is_patient: bool = False) -> AsyncIterator[Stores]:
     """Connect to both stores for as long as the block lasts.
 
     Args:
         name: what the database shows of this process.
+        is_patient: nobody waits for it: the record store may take its time where much is put at once.
 
     Raises:
         ConfigError: its schema is older than this version needs.
@@ -132,7 +141,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
                 sentinel_user=config.redis.sentinel_user or None,
                 sentinel_password=config.redis.sentinel_password(),
             ),
-            timeout_seconds=config.redis.timeout_seconds,
+            timeout_seconds=max(config.redis.timeout_seconds, _PATIENCE_SECONDS if is_patient else 0),
             trust=trust,
             seal=await runs.seal(),
         )
@@ -148,6 +157,7 @@ async def open_stores(config: Config, *, name: str) -> AsyncIterator[Stores]:
             statuses=PostgresStatuses(pool, issuers),
             revoked=PostgresRevoked(pool),
             partitions=PostgresPartitions(pool),
+            presigners=PostgresPresigners(pool),
             crls=PostgresCRLs(pool),
             certificates=PostgresCertificates(pool),
             listing=PostgresListing(pool),

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.host.process import Process, background, has_ended, process_identity, repeatedly
-from responder.ocsp.presign import Presigner, Relay
+from responder.ocsp.presign import Relay
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.roles.current import kept_current, listening_for_changes
+from responder.roles.presign import make_presigner, native_signer, presigning
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signing.answers import NativeSigner
 from responder.troubles import Troubles, telling
 
 
-async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
+async def work(config: Config, process: Process, *, tasks: int, stop: asyncio.Event) -> None:
     """Signs changes at once, and everything else again before it expires."""
-    async with open_stores(config, name="work") as stores, AsyncExitStack() as stack:
+    async with open_stores(config, name="work", is_patient=True) as stores, AsyncExitStack() as stack:
         directory = Directory(stores, keys=config.keys.directory)
 
         async def reload() -> None:
@@ -30,23 +29,11 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
 
         await stack.enter_async_context(kept_current(config, {"certstatus_issuers": reload}))
         clock = SystemClock()
-        signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
+        signer = native_signer(config, directory)
         relay_troubles, presign_troubles = Troubles("relay", stores.troubles), Troubles("presign", stores.troubles)
         relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock, troubles=relay_troubles)
         await stores.partitions.end_leases(has_ended)
-        presigner = Presigner(
-            stores.partitions,
-            issuers=stores.issuers,
-            signer=signer,
-            records=stores.records,
-            clock=clock,
-            owner=process_identity(),
-            troubles=presign_troubles,
-        )
         changed = asyncio.Event()
-
-        async def presign_once() -> bool:
-            return await presigner.once()
 
         async def relay_once() -> bool:
             return await relay.once() > 0
@@ -66,7 +53,7 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
             listening_for_changes(config, changed),
             background(
                 repeatedly(relay_once, idle_seconds=1, wake=changed),
-                repeatedly(presign_once, idle_seconds=1),
+                *presigning(stores, signer, presign_troubles, tasks),
                 repeatedly(keep_store_once, idle_seconds=1, longest_pause=1),
                 repeatedly(telling(relay_troubles, presign_troubles, directory.troubles), idle_seconds=1),
                 repeatedly(sweep_once, idle_seconds=3600),
@@ -77,17 +64,21 @@ async def work(config: Config, process: Process, stop: asyncio.Event) -> None:
 
 
 async def sign_pending(config: Config, stores: Stores, progress: Callable[[int], None]) -> None:
-    """Sign every change that waits, and return when none is left; what `work` does all the time."""
+    """Sign every change that waits and every slice that is due, and return when none is left; what `work` does all the
+    time."""
     directory = Directory(stores, keys=config.keys.directory)
     await directory.reload()
     if directory.unknown_profiles:
         await directory.announce_profiles()
         await directory.reload()
     clock = SystemClock()
-    signer = NativeSigner(directory.signers, clock, backdate=timedelta(seconds=config.revocation.backdate_seconds))
+    signer = native_signer(config, directory)
     relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
     keeper = StoreKeeper(stores.records, stores.runs, owner=process_identity())
     await keeper.once()  # a store that was started again has changes opened again
     while count := await relay.once():
         progress(count)
+    presigner = make_presigner(stores, signer, troubles=Troubles("presign"))
+    while await presigner.once(lambda _, signed: progress(signed)):
+        pass
     await keeper.once()

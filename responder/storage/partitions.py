@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from responder.pki import Issuer, IssuerPolicy, ReadStatuses, copied_rows
-from responder.storage.postgres import Connection, acquired, quoted
+from responder.pki import Issuer, IssuerPolicy, ReadStatuses, SignedSlice, copied_rows
+from responder.storage.postgres import LONG_SECONDS, Connection, acquired, quoted
 from responder.storage.rows import COPIED_COLUMNS, COPIED_KINDS
 
 # A planner without statistics, as after many were registered, would read and sort the whole range for each chunk of it.
@@ -24,7 +25,13 @@ class PostgresPartitions:
         self._pool = pool
 
     async def claim(
-        self, owner: str, *, limit: int, lease_seconds: int, except_issuers: Sequence[str] = ()
+        self,
+        owner: str,
+        *,
+        limit: int,
+        lease_seconds: int,
+        except_issuers: Sequence[str] = (),
+        only_issuers: Sequence[str] | None = None,
     ) -> tuple[str, list[int]] | None:
         """See `PartitionStore.claim`; the longest due first, of whichever issuer that is."""
         async with acquired(self._pool) as connection, connection.transaction():
@@ -32,11 +39,12 @@ class PostgresPartitions:
                 """
                 SELECT issuer_id, partition FROM partitions
                 WHERE due_at <= now() AND (leased_until IS NULL OR leased_until <= now())
-                    AND issuer_id <> ALL ($2::text[])
+                    AND issuer_id <> ALL ($2::text[]) AND ($3::text[] IS NULL OR issuer_id = ANY ($3))
                 ORDER BY due_at, issuer_id, partition LIMIT $1 FOR UPDATE SKIP LOCKED
                 """,
                 limit,
                 list(except_issuers),
+                only_issuers,
             )
             if not rows:
                 return None
@@ -54,7 +62,7 @@ class PostgresPartitions:
 
     async def statuses(
         self, issuer: Issuer, partitions: Sequence[int], *, chunk: int
-    ) -> AsyncIterator[tuple[ReadStatuses, int]]:
+    ) -> AsyncIterator[tuple[ReadStatuses, Mapping[int, int]]]:
         """See `PartitionStore.statuses`; each chunk is one statement with its own as_of, found by key."""
         for first, last in _runs(partitions):
             partition, serial, rows = first, b"", None
@@ -63,7 +71,8 @@ class PostgresPartitions:
                 if rows:
                     partition, epoch, as_of, serial = rows[-1][:4]
                     found = [row[3:] for row in rows]
-                    yield ReadStatuses(issuer, found, epoch=epoch, as_of_microseconds=as_of), partition
+                    statuses = ReadStatuses(issuer, found, epoch=epoch, as_of_microseconds=as_of)
+                    yield statuses, Counter(row[0] for row in rows)
 
     async def _copied(self, issuer: Issuer, after: tuple[int, bytes], last: int, chunk: int) -> list[tuple[Any, ...]]:
         """The next rows after a slice and a serial, up to the last slice, by COPY: of a million rows nothing is made
@@ -93,19 +102,23 @@ class PostgresPartitions:
             )
         return copied_rows(bytes(octets), "i" + COPIED_KINDS)
 
-    async def finished(self, issuer_id: str, due_at: dict[int, datetime], *, owner: str) -> None:
+    async def finished(self, issuer_id: str, slices: Sequence[SignedSlice], *, owner: str) -> None:
         """See `PartitionStore.finished`; a slice whose lease went to another is left to that one."""
         async with acquired(self._pool) as connection:
             await connection.execute(
                 """
-                UPDATE partitions p SET due_at = next.due_at, leased_by = NULL, leased_until = NULL
-                FROM unnest($2::smallint[], $3::timestamptz[]) AS next (partition, due_at)
-                WHERE p.issuer_id = $1 AND p.partition = next.partition AND p.leased_by = $4
+                UPDATE partitions p SET due_at = next.due_at, leased_by = NULL, leased_until = NULL,
+                    certificates = next.certificates, signing_seconds = next.seconds
+                FROM unnest($3::smallint[], $4::timestamptz[], $5::integer[], $6::real[])
+                    AS next (partition, due_at, certificates, seconds)
+                WHERE p.issuer_id = $1 AND p.leased_by = $2 AND p.partition = next.partition
                 """,
                 issuer_id,
-                list(due_at),
-                list(due_at.values()),
                 owner,
+                [each.partition for each in slices],
+                [each.due_at for each in slices],
+                [each.certificates for each in slices],
+                [each.seconds for each in slices],
             )
 
     async def prolong(self, issuer_id: str, partitions: Sequence[int], *, owner: str, lease_seconds: int) -> None:
@@ -140,10 +153,32 @@ class PostgresPartitions:
                 "UPDATE partitions SET leased_by = NULL, leased_until = NULL WHERE leased_by = ANY($1::text[])", ended
             )
 
-    async def make_due(self, issuer_id: str) -> None:
-        """Have everything of an issuer signed again now; what is being signed at this moment, too."""
+    async def make_due(self, issuer_id: str, partitions: Sequence[int] | None = None) -> datetime:
+        """Have everything of an issuer, or these slices, signed again now; what is being signed at this moment, too.
+
+        Returns:
+            Since when they are due: a slice that is due later has been signed.
+        """
         async with acquired(self._pool) as connection:
-            await make_due(connection, issuer_id)
+            return await make_due(connection, issuer_id, partitions)
+
+    async def unsigned(self, issuer_id: str, since: datetime) -> set[int]:
+        """The slices of an issuer that are due since then, or longer."""
+        async with acquired(self._pool) as connection:
+            rows = await connection.fetch(
+                "SELECT partition FROM partitions WHERE issuer_id = $1 AND due_at <= $2", issuer_id, since
+            )
+        return {row["partition"] for row in rows}
+
+    async def sizes(self, issuer: Issuer) -> dict[int, int]:
+        """How many certificates are in each slice; none for one without."""
+        async with acquired(self._pool) as connection:
+            rows = await connection.fetch(
+                "SELECT partition, count(*) AS size FROM certificates WHERE issuer_id = $1 GROUP BY partition",
+                issuer.id,
+                timeout=LONG_SECONDS,
+            )
+        return {row["partition"]: row["size"] for row in rows}
 
     async def overdue(self, issuer_id: str) -> int:
         """How many slices of an issuer are due and not signed yet."""
@@ -188,8 +223,18 @@ def _archived(policy: IssuerPolicy) -> timedelta:
     return timedelta(days=365_000) if policy.archive_retention is None else policy.archive_retention
 
 
-async def make_due(connection: Connection, issuer_id: str) -> None:
-    """Have everything of an issuer signed again; what is being signed at this moment, too."""
-    await connection.execute(
-        "UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL WHERE issuer_id = $1", issuer_id
+async def make_due(connection: Connection, issuer_id: str, partitions: Sequence[int] | None = None) -> datetime:
+    """Have everything of an issuer, or these slices, signed again; what is being signed at this moment, too. Since when
+    they are due."""
+    since: datetime = await connection.fetchval(
+        """
+        WITH made AS (
+            UPDATE partitions SET due_at = now(), leased_by = NULL, leased_until = NULL
+            WHERE issuer_id = $1 AND ($2::smallint[] IS NULL OR partition = ANY ($2))
+        )
+        SELECT now()
+        """,
+        issuer_id,
+        partitions,
     )
+    return since

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from responder import log, metrics
-from responder.pki import Certificate, Kept, Records, Seal
+from responder.pki import Certificate, Kept, Records, Seal, packed_command
 from responder.storage.redis_connections import (
     INFO_SECTIONS,
     OPEN,
@@ -23,7 +23,7 @@ from responder.storage.redis_connections import (
     run_of,
 )
 from responder.storage.redis_errors import translating
-from responder.storage.redis_format import NEWEST_KEY, PREFIX, ByCertificate, kept_of, key_of
+from responder.storage.redis_format import NEWEST_KEY, PREFIX, ByCertificate, kept_of, key_of, refused
 from responder.storage.redis_scripts import NEWEST, PUT
 
 _log = log.get("storage.redis")
@@ -114,11 +114,6 @@ class RedisRecords(ByCertificate):
                     _log.error("record_is_not_as_it_was_sealed", issuer_tag=name[:8].hex(), serial=name[8:].hex())
         return opened
 
-    def _closed(self, certificate: Certificate, records: Records) -> bytes:
-        if self._seal is None:
-            return records.encoded
-        return self._seal.close(certificate.issuer.tag + certificate.serial, records.encoded)
-
     async def everything(self) -> AsyncGenerator[tuple[list[bytes], list[bytes | None]], None]:
         """All that is kept, some at a time and in no order: names (issuer's tag and serial) and what is kept under
         them. What comes or goes meanwhile may be missing. Nothing, of a run that isn't trusted.
@@ -165,8 +160,18 @@ class RedisRecords(ByCertificate):
         """See `RecordStore.put_many`; pipelines of at most 1,000."""
         kept: list[Kept | None] = []
         for start in range(0, len(batch), _BATCH):
-            kept += await self._put_pipeline(batch[start : start + _BATCH])
+            part = batch[start : start + _BATCH]
+            names = [certificate.issuer.tag + certificate.serial for certificate, _ in part]
+            results, run = await self._put_pipeline(names, [records for _, records in part])
+            kept += [kept_of(result, records, run) for result, (_, records) in zip(results, part, strict=True)]
         return kept
+
+    async def put_all(self, names: Sequence[bytes], records: Sequence[Records]) -> None:
+        """See `RecordSink.put_all`; pipelines of at most 1,000."""
+        for start in range(0, len(names), _BATCH):
+            results, _ = await self._put_pipeline(names[start : start + _BATCH], records[start : start + _BATCH])
+            if b"" in results:
+                raise refused()
 
     async def ping(self) -> str:
         """See that it answers; the name of its run.
@@ -188,7 +193,7 @@ class RedisRecords(ByCertificate):
         """
         with translating():
             async with asyncio.timeout(2 * self._timeout_seconds):
-                replies, _ = await self._send([("CLUSTER SLOTS",)])
+                replies, _ = await self._send([("CLUSTER", "SLOTS")])
                 return [
                     (int(last), primary[0].decode(), int(primary[1])) for _, last, primary, *_ in _raised(replies)[0]
                 ]
@@ -222,51 +227,45 @@ class RedisRecords(ByCertificate):
         await self._redis.aclose()
         await close_pool(self._pool)
 
-    async def _put_pipeline(self, batch: Sequence[tuple[Certificate, Records]]) -> list[Kept | None]:
+    async def _put_pipeline(self, names: Sequence[bytes], records: Sequence[Records]) -> tuple[list[bytes], str]:
+        """What the script says of each, and the run that has said it."""
         with translating():
             # A pipeline's time grows with its length.
-            async with asyncio.timeout(2 * self._timeout_seconds + len(batch) / 1000):
-                replies, run = await self._evaluate(batch, await self._loaded())
+            async with asyncio.timeout(2 * self._timeout_seconds + len(names) / 1000):
+                replies, run = await self._evaluate(names, records, await self._loaded())
                 if any(isinstance(reply, NoScriptError) for reply in replies):  # restarted, or its scripts were flushed
                     self._put_sha = None
-                    replies, run = await self._evaluate(batch, await self._loaded())
-            results = [result for reply in _raised(replies) for result in reply]
-        return [kept_of(result, records, run) for result, (_, records) in zip(results, batch, strict=True)]
+                    replies, run = await self._evaluate(names, records, await self._loaded())
+            return [result for reply in _raised(replies) for result in reply], run
 
     async def _loaded(self) -> bytes:
         if self._put_sha is None:
-            replies, _ = await self._send([("SCRIPT LOAD", PUT)])
+            replies, _ = await self._send([("SCRIPT", "LOAD", PUT)])
             self._put_sha = _raised(replies)[0]
         return self._put_sha
 
-    async def _evaluate(self, batch: Sequence[tuple[Certificate, Records]], sha: bytes) -> tuple[list[Any], str]:
-        calls = [batch[start : start + self._keys_a_call] for start in range(0, len(batch), self._keys_a_call)]
-        return await self._send(
-            [
-                (
-                    "EVALSHA",
-                    sha,
-                    len(call),
-                    *(key_of(certificate.issuer.tag + certificate.serial) for certificate, _ in call),
-                    *(
-                        argument
-                        for certificate, records in call
-                        for argument in (self._closed(certificate, records), records.next_update)
-                    ),
-                )
-                for call in calls
-            ]
-        )
+    async def _evaluate(self, names: Sequence[bytes], records: Sequence[Records], sha: bytes) -> tuple[list[Any], str]:
+        commands = []
+        for start in range(0, len(names), self._keys_a_call):
+            called = names[start : start + self._keys_a_call]
+            command: list[Any] = ["EVALSHA", sha, len(called)]
+            command += [PREFIX + name for name in called]
+            for name, each in zip(called, records[start : start + self._keys_a_call], strict=True):
+                command.append(each.encoded if self._seal is None else self._seal.close(name, each.encoded))
+                command.append(b"%d" % each.next_update)
+            commands.append(command)
+        return await self._send(commands)
 
-    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> tuple[list[Any], str]:
+    async def _send(self, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], str]:
         """Send all on one connection; the replies in order, with errors among them, and the run that answered.
 
         A connection that died while it was idle is made again, once; doing our commands twice is harmless.
         """
+        packed = [packed_command([_octets(argument) for argument in command]) for command in commands]
         for attempt in (1, 2):
             connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
             try:
-                await connection.send_packed_command(connection.pack_commands(commands))
+                await connection.send_packed_command(packed)
                 replies = [await _reply(connection) for _ in commands]
                 return replies, run_of(connection)
             except (RedisConnectionError, OSError):
@@ -282,6 +281,10 @@ class RedisRecords(ByCertificate):
 
 
 _TURNS_TO_SEND = 3  # of the loop, until a command is on its way
+
+
+def _octets(argument: bytes | str | int) -> bytes:
+    return argument if isinstance(argument, bytes) else str(argument).encode()
 
 
 async def _reply(connection: Any) -> Any:

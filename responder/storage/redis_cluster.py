@@ -61,6 +61,16 @@ class ClusterRecords(ByCertificate):
                 self._runs[self._node_of(name)] = held.run
         return [None if held is None else replace(held, run=self._run) for held in kept]
 
+    async def put_all(self, names: Sequence[bytes], records: Sequence[Records]) -> None:
+        """See `RecordSink.put_all`."""
+        of_name = dict(zip(names, records, strict=True))
+
+        async def put(node: RedisRecords, part: Sequence[bytes]) -> list[None]:
+            await node.put_all(part, [of_name[name] for name in part])
+            return [None] * len(part)
+
+        await self._spread(names, put)
+
     async def ping(self) -> str:
         """See that all primaries answer; the names of their runs together. Raises as `RedisRecords.ping`."""
         await self._learn()

@@ -43,6 +43,11 @@ def kept_of(result: bytes, records: Records, run: str) -> Kept | None:
         return None
 
 
+def refused() -> StoreUnavailable:
+    """Why a script keeps nothing, not even what is there."""
+    return StoreUnavailable("the record store refused an outdated record: it took too long, or has ended")
+
+
 class ByCertificate(ABC):
     """The part of `RecordStore` that follows from what is read by name and put in batches."""
 
@@ -72,5 +77,5 @@ class ByCertificate(ABC):
         """See `RecordStore.put`."""
         (kept,) = await self.put_many([(certificate, records)])
         if kept is None:
-            raise StoreUnavailable("the record store refused an outdated record: it took too long, or has ended")
+            raise refused()
         return kept

@@ -14,37 +14,39 @@ MAX_AHEAD_SECONDS = 60
 PUT = f"""
 local now = tonumber(redis.call('TIME')[1])
 local function version(value)
-    return {{struct.unpack('>I4I4I4I4I4', value, 2)}}
+    return struct.unpack('>I4I4I4I4I4', value, 2)
 end
-local function seconds(v)
-    return (v[4] * 4294967296 + v[5]) / 1000000
+local function seconds(high, low)
+    return (high * 4294967296 + low) / 1000000
 end
 local function is_tombstone(value)
     return string.byte(value, 24) == 0
 end
-local function outranks(kept, record, offered)
+local function outranks(kept, record, epoch, number_high, number_low, as_of_high, as_of_low)
     if #kept < 61 or string.byte(kept, 1) ~= 1 then return false end
-    local held = version(kept)
+    local held_epoch, held_high, held_low, read_high, read_low = version(kept)
     -- An as_of in the future counts as lowest: its clock was wrong.
-    if seconds(held) - now > {MAX_AHEAD_SECONDS} then held[4] = 0; held[5] = 0 end
-    for i = 1, 3 do
-        if held[i] ~= offered[i] then return held[i] > offered[i] end
-    end
+    if seconds(read_high, read_low) - now > {MAX_AHEAD_SECONDS} then read_high = 0; read_low = 0 end
+    if held_epoch ~= epoch then return held_epoch > epoch end
+    if held_high ~= number_high then return held_high > number_high end
+    if held_low ~= number_low then return held_low > number_low end
     -- Of one change, records are later than a tombstone, whatever the clocks said when each was read.
     if is_tombstone(kept) ~= is_tombstone(record) then return is_tombstone(record) end
-    for i = 4, 5 do
-        if held[i] ~= offered[i] then return held[i] > offered[i] end
-    end
+    if read_high ~= as_of_high then return read_high > as_of_high end
+    if read_low ~= as_of_low then return read_low > as_of_low end
     return not is_tombstone(kept)
 end
 local function put(key, record, ends)
-    local offered = version(record)
-    local as_of = seconds(offered)
+    local epoch, number_high, number_low, as_of_high, as_of_low = version(record)
+    local as_of = seconds(as_of_high, as_of_low)
     if now - as_of > {MAX_DELAY_SECONDS} or as_of - now > {MAX_AHEAD_SECONDS} or tonumber(ends) <= now then
         return ''
     end
     local kept = redis.call('GET', key)
-    if kept and kept ~= record and outranks(kept, record, offered) then
+    if
+        kept and kept ~= record
+        and outranks(kept, record, epoch, number_high, number_low, as_of_high, as_of_low)
+    then
         return string.sub(kept, 1, 22)
     end
     redis.call('SET', key, record, 'EXAT', ends)

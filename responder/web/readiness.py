@@ -13,7 +13,7 @@ from responder.errors import CertstatusError, StatusUnavailable
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Segment
 from responder.interfaces import Clock
 from responder.metrics import Gauge
-from responder.pki import CRLHead, Issuers, ReportedTrouble, ResponderCertificate, StoreRun
+from responder.pki import CRLHead, Issuers, ReportedTrouble, ResponderCertificate, SigningForecast, StoreRun
 from responder.signing.answers import MAX_CLOCK_DIFFERENCE
 from responder.web.health import Check, Finding
 
@@ -29,6 +29,7 @@ class Sources(Protocol):
 
     async def responder_certificates(self) -> list[ResponderCertificate]: ...
     async def presign_lag(self) -> timedelta: ...
+    async def signing_forecast(self) -> SigningForecast: ...
     async def pending_count(self) -> int: ...
     async def unsayable_count(self) -> int: ...
     async def store_run_now(self) -> str: ...
@@ -141,6 +142,7 @@ class Readiness:
 
     async def _postgres(self) -> Finding:
         lag = await self._sources.presign_lag()
+        alarm = (await self._sources.signing_forecast()).alarm
         pending = await self._sources.pending_count()
         unsayable = await self._sources.unsayable_count()
         detail = (
@@ -148,7 +150,9 @@ class Readiness:
         )
         if unsayable:
             detail += f", {unsayable} rows that no answer can say (certstatus db check)"
-        return Finding(detail, is_degraded=bool(unsayable))
+        if alarm:
+            detail += f"; {alarm}"
+        return Finding(detail, is_degraded=bool(unsayable or alarm))
 
     async def _redis(self) -> Finding:
         run = await self._sources.store_run_now()
@@ -233,6 +237,7 @@ class Readiness:
             Gauge("stores_read", "Whether the gauges of the stores could be read.", {}, 1),
             Gauge("outbox_open", "Changes not signed yet.", {}, await self._sources.pending_count()),
             Gauge("presign_lag_seconds", "How late the latest slice is.", {}, lag.total_seconds()),
+            *_forecast_gauges(await self._sources.signing_forecast()),
             Gauge(
                 "statuses_unsayable",
                 "Rows that no answer can say (certstatus db check).",
@@ -271,6 +276,32 @@ class Readiness:
                 for trouble in await self._sources.reported_troubles()
             ),
         ]
+
+
+def _forecast_gauges(forecast: SigningForecast) -> list[Gauge]:
+    ratio, catch_up = forecast.capacity_ratio, forecast.catch_up_seconds
+    gauges = [
+        Gauge("presign_tasks", "Slices that are signed at once, on all hosts.", {}, forecast.tasks),
+        Gauge(
+            "presign_signatures_per_second_needed",
+            "That everything is signed in its turn.",
+            {},
+            forecast.signatures_per_second,
+        ),
+    ]
+    if catch_up is not None:
+        gauges.append(Gauge("presign_catch_up_seconds", "To sign all that is due now.", {}, catch_up))
+    if ratio is not None:
+        gauges += [
+            Gauge("presign_capacity_ratio", "How many times what is needed can be signed; 1 is the least.", {}, ratio),
+            Gauge(
+                "presign_signatures_per_second_possible",
+                "By how long each slice took the last time.",
+                {},
+                ratio * forecast.signatures_per_second,
+            ),
+        ]
+    return gauges
 
 
 def _some(names: Sequence[str]) -> str:

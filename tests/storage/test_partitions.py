@@ -26,6 +26,7 @@ from responder.pki import (
     Issuers,
     ReadStatuses,
     RevokedInfo,
+    SignedSlice,
     from_epoch_seconds,
 )
 from responder.pki.terms import CRLReason
@@ -70,9 +71,9 @@ async def test_two_claimers_share_and_a_lease_that_ended_is_claimed_again(pool: 
     assert await partitions.claim("f", limit=300, lease_seconds=60) == (issuer.id, [5])
     # The first owner comes late and leaves the lease of the other alone.
     later = datetime.now(UTC) + timedelta(hours=1)
-    await partitions.finished(issuer.id, {5: later}, owner="a")
+    await partitions.finished(issuer.id, [SignedSlice(5, later)], owner="a")
     assert await pool.fetchval("SELECT leased_by FROM partitions WHERE partition = 5") == "f"
-    await partitions.finished(issuer.id, {5: later}, owner="f")
+    await partitions.finished(issuer.id, [SignedSlice(5, later)], owner="f")
     assert await pool.fetchval("SELECT due_at FROM partitions WHERE partition = 5") == later
 
 
@@ -143,9 +144,7 @@ async def test_a_chunk_is_what_single_reads_say_and_is_signed_like_them(
     for chunk in chunks:
         as_read, as_single = await native.sign(chunk), await native.sign(list(chunk))
         assert [records.encoded for records in as_read] == [records.encoded for records in as_single]
-        assert [certificate.serial for certificate in chunk.certificates()] == [
-            status.certificate.serial for status in chunk
-        ]
+        assert chunk.names() == [issuer.tag + status.certificate.serial for status in chunk]
 
 
 @given(

@@ -23,6 +23,7 @@ from responder.pki import (
     CRLReason,
     Issuer,
     Records,
+    SignedSlice,
     StatusVersion,
     epoch_seconds,
     tombstone_for,
@@ -373,7 +374,7 @@ async def test_what_is_made_due_while_it_is_being_signed_stays_due(site: Site) -
     assert claim is not None
     await site.partitions.make_due("site-ec")
     later = datetime.now(UTC) + timedelta(hours=32)
-    await site.partitions.finished("site-ec", dict.fromkeys(claim[1], later), owner="a")
+    await site.partitions.finished("site-ec", [SignedSlice(p, later) for p in claim[1]], owner="a")
     assert await site.partitions.overdue("site-ec") == 1024
 
 
