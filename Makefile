@@ -7,7 +7,8 @@
 #   make coverage                the tests, and what of responder/ they ran, in every process
 #   make bench [ARGS=...]        CPU per request; bench-presign: signatures beside openssl's; bench-crl: a CRL of a
 #                                million entries; bench-issuers: ten thousand issuers; bench-replay: what follows a
-#                                restart of the record store; bench-register: certificates by the API
+#                                restart of the record store; bench-register: certificates by the API;
+#                                bench-million: a CA of a million certificates, taken over, signed and started again
 #   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
 #   make bench-beyond [ARGS=...] what the table alone can't answer: a nonce, what is in Redis, what is nowhere yet
 #   make bench-fill [ARGS=...]   a table filled from the record store
@@ -21,7 +22,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-million bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -105,6 +106,9 @@ bench-fill: $(EMBEDDED)
 
 bench-replay: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.replay $(ARGS)
+
+bench-million: $(EMBEDDED)
+	@$(BIN)/python -m loadtest.million $(ARGS)
 
 bench-register: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.registering $(ARGS)

@@ -5,7 +5,21 @@ from __future__ import annotations
 import typer
 
 from responder import __version__
-from responder.cli import config, db, demo, imports, issuer, looking, output, presign, register, revoke, roles, signer
+from responder.cli import (
+    config,
+    db,
+    demo,
+    imports,
+    issuer,
+    looking,
+    output,
+    plan,
+    presign,
+    register,
+    revoke,
+    roles,
+    signer,
+)
 
 app = typer.Typer(
     name="certstatus",
@@ -21,6 +35,7 @@ app.command()(roles.crl)
 app.command()(register.register)
 app.command()(revoke.revoke)
 app.command()(presign.presign)
+app.command()(plan.plan)
 app.command()(looking.show)
 app.command("list")(looking.list_certificates)
 app.command()(looking.export)

@@ -74,7 +74,7 @@ async def _take(
 ) -> tuple[Import, Unaware]:
     async with open_stores(config, name="import") as stores:
         issuer = await load_issuer(stores, issuer_id)
-        with progress("importing", total=statuses.count) as report:
+        with progress("importing", total=statuses.lines) as report:
             done = await import_list(
                 stores.imports,
                 issuer,

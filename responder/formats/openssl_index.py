@@ -14,16 +14,21 @@ Source: openssl-ca(1); apps/ca.c (make_revoked, unpack_revinfo) and crypto/txt_d
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from responder.errors import ImportRejected
 from responder.pki import MAX_SERIAL_OCTETS, CertificateStatus, CRLReason, ImportedStatus, RevokedInfo, encode_serial
 from responder.pki.names import fold
 
-__all__ = ["line_of", "organizations", "parse", "serial_text"]
+__all__ = ["each", "ends", "line_of", "organizations", "parse", "serial_text"]
+
+_END = 65_536  # octets of a beginning or an end that lines are looked for in
 
 MAX_FAULTS = 100  # more than a person reads; all are counted
 
@@ -73,11 +78,12 @@ def each(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> Itera
     Raises:
         ImportRejected: at the end, with every bad line (the first 100 of them).
     """
+    lines = data if isinstance(data, bytes) else list(data)
     faults: list[tuple[int, str]] = []
     fault_count = 0
-    first_lines: dict[int, int] = {}
+    hashes = array("q")
     line_number = 0
-    for line_number, line in enumerate(io.BytesIO(data) if isinstance(data, bytes) else data, 1):
+    for line_number, line in _numbered(lines):
         try:
             status = _parse_line(line, line_number)
             if status is None:
@@ -87,9 +93,7 @@ def each(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> Itera
                     f"the revocation date {status.revoked_info.revocation_time:%Y-%m-%dT%H:%M:%SZ} is in the future "
                     f"(now is {now:%Y-%m-%dT%H:%M:%SZ}); write the date when it was revoked, and look at both clocks"
                 )
-            first = first_lines.setdefault(status.serial_number, line_number)
-            if first != line_number:
-                raise ValueError(f"serial {status.serial_number:X} stands in line {first} already")
+            hashes.append(hash(status.serial_number))
         except ValueError as error:
             fault_count += 1
             if len(faults) < MAX_FAULTS:
@@ -97,9 +101,47 @@ def each(data: bytes | Iterable[bytes], *, now: datetime | None = None) -> Itera
         else:
             if not fault_count:
                 yield status
+    twice = _standing_twice(lines, hashes)
+    fault_count += len(twice)
     if fault_count:
-        lines = "1 bad line" if fault_count == 1 else f"{fault_count:,} bad lines"
-        raise ImportRejected(f"The index has {lines} of {line_number:,}; nothing of it was taken.", faults)
+        bad = "1 bad line" if fault_count == 1 else f"{fault_count:,} bad lines"
+        faults = sorted([*faults, *twice[:MAX_FAULTS]])[:MAX_FAULTS]
+        raise ImportRejected(f"The index has {bad} of {line_number:,}; nothing of it was taken.", faults)
+
+
+def _numbered(lines: bytes | list[bytes]) -> Iterator[tuple[int, bytes]]:
+    return enumerate(io.BytesIO(lines) if isinstance(lines, bytes) else lines, 1)
+
+
+def _standing_twice(lines: bytes | list[bytes], hashes: array[int]) -> list[tuple[int, str]]:
+    """The lines whose serial stands in an earlier one, and a sentence for each. Of a million serials eight octets each
+    are kept, and the file is read once more where two of those are alike."""
+    ordered = sorted(hashes)
+    alike = {one for one, next_one in pairwise(ordered) if one == next_one}
+    found: list[tuple[int, str]] = []
+    first_lines: dict[int, int] = {}
+    for line_number, line in _numbered(lines) if alike else ():
+        try:
+            status = _parse_line(line, line_number)
+        except ValueError:
+            continue
+        if status is not None and hash(status.serial_number) in alike:
+            first = first_lines.setdefault(status.serial_number, line_number)
+            if first != line_number:
+                found.append((line_number, f"serial {status.serial_number:X} stands in line {first} already."))
+    return found
+
+
+def ends(data: bytes, count: int) -> tuple[int, ...]:
+    """The serial numbers in so many of the first and of the last lines; of those lines that are good."""
+    lines = [*data[:_END].splitlines(keepends=True)[:count], *data[-_END:].splitlines(keepends=True)[-count:]]
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            status = _parse_line(line, 0)
+            if status is not None:
+                found.append(status.serial_number)
+    return tuple(dict.fromkeys(found))
 
 
 def organizations(data: bytes) -> set[str]:

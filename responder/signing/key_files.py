@@ -19,6 +19,11 @@ KINDS = GENERATED_KINDS
 DEFAULT_KIND = "ecdsa-p256"
 
 
+def new_key(kind: str) -> PrivateKey:
+    """A key of one of `KINDS`, in memory."""
+    return generate_key(kind)
+
+
 def make_key_file(directory: Path, name: str, kind: str = DEFAULT_KIND) -> tuple[Path, bytes]:
     """Make a key of one of `KINDS`; its file, and its DER SubjectPublicKeyInfo.
 

@@ -84,10 +84,12 @@ INSERT = """
 WITH added AS (
     INSERT INTO certificates (issuer_id, serial, revoked, revoked_at, reason, invalidity_date, not_before, not_after)
     SELECT $1, serial, revoked, revoked_at, reason, invalidity_date, not_before, not_after FROM listed
-    WHERE NOT EXISTS (SELECT FROM decided d WHERE d.serial = listed.serial)
+    WHERE NOT EXISTS (SELECT FROM decided d WHERE d.serial = listed.serial) ORDER BY serial
     RETURNING serial, number
 )
-INSERT INTO import_changes (import_id, serial, number) SELECT $2, serial, number FROM added
+INSERT INTO import_additions (import_id, serials, numbers)
+SELECT $2, array_agg(serial), array_agg(number) FROM (SELECT *, row_number() OVER () / 1000 AS part FROM added) AS parts
+GROUP BY part
 """
 
 # A serial of 8 octets or more is never by chance another CA's as well.
@@ -100,14 +102,14 @@ GROUP BY c.issuer_id ORDER BY 2 DESC LIMIT 1
 
 # The number tells whether anything has changed a row since.
 CHANGED_SINCE = """
-SELECT i.serial FROM import_changes i LEFT JOIN certificates c ON c.issuer_id = $1 AND c.serial = i.serial
+SELECT i.serial FROM changed_by_import i LEFT JOIN certificates c ON c.issuer_id = $1 AND c.serial = i.serial
 WHERE i.import_id = $2 AND c.number IS DISTINCT FROM i.number ORDER BY i.serial LIMIT 11
 """
 
 TAKE_BACK = """
 UPDATE certificates c SET revoked = b.revoked, revoked_at = b.revoked_at, reason = b.reason,
     invalidity_date = b.invalidity_date, not_before = b.not_before, not_after = b.not_after
-FROM import_changes i, jsonb_to_record(i.before) AS b (
+FROM changed_by_import i, jsonb_to_record(i.before) AS b (
     revoked boolean, revoked_at timestamptz, reason smallint, invalidity_date timestamptz, not_before timestamptz,
     not_after timestamptz
 )
@@ -117,17 +119,17 @@ WHERE i.import_id = $2 AND i.before IS NOT NULL AND c.issuer_id = $1 AND c.seria
 # What was released before the import is so again; the first statement has made it look released by the undoing.
 RELEASED_BEFORE = """
 UPDATE certificates c SET released_at = (i.before ->> 'released_at')::timestamptz
-FROM import_changes i
+FROM changed_by_import i
 WHERE i.import_id = $2 AND i.before IS NOT NULL AND c.issuer_id = $1 AND c.serial = i.serial
     AND c.released_at IS DISTINCT FROM (i.before ->> 'released_at')::timestamptz
 """
 
 REMOVE = """
-DELETE FROM certificates c USING import_changes i
+DELETE FROM certificates c USING changed_by_import i
 WHERE i.import_id = $2 AND i.before IS NULL AND c.issuer_id = $1 AND c.serial = i.serial
 """
 
 GOOD_AGAIN = """
-SELECT count(*) FROM import_changes i JOIN certificates c ON c.issuer_id = $1 AND c.serial = i.serial
+SELECT count(*) FROM changed_by_import i JOIN certificates c ON c.issuer_id = $1 AND c.serial = i.serial
 WHERE i.import_id = $2 AND c.revoked AND NOT (i.before ->> 'revoked')::boolean
 """

@@ -71,7 +71,7 @@ async def test_an_import_counts_what_it_does_and_a_dry_run_does_nothing(world: W
     dry = await world.take(*LIST, dry_run=True, progress=counted.append)
     assert dry == Import(None, ImportReport(listed=3, added=3, newly_revoked=0, changed=0, unchanged=0))
     assert sum(counted) == 3
-    for table in ("certificates", "imports", "import_changes"):
+    for table in ("certificates", "imports", "changed_by_import"):
         assert await world.pool.fetchval(f"SELECT count(*) FROM {table}") == 0
     assert await world.pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'import'") == 0
     done = await world.take(*LIST)

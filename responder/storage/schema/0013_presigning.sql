@@ -38,3 +38,16 @@ BEGIN
     PERFORM pg_notify('certstatus_status', '');
     RETURN NULL;
 END $$;
+
+-- What a list of a million adds is kept a thousand to the row: a row for each costs as much as half of the certificates.
+CREATE TABLE import_additions (
+    import_id bigint NOT NULL REFERENCES imports ON DELETE CASCADE,
+    serials bytea[] NOT NULL,
+    numbers bigint[] NOT NULL
+);
+CREATE INDEX import_additions_by_import ON import_additions (import_id);
+CREATE VIEW changed_by_import AS
+    SELECT import_id, serial, number, before FROM import_changes
+    UNION ALL
+    SELECT import_id, added.serial, added.number, NULL::jsonb
+    FROM import_additions, unnest(serials, numbers) AS added (serial, number);
