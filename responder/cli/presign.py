@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -21,8 +21,6 @@ from responder.roles.presign import native_signer, presign_now, presign_shares
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 
-_Chosen = Mapping[Issuer, Sequence[int] | None]
-
 
 def presign(
     all_issuers: Annotated[bool, typer.Option("--all", help="The certificates of every CA.")] = False,
@@ -39,7 +37,7 @@ def presign(
     """Sign the answers for all certificates of a CA again now, on all cores, beside certstatus work.
 
     Nothing needs it: work signs each in its turn, and what isn't there is signed when somebody asks. It fills a record
-    store that has lost everything, or brings a new key into use at once. It may be stopped and begun again."""
+    store that has lost everything, or brings a new key into use at once. Where it is stopped, work signs the rest."""
     if all_issuers == bool(issuer_id):
         raise ConfigError("give one of --all and --issuer ID; certstatus issuer list shows the ids")
     if partition and not issuer_id:
@@ -47,13 +45,13 @@ def presign(
     for each in partition or []:
         if not 0 <= each < PARTITIONS:
             raise ConfigError(f"--partition {each}: slices are numbered from 0 to {PARTITIONS - 1}")
-    loaded = load_config(config, needs_keys=True)
+    loaded, partitions = load_config(config, needs_keys=True), partition or None
     if dry_run:
-        _tell_costs(loaded, run(_costs(loaded, issuer_id, partition)), json=json)
+        _tell_costs(loaded, run(_costs(loaded, issuer_id, partitions)), json=json)
         return
     started = time.monotonic()
     with progress("certificates signed", quiet=json) as report:
-        costs = run(_presign(loaded, issuer_id, partition, report))
+        costs = run(_presign(loaded, issuer_id, partitions, report))
     seconds = time.monotonic() - started
     signatures = sum(signatures for _, signatures in costs)
     if json:
@@ -70,24 +68,18 @@ def presign(
 
 async def _opened(
     config: Config, stores: Stores, issuer_id: str, partitions: list[int] | None
-) -> tuple[Directory, _Chosen]:
-    """The keys of this host, and what is to be signed."""
+) -> tuple[Directory, dict[Issuer, dict[int, int]]]:
+    """The keys of this host, and how many certificates are in which slice of the issuers that are meant."""
     directory = Directory(stores, keys=config.keys.directory)
     await directory.reload()
     if directory.unknown_profiles:
         await directory.announce_profiles()
         await directory.reload()
-    if issuer_id:
-        return directory, {known_issuer(stores.issuers, issuer_id): partitions or None}
-    return directory, dict.fromkeys(stores.issuers)
-
-
-async def _sizes(stores: Stores, chosen: _Chosen) -> dict[Issuer, dict[int, int]]:
     sizes = {}
-    for issuer, partitions in chosen.items():
+    for issuer in [known_issuer(stores.issuers, issuer_id)] if issuer_id else stores.issuers:
         found = await stores.partitions.sizes(issuer)
         sizes[issuer] = found if partitions is None else {each: found.get(each, 0) for each in partitions}
-    return sizes
+    return directory, sizes
 
 
 async def _presign(
@@ -95,21 +87,20 @@ async def _presign(
 ) -> list[tuple[int, int]]:
     """Certificates and signatures, of each issuer."""
     async with open_stores(config, name="presign", is_patient=True) as stores:
-        directory, chosen = await _opened(config, stores, issuer_id, partitions)
-        sizes = await _sizes(stores, chosen)
+        directory, sizes = await _opened(config, stores, issuer_id, partitions)
         report.expect(sum(sum(each.values()) for each in sizes.values()))
-        await presign_now(config, stores, directory, chosen, progress=report.advance)
+        await presign_now(config, stores, directory, sizes, partitions=partitions, progress=report.advance)
     return [(sum(each.values()), sum(each.values()) * len(issuer.policy.variants)) for issuer, each in sizes.items()]
 
 
 async def _costs(config: Config, issuer_id: str, partitions: list[int] | None) -> list[SigningCost]:
     async with open_stores(config, name="presign", is_patient=True) as stores:
-        directory, chosen = await _opened(config, stores, issuer_id, partitions)
+        directory, sizes = await _opened(config, stores, issuer_id, partitions)
         signer = native_signer(config, directory)
-        costs = []
-        for issuer, sizes in (await _sizes(stores, chosen)).items():
-            costs.append(await signing_cost(issuer, sizes, partitions=stores.partitions, signer=signer))
-        return costs
+        return [
+            await signing_cost(issuer, each, partitions=stores.partitions, signer=signer)
+            for issuer, each in sizes.items()
+        ]
 
 
 def _tell_costs(config: Config, costs: Sequence[SigningCost], *, json: bool) -> None:

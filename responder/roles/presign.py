@@ -98,23 +98,25 @@ async def presign_now(
     config: Config,
     stores: Stores,
     directory: Directory,
-    chosen: Mapping[Issuer, Sequence[int] | None],
+    sizes: Mapping[Issuer, Mapping[int, int]],
     *,
+    partitions: Sequence[int] | None,
     progress: Callable[[int], None],
 ) -> None:
     """Sign all of these issuers, or these slices of them, again, beside whoever else signs; until nothing is left.
 
     Args:
+        sizes: how many certificates are in which slice of each.
         progress: called with how many certificates more are signed.
 
     Raises:
         IssuerUnavailable: an issuer can't be signed for; the others are.
         StatusUnavailable, StoreUnavailable: what isn't signed yet is due.
     """
-    sizes = {issuer.id: await stores.partitions.sizes(issuer) for issuer in chosen}
+    size_of = {issuer.id: of_issuer for issuer, of_issuer in sizes.items()}
     since: dict[str, datetime] = {}
     left: dict[str, set[int]] = {}
-    for issuer, partitions in chosen.items():
+    for issuer in sizes:
         since[issuer.id] = await stores.partitions.make_due(issuer.id, partitions)
         left[issuer.id] = await stores.partitions.unsigned(issuer.id, since[issuer.id])
     troubles = Troubles("presign")
@@ -132,7 +134,7 @@ async def presign_now(
                 if not before:
                     continue
                 now = await stores.partitions.unsigned(issuer_id, since[issuer_id])
-                progress(sum(sizes[issuer_id].get(partition, 0) for partition in before - now))
+                progress(sum(size_of[issuer_id].get(partition, 0) for partition in before - now))
                 left[issuer_id] = set() if troubles.has(issuer_id) else now & before
 
     tasks = [asyncio.ensure_future(sign()) for _ in range(sum(presign_shares(config)))]

@@ -33,7 +33,11 @@ AND NOT pg_visible_in_snapshot(o.transaction_id, $1::text::pg_snapshot)
 """
 
 
-_ISSUED = "SELECT i.tag || o.serial AS name FROM outbox o JOIN issuers i ON i.id = o.issuer_id WHERE o.kind = 'issued'"
+_ISSUED = """
+SELECT i.tag || issued.serial AS name
+FROM outbox o JOIN issuers i ON i.id = o.issuer_id, unnest(coalesce(o.serials, ARRAY[o.serial])) AS issued (serial)
+WHERE o.kind = 'issued'
+"""
 
 _EVERYTHING = "SELECT i.tag || c.serial AS name FROM certificates c JOIN issuers i ON i.id = c.issuer_id"
 

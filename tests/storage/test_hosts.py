@@ -250,6 +250,25 @@ async def test_what_is_issued_is_told_once_also_when_it_was_signed_meanwhile(sit
     assert await everything(hosts) == {site.issuer.tag + each.serial for each in (first, second)}
 
 
+async def test_very_many_at_once_are_told_like_others_and_wait_for_no_relay(site: Site, hosts: PostgresHosts) -> None:
+    _, seen = await issued_since(hosts, None)
+    await site.sql(
+        "INSERT INTO certificates (issuer_id, serial, revoked, revoked_at) "
+        "SELECT 'site-ec', int4send(16777216 + g), g % 1000 = 0, CASE WHEN g % 1000 = 0 THEN now() END "
+        "FROM generate_series(1, 10500) g"
+    )
+    names, later = await issued_since(hosts, seen)
+    good = [number for number in range(1, 10_501) if number % 1000]
+    assert sorted(names) == [site.issuer.tag + (16_777_216 + number).to_bytes(4, "big") for number in good]
+    assert (await issued_since(hosts, later))[0] == []
+    assert await site.pool.fetchval("SELECT count(*) FROM outbox WHERE kind = 'issued'") <= 12
+    assert await site.statuses.pending_count() == 10, "what is revoked is a change"
+    assert await site.partitions.overdue("site-ec") == 1024
+    await site.sql("UPDATE outbox SET closed_at = now() - interval '61 minutes' WHERE kind = 'issued'")
+    await site.statuses.sweep()
+    assert await site.pool.fetchval("SELECT count(*) FROM outbox WHERE kind = 'issued'") == 0
+
+
 async def test_what_was_issued_is_kept_for_an_hour_after_it_was_signed(site: Site, hosts: PostgresHosts) -> None:
     _, seen = await issued_since(hosts, None)
     for number, age in ((0x1001, "59 minutes"), (0x1002, "61 minutes")):
