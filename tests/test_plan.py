@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ import pytest
 from responder.cli.plan import remarks
 from responder.errors import ConfigError
 from responder.operations.capacity import Size, Speed, measure, plan
+from responder.operations.presigning import sampled_slices
 from responder.signing.key_files import KINDS
 
 SPEED = Speed(signatures=33_333.3, p256=33_333.3)
@@ -88,6 +90,20 @@ def test_the_command_for_machines_and_for_people() -> None:
     assert done.returncode == 0, done.stderr
     assert "signatures/s (rsa-2048) by each" in done.stdout
     assert "record store" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("sizes", "slices"),
+    [
+        ({}, []),
+        ({7: 1}, [7]),
+        ({3: 100, 5: 100, 9: 100}, [3, 4, 5]),
+        (dict.fromkeys(range(1, 1024, 2), 1), range(1, 400)),
+    ],
+)
+def test_a_sample_is_of_slices_that_are_read_at_once(sizes: dict[int, int], slices: Sequence[int]) -> None:
+    """Of few certificates in many slices it was a single one, and looked twenty times as dear."""
+    assert list(sampled_slices(sizes)) == list(slices)
 
 
 def test_what_is_refused() -> None:

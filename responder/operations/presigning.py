@@ -49,7 +49,7 @@ async def signing_cost(
     count = sum(sizes.values())
     signatures = count * len(issuer.policy.variants)
     seconds, octets, sampled = 0.0, 0, 0
-    async for statuses, _ in partitions.statuses(issuer, _enough(sizes), chunk=SAMPLE):
+    async for statuses, _ in partitions.statuses(issuer, sampled_slices(sizes), chunk=SAMPLE):
         started = time.process_time()
         records = await signer.sign(statuses)
         seconds += time.process_time() - started
@@ -61,12 +61,14 @@ async def signing_cost(
     return SigningCost(issuer.id, count, signatures, count * seconds / sampled, round(count * octets / sampled))
 
 
-def _enough(sizes: dict[int, int]) -> Sequence[int]:
-    """The first slices, in order, that have a sample together."""
-    chosen, count = [], 0
-    for partition in sorted(sizes):
-        chosen.append(partition)
-        count += sizes[partition]
+def sampled_slices(sizes: dict[int, int]) -> Sequence[int]:
+    """The first slices that have a sample together, without a gap: so they are read at once."""
+    if not sizes:
+        return []
+    first = last = min(sizes)
+    count = 0
+    for last in sorted(sizes):
+        count += sizes[last]
         if count >= SAMPLE:
             break
-    return chosen
+    return range(first, last + 1)
