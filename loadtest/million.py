@@ -30,6 +30,7 @@ from redis.asyncio import Redis
 
 from loadtest.common import ca_certificate, new_ca_key
 from loadtest.first_figures import openssl_signatures_a_second
+from loadtest.presigning import used_memory
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.host.sockets import open_socket
 
@@ -201,12 +202,11 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
 async def store_figures(url: str, count: int) -> dict[str, Any]:
     """What the record store says of itself."""
     async with Redis.from_url(url) as redis:
-        used = int((await redis.info("memory"))["used_memory"])
         server = await redis.info("server")
         return {
             "server": f"{server.get('server_name', 'redis')} {server.get('valkey_version') or server['redis_version']}",
             "keys": await redis.dbsize(),
-            "octets_a_certificate": round(used / count),
+            "octets_a_certificate": round(await used_memory(url) / count),
         }
 
 

@@ -20,7 +20,7 @@ _NONCE = 12.0  # beside its signature
 
 # Octets.
 _RECORD = 63  # of a record beside its signatures
-_IN_STORE = 118  # what Valkey 9 adds to it: key, expiry, seal, allocation
+IN_STORE = 118  # what Valkey 9 adds to it: key, expiry, seal, allocation
 _IN_TABLE = 87  # what a host's table adds to it
 _IN_DATABASE = 420  # of a row with its indexes and its announcement, right after an import
 _ISSUED_BITS = 20  # of the filter of issued serials, for one look in 3,000 that is for nothing
@@ -115,7 +115,7 @@ def plan(size: Size, speed: Speed) -> Plan:
         everything_core_seconds=size.certificates * renewal / 1e6,
         serving_cores=size.requests_per_second * answer / 1e6 / USED,
         network_bits_per_second=8 * size.requests_per_second * (_ANSWER_BODY + 3 * octets + _HEAD),
-        store_octets=size.certificates * (record + _IN_STORE),
+        store_octets=size.certificates * (record + IN_STORE),
         table_octets=size.certificates * (record + _IN_TABLE),
         issued_octets=size.certificates * _ISSUED_BITS // 8,
         database_octets=size.certificates * _IN_DATABASE,

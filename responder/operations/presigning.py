@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from responder.interfaces import PartitionStore, RecordSigner
+from responder.operations.capacity import IN_STORE
 from responder.pki import Issuer
 
 SAMPLE = 200
 """So many certificates are signed to see how long one takes; what is made of them isn't kept."""
-
-_STORE_OVERHEAD = 118
-"""Octets that Valkey 9 uses for a sealed record beyond it: key, expiry, seal and what it allocates too much (measured,
-docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ async def signing_cost(
         started = time.process_time()
         records = await signer.sign(statuses)
         seconds += time.process_time() - started
-        octets += sum(len(each.encoded) + _STORE_OVERHEAD for each in records)
+        octets += sum(len(each.encoded) + IN_STORE for each in records)
         sampled += len(records)
         break
     if not sampled:

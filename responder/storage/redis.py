@@ -249,7 +249,7 @@ class RedisRecords(ByCertificate):
         for start in range(0, len(names), self._keys_a_call):
             called = names[start : start + self._keys_a_call]
             command: list[Any] = ["EVALSHA", sha, len(called)]
-            command += [PREFIX + name for name in called]
+            command += map(key_of, called)
             for name, each in zip(called, records[start : start + self._keys_a_call], strict=True):
                 command.append(each.encoded if self._seal is None else self._seal.close(name, each.encoded))
                 command.append(b"%d" % each.next_update)

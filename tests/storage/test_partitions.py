@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,21 +32,11 @@ from responder.pki.terms import CRLReason
 from responder.signing.answers import NativeSigner
 from responder.signing.signers import Profiles, Signer, Signers
 from responder.storage.certificates import PostgresCertificates
-from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
-from responder.storage.postgres import connect
 from responder.storage.redis import RedisRecords
 from responder.storage.statuses import PostgresStatuses
 from tests.doubles import FakeClock
 from tests.makers import make_test_signer
-
-
-@pytest.fixture
-async def pool(database: str, issuer: Issuer) -> AsyncIterator[asyncpg.Pool]:
-    pool = await connect(database, pool_size=4, application_name="test")
-    await PostgresIssuers(pool).add(issuer)
-    yield pool
-    await pool.close()
 
 
 async def test_nothing_is_due_at_first_and_everything_within_one_refresh(pool: asyncpg.Pool, issuer: Issuer) -> None:

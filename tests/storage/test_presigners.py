@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -10,20 +9,10 @@ import pytest
 
 from responder.ocsp.presign import TURN_SHARE
 from responder.pki import Issuer, SignedSlice, SigningForecast
-from responder.storage.issuers import PostgresIssuers
 from responder.storage.partitions import PostgresPartitions
-from responder.storage.postgres import connect
 from responder.storage.presigners import PostgresPresigners
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-async def pool(database: str, issuer: Issuer) -> AsyncIterator[asyncpg.Pool]:
-    pool = await connect(database, pool_size=4, application_name="test")
-    await PostgresIssuers(pool).add(issuer)
-    yield pool
-    await pool.close()
 
 
 async def sign(pool: asyncpg.Pool, issuer: Issuer, *slices: SignedSlice) -> None:
