@@ -20,6 +20,7 @@ WORKDIR /src
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY _native ./_native
 COPY responder ./responder
+COPY loadtest ./loadtest
 RUN pip wheel --no-deps --wheel-dir /wheels . \
     && /opt/certstatus/bin/pip install /wheels/*.whl \
     && /opt/certstatus/bin/pip uninstall -y pip

@@ -42,7 +42,7 @@ CONSTRAINTS ?= constraints.txt
 VERSIONS := $(if $(CONSTRAINTS),,-newest)
 EMBEDDED := $(VENV)/.embedded$(VERSIONS)-$(KIND)
 DEV := $(VENV)/.dev$(VERSIONS)-$(KIND)
-INPUTS := pyproject.toml $(CONSTRAINTS) $(wildcard setup.py) $(wildcard _native/*.pyx) $(wildcard _native/*.pxd)
+INPUTS := pyproject.toml $(CONSTRAINTS) $(wildcard setup.py) $(wildcard _native/*.pyx) $(wildcard _native/*.pxd) $(wildcard loadtest/*.p[yx][xd]) $(wildcard loadtest/*.h)
 
 build: $(EMBEDDED)
 dev: $(DEV)
@@ -59,15 +59,15 @@ check: $(DEV)
 	$(BIN)/python -m towncrier build --draft --version unreleased >/dev/null
 	$(BIN)/python -m mypy.stubtest responder._native $(if $(wildcard tests/stubtest_allowlist.txt),--allowlist tests/stubtest_allowlist.txt)
 
-test: $(DEV) loadtest/open_loop.c
+test: $(DEV)
 	@.ci/prerequisites programs $(JUDGES) --install
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # One worker more than cores: the supervisor's tests wait for most of their time.
-quicktest: $(DEV) loadtest/open_loop.c
+quicktest: $(DEV)
 	@$(BIN)/python -m pytest -q -n $$(($(WORKERS) + 1)) --dist worksteal -m "not server" $(ARGS)
 
-coverage: $(DEV) loadtest/open_loop.c
+coverage: $(DEV)
 	@.ci/prerequisites programs $(JUDGES) --install
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS); tests=$$?; \
@@ -88,17 +88,14 @@ bench-issuers: $(EMBEDDED)
 bench-crl: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.large_crl $(ARGS)
 
-bench-nginx: $(DEV) loadtest/open_loop.c
+bench-nginx: $(DEV)
 	@.ci/prerequisites programs wrk:wrk --install
 	@$(BIN)/python -m loadtest.beside_nginx $(ARGS)
-
-loadtest/open_loop.c: loadtest/open_loop.pyx $(DEV)
-	@$(BIN)/cythonize -q -i $<
 
 bench-beyond: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.beyond_the_table $(ARGS)
 
-hostile: $(EMBEDDED) loadtest/open_loop.c
+hostile: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.hostile --seconds $(or $(SECONDS),10) $(ARGS)
 
 bench-fill: $(EMBEDDED)
@@ -131,7 +128,7 @@ changelog: $(DEV)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
-	rm -f responder/_native/*.so _native/*.c _native/*.html
+	rm -f responder/_native/*.so loadtest/*.so loadtest/*.c _native/*.c _native/*.html
 	find responder tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -142,7 +139,7 @@ $(BIN)/python:
 # $(1): what to install besides the package itself. A core of the other kind is thrown away first.
 define install
 	@.ci/prerequisites build
-	@if compgen -G '$(VENV)/.*-$(if $(DEBUG),release,debug)' >/dev/null; then rm -rf build responder/_native/*.so; fi
+	@if compgen -G '$(VENV)/.*-$(if $(DEBUG),release,debug)' >/dev/null; then rm -rf build responder/_native/*.so loadtest/*.so; fi
 	@rm -f $(VENV)/.embedded* $(VENV)/.dev*
 	@echo "installing certstatus[$(1)] and building its native core ($(KIND))"
 	@DEBUG=$(DEBUG) $(BIN)/python -m pip install -q -e '.[$(1)]' $(if $(CONSTRAINTS),-c $(CONSTRAINTS),--upgrade --upgrade-strategy eager)

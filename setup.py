@@ -1,4 +1,4 @@
-"""Builds the native core: the sources in `_native/` become `responder._native.*`."""
+"""Builds the native core: the sources in `_native/` become `responder._native.*`; and the client of the load test."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ MODULES = (
     "issued", "live", "holdings", "signing_threads", "answer", "pages", "site", "mail", "queue", "seal", "connections",
     "sending", "turns", "lane", "copied", "resp",
 )  # fmt: skip
+CLIENT = ("client", "tally")
 ROOT = Path(__file__).resolve().parent
 CIMPORT = Path("build") / "cimport"
 
@@ -85,8 +86,20 @@ def extensions() -> list[Extension]:
         )
         for name in MODULES
     ]
+    client = [
+        Extension(
+            f"loadtest.{name}",
+            [f"loadtest/{name}.pyx"],
+            include_dirs=["loadtest"],
+            libraries=["ssl", "crypto"],
+            depends=["loadtest/client.h"],
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+        )
+        for name in CLIENT
+    ]
     return cythonize(  # type: ignore[no-any-return,no-untyped-call]
-        modules,
+        [*modules, *client],
         include_path=[str(CIMPORT)],
         build_dir="build/c",
         annotate=ANNOTATE,

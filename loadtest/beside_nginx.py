@@ -20,7 +20,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from loadtest.first_figures import running_demo
-from loadtest.open_loop import at_rate
+from loadtest.outcome import run
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _OURS = ("serve-", "keep", "work", "crl", "admin")
@@ -124,14 +123,14 @@ def latency(target: Target, rate: float, *, seconds: int, connections: int, core
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(connections)]
-            _, found = at_rate(
-                sockets, [target.request], rate=rate, seconds=seconds, spared=0.3, percentiles=(0.5, 0.99)
-            )
-            return found
+        outcome = run(
+            (host, int(port)), [target.request], rate=rate, seconds=seconds, spared=0.3, connections=connections
+        )
     finally:
         os.sched_setaffinity(0, everywhere)
+    if outcome.failed or set(outcome.statuses) != {200}:
+        raise RuntimeError(f"{target.name}: {outcome.statuses}, {outcome.counts}")
+    return [round(seconds * 1e6) for seconds in outcome.latencies.percentiles((0.5, 0.99))]
 
 
 def http_request(method: str, path: str, body: bytes = b"") -> bytes:

@@ -56,6 +56,25 @@ def ca_certificate(common_name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
+def tls_files(folder: Path) -> tuple[Path, Path]:
+    """A server's certificate for localhost (self-signed, for a day) and its key, in files in this folder."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(hours=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "tls.pem", folder / "tls.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].touch(mode=0o600)
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
+
+
 def request_for(ca: x509.Certificate, serial: int, *, nonce: bool = False) -> bytes:
     """An OCSPRequest (DER) for one certificate, by SHA-1."""
     name = hashes.Hash(hashes.SHA1())

@@ -25,7 +25,6 @@ import socket
 import statistics
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from cryptography import x509
 from loadtest.common import request_for, request_for_many
 from loadtest.crowds import Crowd, crowds, hold, publish_large_crl
 from loadtest.first_figures import running_demo, worker_of
-from loadtest.open_loop import at_rate
+from loadtest.outcome import run
 
 _POLITE_PAUSE = 0.005
 
@@ -87,13 +86,18 @@ def addresses(count: int) -> list[str]:
 
 def flood_with(flood: Flood, where: tuple[str, int], seconds: float, count: int) -> int:
     """How many were answered a second."""
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_connection(where, source_address=(address, 0)))
-            for address in addresses(count)
-        ]
-        answered, _ = at_rate(sockets, flood.requests, rate=flood.rate, seconds=seconds, spared=0.1, percentiles=(0.5,))
-    return int(answered / (seconds - 0.1))
+    outcome = run(
+        where,
+        flood.requests,
+        rate=flood.rate,
+        seconds=seconds,
+        spared=0.1,
+        connections=count,
+        sources=addresses(count),
+    )
+    if set(outcome.statuses) != {200}:
+        raise RuntimeError(f"{outcome.statuses}, {outcome.counts}")
+    return int(outcome.answered / outcome.seconds)
 
 
 def ask_politely(request: bytes, where: tuple[str, int], until: float) -> list[float]:
