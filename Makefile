@@ -22,14 +22,15 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-million bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo loadtest bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-million bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-# Programs that judge our bytes in the tests: PACKAGE:PROGRAM.
-JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc valgrind:valgrind
+# Programs that judge our bytes in the tests, or are compared with: PACKAGE:PROGRAM.
+JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc valgrind:valgrind wrk:wrk \
+	nginx-light:nginx golang-cfssl:cfssl
 
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -73,6 +74,9 @@ coverage: $(DEV)
 	@$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS); tests=$$?; \
 		$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report && exit $$tests
 
+loadtest: $(EMBEDDED)
+	@$(BIN)/certstatus loadtest $(ARGS)
+
 demo: $(EMBEDDED)
 	@$(BIN)/certstatus demo $(ARGS)
 
@@ -89,7 +93,7 @@ bench-crl: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.large_crl $(ARGS)
 
 bench-nginx: $(DEV)
-	@.ci/prerequisites programs wrk:wrk --install
+	@.ci/prerequisites programs wrk:wrk nginx-light:nginx --install
 	@$(BIN)/python -m loadtest.beside_nginx $(ARGS)
 
 bench-beyond: $(EMBEDDED)

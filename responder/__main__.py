@@ -11,6 +11,7 @@ from responder.cli import (
     demo,
     imports,
     issuer,
+    loadtest,
     looking,
     output,
     plan,
@@ -36,6 +37,7 @@ app.command()(register.register)
 app.command()(revoke.revoke)
 app.command()(presign.presign)
 app.command()(plan.plan)
+app.command()(loadtest.loadtest)
 app.command()(looking.show)
 app.command("list")(looking.list_certificates)
 app.command()(looking.export)

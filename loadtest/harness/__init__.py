@@ -1,0 +1,1 @@
+"""`certstatus loadtest`: scenarios in files, asked of any responder, verified, and reported."""
