@@ -35,6 +35,8 @@ JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# The tests start hundreds of commands: what is compiled once is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Stamps: what is installed in .venv, and with which kind of native core.
 KIND := $(if $(DEBUG),debug,release)
