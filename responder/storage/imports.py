@@ -151,6 +151,7 @@ class PostgresImports:
             await connection.copy_records_to_table("listed", records=chunk, timeout=LONG_SECONDS)
             if progress is not None:
                 progress(len(chunk))
+        await connection.execute(rules.INDEX, timeout=LONG_SECONDS)
         await connection.execute("ANALYZE listed", timeout=LONG_SECONDS)
         await connection.execute(rules.DECIDE, issuer.id, timeout=LONG_SECONDS)
         await connection.execute("ANALYZE decided", timeout=LONG_SECONDS)
@@ -176,7 +177,9 @@ class PostgresImports:
             row_count(started) > 0,
         )
         await connection.execute(rules.UPDATE, issuer.id, import_id, timeout=LONG_SECONDS)
+        await connection.execute(rules.NUMBERED)
         await connection.execute(rules.INSERT, issuer.id, import_id, timeout=LONG_SECONDS)
+        await connection.execute(rules.NUMBERED_NO_MORE)
         detail = {
             "import": import_id,
             "source": source[0],

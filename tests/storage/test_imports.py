@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from responder.errors import ImportRefused, RevocationRefused
 from responder.ocsp.revoke import RevocationRequest, decide
 from responder.pki import Certificate, CRLReason, ImportedStatus, IssuedCertificate, Issuer, Issuers, RevokedInfo
+from responder.storage import import_rules
 from responder.storage.certificates import PostgresCertificates
 from responder.storage.imports import Import, ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers
@@ -333,3 +334,34 @@ async def test_ten_thousand_rows_are_one_import(world: World) -> None:
     undone = await world.imports.undo(done.id, dry_run=False, actor="x")
     assert (undone.removed, undone.restored, undone.good_again) == (0, 10_500, 7000)
     assert await world.info(3, 4) == [_info(SUPERSEDED), None]
+
+
+async def test_versions_of_an_import_are_those_that_the_trigger_would_give(world: World) -> None:
+    """Taken one after the other as the rows are inserted, by serial, from the one sequence of all versions."""
+    await world.set(500, None)
+    before = await world.pool.fetchval("SELECT number FROM certificates")
+    await world.pool.execute("UPDATE installation SET epoch = 7")
+    await world.take(*(ImportedStatus(number, None) for number in (9, 1, 300, 5, 77)), force=True)
+    versions = await world.pool.fetch("SELECT epoch, number FROM certificates WHERE epoch = 7 ORDER BY serial")
+    assert [tuple(each) for each in versions] == [(7, before + 1 + index) for index in range(5)]
+    announced = await world.pool.fetch("SELECT serial, epoch, number FROM outbox WHERE epoch = 7 ORDER BY number")
+    stored = await world.pool.fetch("SELECT serial, epoch, number FROM certificates WHERE epoch = 7 ORDER BY number")
+    assert announced == stored
+
+
+async def test_nobody_else_may_say_which_version_a_row_has(world: World) -> None:
+    await world.take(*LIST)
+    last = await world.pool.fetchval("SELECT max(number) FROM certificates")
+    insert = "INSERT INTO certificates (issuer_id, serial, epoch, number) VALUES ($1, $2, 9, 999)"
+    await world.pool.execute(insert, world.issuer.id, b"\x11")
+    async with world.pool.acquire() as connection, connection.transaction():
+        # As an import leaves its transaction.
+        await connection.execute(import_rules.NUMBERED)
+        await connection.execute(import_rules.NUMBERED_NO_MORE)
+        await connection.execute(insert, world.issuer.id, b"\x12")
+    async with world.pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute(import_rules.NUMBERED)
+        await connection.execute(insert, world.issuer.id, b"\x13")
+    numbers = await world.pool.fetch("SELECT epoch, number FROM certificates WHERE number > $1 ORDER BY serial", last)
+    assert [tuple(each) for each in numbers] == [(1, last + 1), (1, last + 2), (1, last + 3)]

@@ -210,7 +210,14 @@ async def test_a_row_with_a_lower_number_than_its_deletion_gets_a_higher_one(sit
     assert await site.status_in_store(1) == "tombstone of unknown"
     await site.sql("ALTER TABLE certificates DISABLE TRIGGER ALL")
     await site.sql("INSERT INTO certificates (issuer_id, serial, epoch, number) VALUES ('site-ec', $1, 1, 1)", b"\x01")
-    for trigger in ("status_version", "status_issued", "status_changed", "status_deleted", "status_truncated"):
+    for trigger in (
+        "status_version",
+        "status_version_of_new",
+        "status_issued",
+        "status_changed",
+        "status_deleted",
+        "status_truncated",
+    ):
         await site.sql(f"ALTER TABLE certificates ENABLE ALWAYS TRIGGER {trigger}")
     await site.sql(
         "INSERT INTO outbox (issuer_id, serial, epoch, number, kind) VALUES ('site-ec', $1, 1, 1, 'issued')", b"\x01"
