@@ -6,13 +6,14 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from loadtest.common import tls_files
 from loadtest.first_figures import UNLIMITED, running_demo
 from loadtest.harness.scenario import Site
 from loadtest.harness.target import Target, of_demo
+from responder.errors import CertstatusError
 
 
 @contextmanager
@@ -21,6 +22,9 @@ def own_site(site: Site, *, workers: int, cores: Sequence[int]) -> Iterator[Targ
 
     Args:
         cores: where it runs, but for Postgres and Valkey; none: anywhere.
+
+    Raises:
+        CertstatusError: it doesn't start.
     """
     with tempfile.TemporaryDirectory() as name:
         certificate, key = tls_files(Path(name))
@@ -32,7 +36,13 @@ def own_site(site: Site, *, workers: int, cores: Sequence[int]) -> Iterator[Targ
             "CERTSTATUS_SERVE_TLS_LISTEN": tls,
             **{f"CERTSTATUS_{each}": str(value) for each, value in site.settings.items()},
         }
-        with running_demo(workers=workers, certificates=site.certificates, environ=environ) as demo:
+        with ExitStack() as stack:
+            try:
+                demo = stack.enter_context(
+                    running_demo(workers=workers, certificates=site.certificates, environ=environ)
+                )
+            except RuntimeError as error:
+                raise CertstatusError(f"{error}; or give --url of a responder that runs") from error
             target = of_demo(demo, https=f"https://{tls}")
             for pid in target.processes() if cores else ():
                 os.sched_setaffinity(pid, cores)

@@ -162,21 +162,39 @@ def of_demo(demo: dict[str, Any], *, https: str | None = None) -> Target:
         if response.status_code != 200:
             raise CertstatusError(f"{serial:x} can't be revoked: {response.status_code} {response.text}")
 
-    def serials(paths: Iterable[str]) -> list[int]:
-        return [int(Path(path).stem, 16) for path in paths]
-
-    subjects = [
-        Subject(
-            issuer["id"],
-            x509.load_pem_x509_certificate(Path(issuer["certificate"]).read_bytes()),
-            issuer["ocsp"],
-            issuer["crl"],
-            serials(issuer["good"]),
-            serials(issuer["revoked"]),
-        )
-        for issuer in demo["issuers"]
-    ]
+    subjects = []
+    for issuer in demo["issuers"]:
+        ca = x509.load_pem_x509_certificate(Path(issuer["certificate"]).read_bytes())
+        known = (int(Path(path).stem, 16) for kind in ("good", "revoked", "held") for path in issuer[kind])
+        revoked = _revoked_now(demo, issuer["id"])
+        good: list[int] = []
+        bad: list[int] = []
+        for serial in known:
+            (bad if serial in revoked else good).append(serial)
+        subjects.append(Subject(issuer["id"], ca, issuer["ocsp"], issuer["crl"], good, bad))
     return Target("certstatus", subjects, processes, revoke, https)
+
+
+def _revoked_now(demo: dict[str, Any], issuer_id: str) -> set[int]:
+    """By the operator's API: demo.json tells how it was when the demo started."""
+    found: set[int] = set()
+    after: str | None = ""
+    while after is not None:
+        url = f"{demo['admin']}/api/v1/issuers/{issuer_id}/certificates?revoked=true&limit=1000"
+        try:
+            page = httpx.get(
+                url + (f"&after={after}" if after else ""),
+                headers={"Authorization": f"Bearer {demo['admin_token']}"},
+                timeout=30,
+                trust_env=False,
+            )
+            page.raise_for_status()
+        except httpx.HTTPError as error:
+            raise CertstatusError(f"the demo doesn't say what is revoked: {error}") from error
+        told = page.json()
+        found |= {int(each["serial"], 16) for each in told["certificates"]}
+        after = told["after"]
+    return found
 
 
 def _name_of(pid: int) -> str:
