@@ -31,7 +31,7 @@ th { font-weight: 600; color: var(--soft); font-size: .82rem; } th:first-child, 
 th:nth-child(2), td:nth-child(2) { text-align: left; } tr:last-child td { border-bottom: 0; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: .8rem 1.6rem;
   margin-top: .6rem; }
-svg { width: 100%; height: auto; display: block; }
+svg { width: 100%; height: auto; display: block; } .bars svg { min-width: 620px; }
 .title { font-size: 12.5px; font-weight: 600; fill: var(--ink); } .tick { font-size: 11px; fill: var(--soft); }
 .label { font-size: 11.5px; fill: var(--soft); } .grid { stroke: var(--rule); stroke-width: 1; }
 .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; } .dot { opacity: 0; } .dot:hover { opacity: 1; }
@@ -133,7 +133,7 @@ def _against(beside: Sequence[dict[str, Any]]) -> str:
     ]
     about = "The same questions on the same cores, one server after the other in each round; the medians of the rounds."
     table = _table(["server", "beside certstatus", "CPU µs an answer", "answers/s"], rows)
-    return _section("Beside others", about, bars("CPU of an answer", drawn), table)
+    return _section("Beside others", about, f'<div class="wide bars">{bars("CPU of an answer", drawn)}</div>', table)
 
 
 def _scenario(run: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from responder.formats import openssl_index
 from responder.operations.looking import expiring
 from responder.operations.spelling import certificate_document, read_serial
 from responder.pki import CertificateStatus, decode_serial, encode_serial
-from responder.roles.admin import looker
+from responder.roles.operating import looker
 from responder.roles.stores import open_stores
 from responder.storage.listing import Selection
 

@@ -22,7 +22,7 @@ from responder.operations.registering import BATCH_LINES, Registrar, issued_as
 from responder.operations.spelling import InvalidField
 from responder.pki import Issuer, Issuers
 from responder.pki.certificates import ParsedCertificate
-from responder.roles.admin import registrar
+from responder.roles.operating import registrar
 from responder.roles.stores import open_stores
 
 _LINES = (".ndjson", ".jsonl")

@@ -16,7 +16,7 @@ from responder.errors import ConfigError
 from responder.ocsp.revoke import Outcome, RevocationRequest
 from responder.operations.spelling import InvalidField, outcome_document, parse_time
 from responder.pki import CRLReason
-from responder.roles.admin import revoker
+from responder.roles.operating import revoker
 from responder.roles.stores import open_stores
 
 

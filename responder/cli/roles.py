@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,12 @@ from responder.cli.config import ConfigOption
 from responder.cli.options import configure_log, load_config
 from responder.cli.options import run as run_to_its_end
 from responder.config import Config
-from responder.host.child import Child
-from responder.roles.host import ROLES, Sockets, children, create_segment, leave_host, supervise
 from responder.roles.stores import open_stores
 
-_log = log.get("cli.roles")
+if TYPE_CHECKING:
+    from responder.host.child import Child
 
+_log = log.get("cli.roles")
 
 NoLane = Annotated[
     bool, typer.Option("--no-lane", help="Answer everything through Hypercorn, as with serve.lane = false.")
@@ -43,10 +43,15 @@ def crl(config: ConfigOption = None) -> None:
 
 def run(config: ConfigOption = None, *, no_lane: NoLane = False) -> None:
     """Run all roles on this host: serve, work and crl."""
-    _run(config, ROLES, no_lane=no_lane)
+    _run(config, (), no_lane=no_lane)
 
 
 def _run(path: Path | None, roles: tuple[str, ...], *, no_lane: bool = False) -> None:
+    """Run these roles, or all where none is named."""
+    # Imported here: the web servers take a quarter of every other command's start.
+    from responder.roles.host import ROLES, Sockets, children, create_segment, leave_host, supervise
+
+    roles = roles or ROLES
     if no_lane:
         os.environ["CERTSTATUS_SERVE_LANE"] = "false"  # of a reload too
     loaded = load_config(path, needs_token=True, needs_keys=True)

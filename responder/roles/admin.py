@@ -14,13 +14,11 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.host.process import Process, host_identity
 from responder.host.segment import Segment
-from responder.ocsp.revoke import Revoker
-from responder.operations.looking import Looker
-from responder.operations.registering import Registrar
 from responder.roles.current import kept_current
 from responder.roles.memory import HostMemory
+from responder.roles.operating import looker, registrar, revoker
 from responder.roles.snapshot import Directory
-from responder.roles.stores import Stores, open_stores
+from responder.roles.stores import open_stores
 from responder.tls_files import TLSFiles
 from responder.web.entrance import Entrance
 from responder.web.health import Health
@@ -83,18 +81,3 @@ async def administer(
 
     app = operator_site(lifespan, hosts=config.admin.hosts, has_tls=tls is not None)
     await serve_http(app, [Entrance(listener, tls)], stop, manners=Manners(request_seconds=_CALL_SECONDS))
-
-
-def revoker(config: Config, stores: Stores) -> Revoker:
-    """What changes statuses, for the API and the command line."""
-    return Revoker(stores.statuses, stores.hosts, wait_seconds=config.revocation.wait_seconds)
-
-
-def registrar(config: Config, stores: Stores) -> Registrar:
-    """What registers certificates, for the API and the command line."""
-    return Registrar(stores.certificates, stores.hosts, wait_seconds=config.revocation.wait_seconds)
-
-
-def looker(stores: Stores) -> Looker:
-    """What reads statuses for people, for the API and the command line."""
-    return Looker(stores.statuses, stores.listing, stores.records)
