@@ -16,6 +16,7 @@ from responder.cli import (
     output,
     plan,
     presign,
+    query,
     register,
     revoke,
     roles,
@@ -38,6 +39,7 @@ app.command()(revoke.revoke)
 app.command()(presign.presign)
 app.command()(plan.plan)
 app.command()(loadtest.loadtest)
+app.command()(query.query)
 app.command()(looking.show)
 app.command("list")(looking.list_certificates)
 app.command()(looking.export)

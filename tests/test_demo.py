@@ -22,7 +22,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
+from typer.testing import CliRunner
 
+from responder.__main__ import app
 from responder.demo.checks import ask_openssl
 
 pytestmark = pytest.mark.server
@@ -186,6 +188,17 @@ def verify(response: ocsp.OCSPResponse, issuer_path: str) -> None:
         from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
         key.verify(response.signature, response.tbs_response_bytes, PKCS1v15(), algorithm)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("good", 0), ("revoked", 4), ("held", 4), ("unissued", 4)])
+def test_query_finds_everything_right_and_says_what_it_is(demo: Demo, kind: str, code: int) -> None:
+    issuer = demo.issuer("demo-rsa")
+    done = CliRunner().invoke(app, ["query", issuer[kind][0], "--issuer", issuer["certificate"], "--json"])
+    assert done.exit_code == code
+    told = json.loads(done.output)
+    assert told["status"] == {"good": "good", "unissued": "unauthorized"}.get(kind, "revoked")
+    assert set(told["checks"].values()) <= {"right"}
+    assert ("nonce" in told["checks"]) == (kind != "unissued")
 
 
 @pytest.mark.parametrize("options", [(), ("-no_nonce",), ("-sha256",), ("-sha256", "-no_nonce")], ids=" ".join)

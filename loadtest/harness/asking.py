@@ -16,8 +16,8 @@ from cryptography.x509 import ocsp
 
 from loadtest.harness.scenario import Certificates, Scenario, Share
 from loadtest.harness.target import Subject, Target
-from responder import der
 from responder.errors import ConfigError
+from responder.operations.judging import issuer_hashes
 
 _HASHES = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 
@@ -81,7 +81,7 @@ def _serials(subject: Subject, certificates: Certificates, chosen: random.Random
 
 def _ocsp(target: Target, subject: Subject, share: Share, *, tls: bool, chosen: random.Random) -> Iterator[Question]:
     algorithm = _HASHES[share.hash]
-    name_hash, key_hash = ca_hashes(subject.issuer, algorithm)
+    name_hash, key_hash = issuer_hashes(subject.issuer, algorithm)
     url = target.url(subject, tls=tls)
     for serial in _serials(subject, share.certificates, chosen):
         builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, algorithm)
@@ -107,18 +107,6 @@ def _crl(target: Target, subject: Subject, share: Share, *, tls: bool) -> Iterat
     question = Question(http_get(url, fields), subject, has_it=share.if_none_match)
     while True:
         yield question
-
-
-def ca_hashes(ca: x509.Certificate, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
-    """issuerNameHash and issuerKeyHash of a CertID (RFC 6960 §4.1.1)."""
-    spki = ca.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    found = []
-    key = der.values(der.contents(spki))[1][1][1:]  # a BIT STRING without its count of unused bits
-    for octets in (ca.subject.public_bytes(), key):
-        digest = hashes.Hash(algorithm)
-        digest.update(octets)
-        found.append(digest.finalize())
-    return found[0], found[1]
 
 
 def get_url(url: str, request: bytes) -> str:

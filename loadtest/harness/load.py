@@ -22,9 +22,10 @@ from loadtest.harness.measured import Measured, failures_of, percentiles_of, poi
 from loadtest.harness.scenario import Loop, Scenario
 from loadtest.harness.storm import Storm, storm
 from loadtest.harness.target import Target, stolen_seconds, where
-from loadtest.harness.verify import Verifier, Wrong
+from loadtest.harness.verify import Verifier
 from loadtest.outcome import Outcome
 from loadtest.tally import Progress
+from responder.operations.judging import Wrong
 
 SPARED_SECONDS = 1.0
 """At the beginning of each loop, which isn't counted: connections are opened, caches are filled."""

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from loadtest.harness.asking import Question
 from loadtest.harness.target import Subject
-from loadtest.harness.verify import Verifier, Wrong
+from loadtest.harness.verify import Verifier
+from responder.operations.judging import Wrong
+from tests.answers import CA, DELEGATE, HOUR, NAMED, NOW, OCSP_SIGNING, OTHER, SERIAL, Party, http, ids, party, response
 
-NOW = datetime.now(UTC).replace(microsecond=0)
-"""pyca signs with the time of the machine (producedAt), so these can't be of another day."""
-HOUR = timedelta(hours=1)
-SERIAL = 0x1234
 NONCE = b"n" * 32
-NAMED = ocsp.OCSPResponderEncoding.NAME
-OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING
-
-
-@dataclass(frozen=True)
-class Party:
-    """A certificate and its key."""
-
-    certificate: x509.Certificate
-    key: Any
-
-
-def party(name: str, issuer: Party | None = None, *, key: Any = None, uses: list[x509.ObjectIdentifier] | None = None,
-          since: datetime = NOW - 24 * HOUR, until: datetime = NOW + 24 * HOUR) -> Party:  # fmt: skip
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    by = issuer.certificate.subject if issuer else subject
-    builder = x509.CertificateBuilder(by, subject, key.public_key(), x509.random_serial_number(), since, until)
-    if uses is not None:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-    signer = issuer.key if issuer else key
-    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return Party(builder.sign(signer, algorithm), key)
-
-
-CA = party("CA")
-OTHER = party("Other CA")
-DELEGATE = party("Delegate", CA, uses=[OCSP_SIGNING])
 
 
 def question(ca: Party = CA, *, nonce: bytes | None = None, expects: Any = "good") -> Question:
@@ -59,52 +29,6 @@ def question(ca: Party = CA, *, nonce: bytes | None = None, expects: Any = "good
     request = builder.build().public_bytes(serialization.Encoding.DER)
     subject = Subject("ca", ca.certificate, "http://127.0.0.1/", None, [SERIAL])
     return Question(b"", subject, SERIAL, request, nonce, expects)
-
-
-def ids(ca: Party, algorithm: Any) -> tuple[bytes, bytes]:
-    certificate = ca.certificate
-    name = hashes.Hash(algorithm)
-    name.update(certificate.subject.public_bytes())
-    key = hashes.Hash(algorithm)
-    spki = certificate.public_key()
-    if isinstance(spki, ec.EllipticCurvePublicKey):
-        key.update(spki.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint))
-    elif isinstance(spki, rsa.RSAPublicKey):
-        key.update(spki.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.PKCS1))
-    else:
-        assert isinstance(spki, ed25519.Ed25519PublicKey)
-        key.update(spki.public_bytes_raw())
-    return name.finalize(), key.finalize()
-
-
-def response(
-    signer: Party = DELEGATE,
-    *,
-    ca: Party = CA,
-    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
-    serial: int = SERIAL,
-    algorithm: Any = None,
-    nonce: bytes | None = None,
-    this_update: datetime = NOW - HOUR,
-    next_update: datetime = NOW + HOUR,
-    by: Any = ocsp.OCSPResponderEncoding.HASH,
-) -> bytes:
-    algorithm = algorithm or hashes.SHA1()
-    revoked = status is ocsp.OCSPCertStatus.REVOKED
-    builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-        *ids(ca, algorithm), serial, algorithm, status, this_update, next_update, NOW - HOUR if revoked else None, None
-    )
-    builder = builder.responder_id(by, signer.certificate)
-    if signer.certificate != ca.certificate:
-        builder = builder.certificates([signer.certificate])
-    if nonce is not None:
-        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-    is_eddsa = isinstance(signer.key, ed25519.Ed25519PrivateKey)
-    return builder.sign(signer.key, None if is_eddsa else hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-def http(body: bytes, *, status: str = "200 OK", kind: str = "application/ocsp-response", fields: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-TYPE: {kind}\r\n{fields}\r\n".encode() + body
 
 
 def check(asked: Question, answer: bytes) -> str:
