@@ -200,7 +200,8 @@ async def send(port: int, *parts: bytes, pause: float = 0) -> bytes:
             await asyncio.sleep(pause)
         came = b""
         try:
-            while chunk := await asyncio.wait_for(reader.read(1 << 20), 0.5):
+            # What comes first may take long on a machine that does other things.
+            while chunk := await asyncio.wait_for(reader.read(1 << 20), 0.5 if came else 5.0):
                 came += chunk
         except TimeoutError:
             pass
