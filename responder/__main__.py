@@ -11,6 +11,7 @@ from responder.cli import (
     demo,
     imports,
     issuer,
+    lint,
     loadtest,
     looking,
     output,
@@ -40,6 +41,7 @@ app.command()(presign.presign)
 app.command()(plan.plan)
 app.command()(loadtest.loadtest)
 app.command()(query.query)
+app.command("lint")(lint.lint_files)
 app.command()(looking.show)
 app.command("list")(looking.list_certificates)
 app.command()(looking.export)

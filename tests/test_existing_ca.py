@@ -157,7 +157,9 @@ def replace_the_signer(ca: CA, site: Site) -> None:
         refused = site.command("signer", "retire", "--issuer", "example", "--now", *arguments)
         assert refused.returncode == 2
         assert word in refused.stderr
-    assert "added" in site.succeed("signer", "add", "--issuer", "example")
+    assert re.search(
+        r"added; its answers have up to [\d,]+ octets\n$", site.succeed("signer", "add", "--issuer", "example")
+    )
     (new,) = set(signers(site)) - {old}
     assert states(site) == {new: "signs", old: "in reserve"}
     retire = ("signer", "retire", "--issuer", "example", "--json", "--now")

@@ -31,7 +31,7 @@ SPARED_SECONDS = 1.0
 """At the beginning of each loop, which isn't counted: connections are opened, caches are filled."""
 
 _WITNESS_RATE = 100.0
-_WITNESS_CONNECTIONS = 4
+_WITNESS_CONNECTIONS = 32
 _VERIFIED_PER_SECOND = 50
 _INTERVAL_SECONDS = 0.5
 _TELL_SECONDS = 0.25

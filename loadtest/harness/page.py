@@ -191,7 +191,7 @@ def _percentiles(loops: Sequence[dict[str, Any]]) -> str:
     ]
     values = [value for line in lines for _, value in line.points if value > 0]
     y = logarithmic("ms", min(values, default=0.1), max(values, default=1.0), lambda value: f"{value:g}")
-    return plot("Latency by percentile", lines, nines(99.99), y)
+    return plot("Latency by percentile of the requests", lines, nines(99.99), y)
 
 
 def _over_time(title: str, loop: dict[str, Any], unit: str, text: Text, series: Sequence[_Series]) -> str:

@@ -61,7 +61,7 @@ def logarithmic(label: str, lowest: float, highest: float, text: Text) -> Axis:
 def nines(last: float) -> Axis:
     """Percents, the more room the nearer to 100: 90, 99, 99.9 are equally far from each other."""
     ticks = [0.0, *(100 - 10.0**power for power in (1, 0, -1, -2) if 100 - 10.0**power <= last + 1e-9)]
-    return Axis("of the requests", ticks, lambda value: f"{value:g} %", lambda value: -math.log10(1 - value / 100))
+    return Axis("", ticks, lambda value: f"{value:g} %", lambda value: -math.log10(1 - value / 100))
 
 
 def plot(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:

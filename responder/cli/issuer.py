@@ -22,6 +22,7 @@ from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, names
 from responder.roles.stores import open_stores
 from responder.signing.key_files import DEFAULT_KIND, KINDS
 from responder.signing.signers import make_profile
+from responder.signing.sizes import warnings
 from responder.storage.issuers import PolicyChange
 from responder.storage.policies import SETTINGS
 
@@ -78,7 +79,7 @@ def add(
     if responder_key is not None and responder_certificate is not None:
         signer = GivenSigner(responder_key, certificate_in(responder_certificate).der, str(responder_certificate))
     starts = no_crl or crl is not None
-    run(_add(loaded, NewIssuer(issuer, signer, ca_key, algorithm, before, start_crls=starts)))
+    octets = run(_add(loaded, NewIssuer(issuer, signer, ca_key, algorithm, before, start_crls=starts)))
     text = f"issuer {issuer.id} added: {issuer_subject(issuer)}"
     if crl is not None:
         text += f"\nCRL {before.crl_number} taken over, {len(before.entries)} entries"
@@ -86,6 +87,8 @@ def add(
         text += "\nwithout the CA's key no CRLs are built for it"
     elif not starts:
         text += "\nits first CRL is published after the first import (certstatus import)"
+    cautions = warnings(octets)
+    text += "".join(f"\n{each}" for each in (f"its answers have up to {octets:,} octets", *cautions))
     result = {
         "id": issuer.id,
         "subject": issuer_subject(issuer),
@@ -93,13 +96,17 @@ def add(
         "crl_started": starts,
         "last_crl_number": before.crl_number,
         "crl_entries": len(before.entries),
+        "longest_answer_octets": octets,
+        "warnings": cautions,
     }
     print_result(result, text, json=json)
 
 
-async def _add(config: Config, new: NewIssuer) -> None:
+async def _add(config: Config, new: NewIssuer) -> int:
     async with open_stores(config, name="cli") as stores:
-        await add_issuer(stores.issuer_store, new, folders=key_folders(config), now=SystemClock().now(), actor=actor())
+        return await add_issuer(
+            stores.issuer_store, new, folders=key_folders(config), now=SystemClock().now(), actor=actor()
+        )
 
 
 @app.command("start-crls")

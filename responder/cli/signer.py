@@ -17,13 +17,22 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError, StatusUnavailable
 from responder.ocsp.presign import PARTITIONS
-from responder.operations.signers import GivenSigner, Retirement, add_signer, retire_signer, states, until_signed_again
+from responder.operations.signers import (
+    AddedSigner,
+    GivenSigner,
+    Retirement,
+    add_signer,
+    retire_signer,
+    states,
+    until_signed_again,
+)
 from responder.operations.spelling import read_serial
 from responder.pki import ResponderCertificate
 from responder.pki.certificates import read_certificate
 from responder.roles.stores import open_stores
 from responder.signing.key_files import DEFAULT_KIND
 from responder.signing.keys import KeyRing
+from responder.signing.sizes import warnings
 
 app = typer.Typer(help="The keys and certificates that sign for the CAs.", no_args_is_help=True)
 
@@ -84,7 +93,7 @@ def add(
     if key is not None and certificate is not None:
         given = GivenSigner(key, certificate_in(certificate).der, str(certificate))
 
-    async def add_it() -> int:
+    async def add_it() -> AddedSigner:
         async with open_stores(loaded, name="cli") as stores:
             return await add_signer(
                 stores.signer_store,
@@ -96,9 +105,23 @@ def add(
                 actor=actor(),
             )
 
-    serial = run(add_it())
+    added = run(add_it())
+    cautions = warnings(added.answer_octets)
     print_result(
-        {"issuer": issuer_id, "serial": hex(serial)}, f"issuer {issuer_id}: signer {serial:#x} added", json=json
+        {
+            "issuer": issuer_id,
+            "serial": hex(added.serial_number),
+            "longest_answer_octets": added.answer_octets,
+            "warnings": cautions,
+        },
+        "\n".join(
+            [
+                f"issuer {issuer_id}: signer {added.serial_number:#x} added; its answers have up to "
+                f"{added.answer_octets:,} octets",
+                *cautions,
+            ]
+        ),
+        json=json,
     )
 
 

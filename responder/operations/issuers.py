@@ -15,6 +15,7 @@ from responder.pki import Issuer, names
 from responder.pki.certificates import read_certificate
 from responder.signing.key_files import install_key, removed_on_failure, require_key
 from responder.signing.signers import Signer, require_ca
+from responder.signing.sizes import longest_answer
 from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.policies import SETTINGS
@@ -52,9 +53,12 @@ def require_id(issuer_id: str) -> None:
         raise ConfigError(f"the id {issuer_id!r}: an id has 1 to 64 lower-case letters, digits and hyphens")
 
 
-async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFolders, now: datetime, actor: str) -> None:
+async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFolders, now: datetime, actor: str) -> int:
     """Answer for a CA from now on. Everything is checked first; then keys go into their folders, then the rows are
     written, so that no row is without its key.
+
+    Returns:
+        The octets of its longest answer; see `longest_answer`.
 
     Raises:
         ConfigError: it can't be; nothing is left behind.
@@ -80,6 +84,7 @@ async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFold
             start_crls=new.start_crls,
             actor=actor,
         )
+    return longest_answer(signer, now)
 
 
 def _check(new: NewIssuer, now: datetime) -> Signer | None:

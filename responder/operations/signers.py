@@ -17,6 +17,7 @@ from responder.signing.delegates import issue_responder_certificate
 from responder.signing.key_files import install_key, make_key_file, removed_on_failure, require_key
 from responder.signing.keys import KeyRing
 from responder.signing.signers import Signer, make_signer, require_usable
+from responder.signing.sizes import longest_answer
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.signers import PostgresSigners, RetiredSigner
 
@@ -75,6 +76,14 @@ def certify_new_key(
         return path, certificate, make_signer(issuer, certificate, require_key(path, certificate, str(path)))
 
 
+@dataclass(frozen=True, slots=True)
+class AddedSigner:
+    """The serial number of its certificate, and the octets of its longest answer (see `longest_answer`)."""
+
+    serial_number: int
+    answer_octets: int
+
+
 async def add_signer(
     store: PostgresSigners,
     issuer: Issuer,
@@ -84,8 +93,8 @@ async def add_signer(
     folders: KeyFolders,
     now: datetime,
     actor: str,
-) -> int:
-    """Let another key sign for an issuer; the serial number of its certificate.
+) -> AddedSigner:
+    """Let another key sign for an issuer.
 
     Args:
         given: None for a new key of this algorithm, certified by the CA's key.
@@ -103,7 +112,7 @@ async def add_signer(
         path = install_key(given.key, folders.responders, name)
     with removed_on_failure(path):
         await store.add_responder_certificate(issuer.id, certificate, profile=signer.profile, actor=actor)
-    return read_certificate(certificate).serial_number
+    return AddedSigner(read_certificate(certificate).serial_number, longest_answer(signer, now))
 
 
 @dataclass(frozen=True, slots=True)

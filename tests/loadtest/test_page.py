@@ -58,7 +58,7 @@ def test_the_page_has_every_scenario_its_plots_and_what_was_wrong() -> None:
         "Not every answer was right",
     ):
         assert words in text
-    assert text.count("Latency by percentile</text>") == 2
+    assert text.count("Latency by percentile of the requests</text>") == 2
     assert text.count("CPU of an answer</text>") == 3
     assert "<script" not in text
     assert not re.search(r"(src|href)=|@import|url\(", text), "nothing is loaded"
