@@ -25,6 +25,7 @@ from loadtest.harness.target import Target, stolen_seconds, where
 from loadtest.harness.verify import Verifier
 from loadtest.outcome import Outcome
 from loadtest.tally import Progress
+from responder.errors import ConfigError
 from responder.operations.judging import Wrong
 
 SPARED_SECONDS = 1.0
@@ -81,13 +82,20 @@ class Load:
 
         Raises:
             LookupError: the target lacks what the scenario asks about.
-            ConfigError: its address isn't ours.
+            ConfigError: its address isn't ours, or there are several.
         """
         self._scenario, self._target, self._options, self._live = scenario, target, options, live
         if scenario.revocations_per_second and target.revoke is None:
             raise LookupError("a way to revoke (--revoke-command)")
-        is_of_crls = any(share.asks == "crl" for share in scenario.requests)
-        url = target.url(target.subjects[0], tls=scenario.tls, crl=is_of_crls)
+        urls = {
+            target.url(subject, tls=scenario.tls, crl=share.asks == "crl")
+            for subject in target.subjects
+            for share in scenario.requests
+        }
+        places = sorted({urllib.parse.urlsplit(each).netloc for each in urls})
+        if len(places) > 1:
+            raise ConfigError(f"{scenario.name}: it asks at {' and '.join(places)}; a scenario asks at one address")
+        url = min(urls)
         self._where = where(url, may_be_others=options.may_be_others)
         self._is_tls = url.startswith("https:")
         host = urllib.parse.urlsplit(url).hostname or ""
