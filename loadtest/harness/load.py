@@ -25,7 +25,7 @@ from loadtest.harness.target import Target, stolen_seconds, where
 from loadtest.harness.verify import Verifier
 from loadtest.outcome import Outcome
 from loadtest.tally import Progress
-from responder.errors import ConfigError
+from responder.errors import ConfigError, StatusUnavailable
 from responder.operations.judging import Wrong
 
 SPARED_SECONDS = 1.0
@@ -234,19 +234,22 @@ class Load:
     ) -> Outcome:
         if self._options.cores:
             os.sched_setaffinity(0, self._options.cores)  # of this thread
-        return outcome.run(
-            self._where,
-            self._requests,
-            rate=rate,
-            seconds=seconds + spared,
-            spared=spared,
-            connections=connections,
-            tls=self._is_tls,
-            server_name=self._server_name,
-            intervals=intervals,
-            every=every,
-            progress=progress,
-        )
+        try:
+            return outcome.run(
+                self._where,
+                self._requests,
+                rate=rate,
+                seconds=seconds + spared,
+                spared=spared,
+                connections=connections,
+                tls=self._is_tls,
+                server_name=self._server_name,
+                intervals=intervals,
+                every=every,
+                progress=progress,
+            )
+        except OSError as error:
+            raise StatusUnavailable(str(error)) from error
 
     def _watch(
         self, runs: Sequence[Future[Any]], progress: Progress, intervals: int, *, spared: float = SPARED_SECONDS
@@ -258,7 +261,7 @@ class Load:
         """
         began, length = time.monotonic() + spared, self._options.seconds / intervals
         taken: list[float] = []
-        while not all(each.done() for each in runs) or len(taken) <= intervals:
+        while not all(each.done() for each in runs) or (len(taken) <= intervals and not any(map(_has_failed, runs))):
             now = time.monotonic()
             if len(taken) <= intervals and now >= began + len(taken) * length:
                 taken.append(self._target.cpu_seconds())
@@ -284,6 +287,10 @@ class Load:
             except Wrong as error:
                 wrong[str(error)] += 1
         return verified, wrong
+
+
+def _has_failed(run: Future[Any]) -> bool:
+    return run.done() and run.exception() is not None
 
 
 def _cannot(_: object, __: int) -> None:

@@ -130,6 +130,14 @@ def test_a_responder_that_answers_wrongly_is_found_out(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
+def test_nobody_there_is_a_sentence_and_exit_code_three(tmp_path: Path) -> None:
+    issuer = tmp_path / "ca.der"
+    issuer.write_bytes(ca_certificate("CA", new_ca_key(tmp_path)))
+    done = run("hot", "--url", "http://127.0.0.1:1/", "--issuer", issuer, "--certificate", issuer, code=3)
+    assert "certstatus: nobody answers at 127.0.0.1 port 1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
