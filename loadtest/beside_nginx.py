@@ -38,17 +38,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from loadtest.first_figures import running_demo
+from loadtest.harness.target import processes_of_demo
 from loadtest.outcome import run
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_OURS = ("serve-", "keep", "work", "crl", "admin")
 
 _NGINX = """
 daemon off; worker_processes {workers}; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
     access_log off; sendfile off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 3600;
-    open_file_cache max=100 inactive=1h; open_file_cache_valid 1h; default_type application/ocsp-response;
+    open_file_cache max=10000 inactive=1h; open_file_cache_valid 1h; default_type application/ocsp-response;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     server {{ listen 127.0.0.1:{port} reuseport; root {folder}; expires 1h; }}
@@ -92,12 +92,6 @@ def times(pids: list[int]) -> tuple[float, float]:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def processes_of_demo(demo: dict[str, Any]) -> list[int]:
-    """The supervisor and its processes, without the embedded servers."""
-    children = [pid for pid in children_of(demo["pid"]) if Path(f"/proc/{pid}/comm").read_text().startswith(_OURS)]
-    return [demo["pid"], *children]
 
 
 def ask(target: Target, *, seconds: int, connections: int, core: int) -> Cost:

@@ -31,7 +31,8 @@ import redis
 from cryptography import x509
 
 from loadtest.common import request_for
-from loadtest.first_figures import UNLIMITED, cpu_seconds, openssl_signatures_a_second, running_demo, worker_of
+from loadtest.first_figures import UNLIMITED, openssl_signatures_a_second, running_demo, worker_of
+from loadtest.harness.target import cpu_seconds
 
 _CERTIFICATES = 20_000
 _PREFIX = "cs2:"

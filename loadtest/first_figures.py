@@ -30,6 +30,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
+from loadtest.harness.target import cpu_seconds
+
 _SECONDS = 2
 _CONNECTIONS = 64
 
@@ -83,12 +85,6 @@ def worker_of(demo: dict[str, Any]) -> int:
     children = Path(f"/proc/{demo['pid']}/task/{demo['pid']}/children").read_text().split()
     (worker,) = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("serve-")]
     return worker
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def requests_of(demo: dict[str, Any], kind: str) -> list[bytes]:

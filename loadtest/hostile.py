@@ -35,6 +35,7 @@ from cryptography import x509
 from loadtest.common import request_for, request_for_many
 from loadtest.crowds import Crowd, crowds, hold, publish_large_crl
 from loadtest.first_figures import running_demo, worker_of
+from loadtest.harness.target import stolen_seconds
 from loadtest.outcome import run
 
 _POLITE_PAUSE = 0.005
@@ -147,7 +148,7 @@ def measure(
     host, _, port = demo["http"].removeprefix("http://").partition(":")
     where = (host, int(port))
     worker = worker_of(demo)
-    before, memory, stolen = counted(demo), resident(worker), stolen_milliseconds()
+    before, memory, stolen = counted(demo), resident(worker), stolen_seconds()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -174,14 +175,8 @@ def measure(
         "signatures": after["signatures"] - before["signatures"],
         "refused": after["refused"] - before["refused"],
         "memory_kB": resident(worker) - memory,
-        "stolen_ms": stolen_milliseconds() - stolen,
+        "stolen_ms": 1000 * (stolen_seconds() - stolen),
     }
-
-
-def stolen_milliseconds() -> float:
-    """Of all cores, since the machine began."""
-    ticks = int(Path("/proc/stat").read_text().split()[8])
-    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def descriptors_of(pid: int) -> int:
@@ -193,7 +188,7 @@ def measure_crowd(
 ) -> dict[str, Any]:
     host, _, port = demo["http"].removeprefix("http://").partition(":")
     where, worker = (host, int(port)), worker_of(demo)
-    memory, descriptors, stolen = resident(worker), descriptors_of(worker), stolen_milliseconds()
+    memory, descriptors, stolen = resident(worker), descriptors_of(worker), stolen_seconds()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -220,7 +215,7 @@ def measure_crowd(
         "left": left,
         "last_seen_closed_at": float(last),
         "kB_each": held / crowd.count,
-        "stolen_ms": stolen_milliseconds() - stolen,
+        "stolen_ms": 1000 * (stolen_seconds() - stolen),
     }
 
 

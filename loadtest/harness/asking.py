@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import random
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509 import ocsp
 
 from loadtest.harness.scenario import Certificates, Scenario, Share
 from loadtest.harness.target import Subject, Target
 from responder.errors import ConfigError
 from responder.operations.judging import issuer_hashes
-
-_HASHES = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+from responder.operations.querying import HASHES, encode_request, get_url
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,6 @@ class Question:
     subject: Subject
     serial: int | None = None
     request: bytes | None = None
-    nonce: bytes | None = None
     expects: Certificates | None = None
     has_it: bool = False
 
@@ -80,17 +73,12 @@ def _serials(subject: Subject, certificates: Certificates, chosen: random.Random
 
 
 def _ocsp(target: Target, subject: Subject, share: Share, *, tls: bool, chosen: random.Random) -> Iterator[Question]:
-    algorithm = _HASHES[share.hash]
-    name_hash, key_hash = issuer_hashes(subject.issuer, algorithm)
+    name_hash, key_hash = issuer_hashes(subject.issuer, HASHES[share.hash])
     url = target.url(subject, tls=tls)
     for serial in _serials(subject, share.certificates, chosen):
-        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, algorithm)
-        nonce = os.urandom(32) if share.nonce else None
-        if nonce is not None:
-            builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-        request = builder.build().public_bytes(serialization.Encoding.DER)
+        request = encode_request(name_hash, key_hash, serial, HASHES[share.hash], nonce=share.nonce)
         octets = http_post(url, request) if share.method == "POST" else http_get(get_url(url, request))
-        yield Question(octets, subject, serial, request, nonce, share.certificates)
+        yield Question(octets, subject, serial, request, share.certificates)
 
 
 def _crl(target: Target, subject: Subject, share: Share, *, tls: bool) -> Iterator[Question]:
@@ -107,11 +95,6 @@ def _crl(target: Target, subject: Subject, share: Share, *, tls: bool) -> Iterat
     question = Question(http_get(url, fields), subject, has_it=share.if_none_match)
     while True:
         yield question
-
-
-def get_url(url: str, request: bytes) -> str:
-    """The URL of a request by GET (RFC 6960 §A.1)."""
-    return f"{url.rstrip('/')}/{urllib.parse.quote(base64.b64encode(request), safe='')}"
 
 
 def http_get(url: str, fields: str = "") -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import secrets
 import shutil
@@ -17,24 +18,13 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from loadtest.beside_nginx import nginx
 from loadtest.common import ca_certificate, new_ca_key
 from loadtest.harness.asking import Question, http_get, questions_of
 from loadtest.harness.scenario import Scenario
 from loadtest.harness.site import free_port
 from loadtest.harness.target import Subject, Target, wait_until_listening, with_descendants
 from responder.errors import CertstatusError, ConfigError
-
-_NGINX = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; user root;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off; sendfile off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 3600;
-    open_file_cache max=10000 inactive=1h; open_file_cache_valid 1h; default_type application/ocsp-response;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    server {{ listen 127.0.0.1:{port} reuseport; root {folder}; expires 1h; }}
-}}
-"""
 
 Peer = tuple[Target, list[Question]]
 
@@ -58,17 +48,16 @@ class Others:
         """The same answers as files, kept open: what a cache costs that looks at nothing."""
         folder, port = self._folder / "nginx", free_port()
         folder.mkdir()
-        for index, answer in enumerate(self._asked()):
-            (folder / f"{index}.der").write_bytes(answer)
-        for path in (self._folder, folder):
-            path.chmod(0o755)
-        (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port))
-        program = shutil.which("nginx") or "/usr/sbin/nginx"
-        version = re.sub(r".*nginx/", "", _said(program, "-v"))
+        self._folder.chmod(0o755)
+        files = {f"{index}.der": answer for index, answer in enumerate(self._asked())}
+        version = re.sub(r".*nginx/", "", _said(shutil.which("nginx") or "/usr/sbin/nginx", "-v"))
         url = f"http://127.0.0.1:{port}"
-        questions = [replace(each, octets=http_get(f"{url}/{index}.der")) for index, each in enumerate(self._questions)]
-        with self._running([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], port) as processes:
-            yield Target(f"nginx {version}, files", _at(url, questions), processes), questions
+        questions = [
+            replace(each, octets=http_get(f"{url}/{name}")) for each, name in zip(self._questions, files, strict=True)
+        ]
+        cores = list(self._cores) or sorted(os.sched_getaffinity(0))
+        with nginx(folder, files, workers=1, cores=cores, port=port) as workers:
+            yield Target(f"nginx {version}, files", _at(url, questions), lambda: workers), questions
 
     @contextmanager
     def cfssl(self) -> Iterator[Peer]:

@@ -141,12 +141,14 @@ def is_ours(address: str) -> bool:
     return True
 
 
+def processes_of_demo(demo: dict[str, Any]) -> list[int]:
+    """The supervisor and its processes, without the embedded servers."""
+    children = with_descendants(demo["pid"])[1:]
+    return [demo["pid"], *(pid for pid in children if _name_of(pid).startswith(_OURS))]
+
+
 def of_demo(demo: dict[str, Any], *, https: str | None = None) -> Target:
     """A running `certstatus demo`, as its demo.json describes it; its servers' CPU isn't counted."""
-
-    def processes() -> list[int]:
-        children = with_descendants(demo["pid"])[1:]
-        return [demo["pid"], *(pid for pid in children if _name_of(pid).startswith(_OURS))]
 
     def revoke(subject: Subject, serial: int) -> None:
         try:
@@ -172,7 +174,7 @@ def of_demo(demo: dict[str, Any], *, https: str | None = None) -> Target:
         for serial in known:
             (bad if serial in revoked else good).append(serial)
         subjects.append(Subject(issuer["id"], ca, issuer["ocsp"], issuer["crl"], good, bad))
-    return Target("certstatus", subjects, processes, revoke, https)
+    return Target("certstatus", subjects, lambda: processes_of_demo(demo), revoke, https)
 
 
 def _revoked_now(demo: dict[str, Any], issuer_id: str) -> set[int]:

@@ -75,6 +75,7 @@ async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFold
         else:
             path, certificate = install_key(new.signer.key, folders.responders, name), new.signer.certificate
         installed.append(path)
+        octets = longest_answer(signer, now)
         await store.add(
             issuer,
             responder_certificate=certificate,
@@ -84,7 +85,7 @@ async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFold
             start_crls=new.start_crls,
             actor=actor,
         )
-    return longest_answer(signer, now)
+    return octets
 
 
 def _check(new: NewIssuer, now: datetime) -> Signer | None:

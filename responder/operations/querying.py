@@ -158,14 +158,23 @@ def locations(certificate: x509.Certificate, method: ObjectIdentifier) -> list[s
 
 def make_request(subject: Subject, *, hash_name: str, nonce: bool) -> bytes:
     """An OCSPRequest (DER) for one certificate, with a nonce of 32 octets if wanted (RFC 9654 §2.1)."""
-    algorithm = HASHES[hash_name]
-    name_hash, key_hash = issuer_hashes(subject.issuer, algorithm)
-    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
-        name_hash, key_hash, subject.certificate.serial_number, algorithm
-    )
+    name_hash, key_hash = issuer_hashes(subject.issuer, HASHES[hash_name])
+    return encode_request(name_hash, key_hash, subject.certificate.serial_number, HASHES[hash_name], nonce=nonce)
+
+
+def encode_request(
+    name_hash: bytes, key_hash: bytes, serial_number: int, algorithm: hashes.HashAlgorithm, *, nonce: bool
+) -> bytes:
+    """The same, of a CA whose hashes are known."""
+    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial_number, algorithm)
     if nonce:
         builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
     return builder.build().public_bytes(serialization.Encoding.DER)
+
+
+def get_url(url: str, request: bytes) -> str:
+    """The URL of a request by GET (RFC 6960 §A.1)."""
+    return f"{url.rstrip('/')}/{urllib.parse.quote(base64.b64encode(request), safe='')}"
 
 
 def ask(subject: Subject, request: bytes, url: str, *, by_get: bool, at: datetime, seconds: float) -> Reply:
@@ -183,8 +192,7 @@ def ask(subject: Subject, request: bytes, url: str, *, by_get: bool, at: datetim
     try:
         with httpx.Client(timeout=seconds, follow_redirects=False) as client:
             if by_get:
-                target = f"{url.rstrip('/')}/{urllib.parse.quote(base64.b64encode(request), safe='')}"
-                sent = client.build_request("GET", target)
+                sent = client.build_request("GET", get_url(url, request))
             else:
                 sent = client.build_request("POST", url, content=request,
                                             headers={"Content-Type": "application/ocsp-request"})  # fmt: skip

@@ -111,8 +111,9 @@ async def add_signer(
             raise ConfigError(f"{given.name}: it is a signer of issuer {issuer.id} already")
         path = install_key(given.key, folders.responders, name)
     with removed_on_failure(path):
+        octets = longest_answer(signer, now)
         await store.add_responder_certificate(issuer.id, certificate, profile=signer.profile, actor=actor)
-    return AddedSigner(read_certificate(certificate).serial_number, longest_answer(signer, now))
+    return AddedSigner(read_certificate(certificate).serial_number, octets)
 
 
 @dataclass(frozen=True, slots=True)

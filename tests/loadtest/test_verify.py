@@ -28,7 +28,7 @@ def question(ca: Party = CA, *, nonce: bytes | None = None, expects: Any = "good
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     request = builder.build().public_bytes(serialization.Encoding.DER)
     subject = Subject("ca", ca.certificate, "http://127.0.0.1/", None, [SERIAL])
-    return Question(b"", subject, SERIAL, request, nonce, expects)
+    return Question(b"", subject, SERIAL, request, expects)
 
 
 def check(asked: Question, answer: bytes) -> str:

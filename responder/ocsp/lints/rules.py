@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from responder import der
 from responder.errors import ConfigError
-from responder.ocsp.lints.reading import SUCCESSFUL, Extension, Response, Single, not_der
+from responder.ocsp.lints.reading import SUCCESSFUL, Extension, Response, not_der
 from responder.pki.certificates import OCSP_SIGNING, read_certificate
 
 PROFILES = ("rfc", "br", "etsi")
@@ -142,7 +142,7 @@ def hashes_are_as_long_as_their_algorithm_says(response: Response) -> Iterator[s
 
 @rule("9919-06", "RFC 9919 §3.2.4; RFC 6960 §4.2.2.1")
 def times_are_generalized_to_the_second(response: Response) -> Iterator[str]:
-    for name, _, (tag, text) in _times(response):
+    for name, (tag, text) in _times(response):
         if tag != _GENERALIZED_TIME or _moment(text) is None:
             yield f"{name} is {text.decode('ascii', 'replace')!r}; a GeneralizedTime YYYYMMDDHHMMSSZ is wanted"
 
@@ -302,15 +302,15 @@ def an_archive_is_told(response: Response) -> Iterator[str]:
             yield "no archiveCutoff, which should be the CA certificate's notBefore"
 
 
-def _times(response: Response) -> Iterator[tuple[str, Single | None, tuple[int, bytes]]]:
+def _times(response: Response) -> Iterator[tuple[str, tuple[int, bytes]]]:
     if response.status == SUCCESSFUL:
-        yield "producedAt", None, response.produced_at
+        yield "producedAt", response.produced_at
     for single in response.singles:
-        yield "thisUpdate", single, single.this_update
+        yield "thisUpdate", single.this_update
         if single.next_update is not None:
-            yield "nextUpdate", single, single.next_update
+            yield "nextUpdate", single.next_update
         if single.revocation_time is not None:
-            yield "revocationTime", single, single.revocation_time
+            yield "revocationTime", single.revocation_time
 
 
 def _single_extensions(response: Response) -> Iterator[Extension]:
