@@ -119,7 +119,8 @@ class RevocationStore(StatusSource, Protocol):
         """
 
     async def pending(self, limit: int) -> list[Pending]:
-        """The oldest open changes that are to be tried now, at most `limit`, each certificate once."""
+        """The oldest open changes that are to be tried now, each certificate once, those that were merely issued last.
+        So many that `limit` is reached: what was announced together comes together."""
 
     async def done(
         self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""

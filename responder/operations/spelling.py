@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from codecs import BOM_UTF8
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,20 +23,20 @@ class InvalidField(ValueError):
     """One field of a request body that can't be used."""
 
 
-def read_object(text: bytes, fields: Collection[str]) -> dict[str, Any]:
+def read_object(text: bytes, fields: AbstractSet[str]) -> dict[str, Any]:
     """One JSON object.
 
     Raises:
         InvalidField: it isn't one, or has a field that isn't one of these.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError) as error:
         raise InvalidField(f"it isn't JSON ({error}); send an object with {_listed(fields)}") from error
     if not isinstance(document, dict):
         raise InvalidField(f"it isn't a JSON object; send one with {_listed(fields)}")
-    unknown = document.keys() - set(fields)
-    if unknown:
+    if not document.keys() <= fields:
+        unknown = document.keys() - fields
         raise InvalidField(f"unknown field {min(unknown)!r}; the fields are {_listed(fields)}")
     return document
 
@@ -128,9 +129,12 @@ def parse_time(field: str, value: object) -> datetime | None:
     if moment.tzinfo is None:
         raise InvalidField(f"{field} is {value!r}, without an offset; {example}")
     try:
-        moment = moment.astimezone(UTC).replace(microsecond=0)
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)
     except OverflowError as error:
         raise InvalidField(f"{field} is {value!r}, beyond the years that a calendar has in UTC; {example}") from error
+    if moment.microsecond:
+        moment = moment.replace(microsecond=0)
     if moment.year < 1970:
         raise InvalidField(f"{field} is {value!r}, before 1970 in UTC, which no record can hold")
     return moment
@@ -141,5 +145,5 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _listed(fields: Collection[str]) -> str:
+def _listed(fields: AbstractSet[str]) -> str:
     return ", ".join(sorted(fields))

@@ -137,7 +137,8 @@ class StatusChange:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A change in the outbox whose records aren't signed yet; `version` is the change's, `as_of` when it was listed."""
+    """A change in the outbox whose records aren't signed yet; `version` is the change's, `as_of` when it was listed.
+    `outbox_id` is of the row that announces it, maybe with others that were issued with it."""
 
     outbox_id: int
     certificate: Certificate

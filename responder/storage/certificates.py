@@ -10,7 +10,12 @@ import asyncpg
 from responder.pki import IssuedCertificate, Issuer, encode_serial
 from responder.storage.audit import audit
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired
-from responder.storage.rows import revocation_columns
+from responder.storage.rows import NUMBERED, NUMBERED_NO_MORE, revocation_columns
+
+_ISSUED = """
+CREATE TEMP TABLE issued (LIKE certificates) ON COMMIT DROP;
+ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, ALTER number DROP NOT NULL;
+"""
 
 
 class PostgresCertificates:
@@ -42,10 +47,7 @@ async def register(connection: Connection, issuer: Issuer, issued: Sequence[Issu
     those that weren't."""
     if not issued:
         return set()
-    await connection.execute("CREATE TEMP TABLE issued (LIKE certificates) ON COMMIT DROP")
-    await connection.execute(
-        "ALTER TABLE issued ALTER partition DROP NOT NULL, ALTER epoch DROP NOT NULL, ALTER number DROP NOT NULL"
-    )
+    await connection.execute(_ISSUED)
     columns = (
         "issuer_id", "serial", "revoked", "revoked_at", "reason", "invalidity_date", "not_before", "not_after",
         "certificate_sha256",
@@ -57,11 +59,14 @@ async def register(connection: Connection, issuer: Issuer, issued: Sequence[Issu
         timeout=LONG_SECONDS,
     )
     names = ", ".join(columns)
+    await connection.execute(NUMBERED)
     added = await connection.fetch(
-        f"INSERT INTO certificates ({names}) SELECT {names} FROM issued ORDER BY serial "  # so that nobody deadlocks
-        "ON CONFLICT DO NOTHING RETURNING serial",
+        f"INSERT INTO certificates ({names}, epoch, number) "
+        f"SELECT {names}, (SELECT epoch FROM installation), nextval('status_numbers') FROM issued "
+        "ORDER BY serial ON CONFLICT DO NOTHING RETURNING serial",  # in this order, so that nobody deadlocks
         timeout=LONG_SECONDS,
     )
+    await connection.execute(NUMBERED_NO_MORE)
     return {row["serial"] for row in added}
 
 

@@ -98,10 +98,6 @@ SELECT $2, array_agg(serial), array_agg(number) FROM (SELECT *, row_number() OVE
 GROUP BY part
 """
 
-# Around INSERT alone; see 0015_numbered_imports.sql.
-NUMBERED = "SET LOCAL certstatus.import = 'numbered'"
-NUMBERED_NO_MORE = "SET LOCAL certstatus.import = ''"
-
 # A serial of 8 octets or more is never by chance another CA's as well.
 FOREIGN = """
 SELECT c.issuer_id, count(*) AS count FROM listed l JOIN certificates c USING (serial)

@@ -16,7 +16,7 @@ from responder.pki import CRLReason, ImportedStatus, Issuer, decode_serial, enco
 from responder.storage import import_rules as rules
 from responder.storage.audit import audit
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, row_count
-from responder.storage.rows import revocation_columns
+from responder.storage.rows import NUMBERED, NUMBERED_NO_MORE, revocation_columns
 
 MAX_CONFLICTS = 1000
 """How many are named; all are counted."""
@@ -177,9 +177,9 @@ class PostgresImports:
             row_count(started) > 0,
         )
         await connection.execute(rules.UPDATE, issuer.id, import_id, timeout=LONG_SECONDS)
-        await connection.execute(rules.NUMBERED)
+        await connection.execute(NUMBERED)
         await connection.execute(rules.INSERT, issuer.id, import_id, timeout=LONG_SECONDS)
-        await connection.execute(rules.NUMBERED_NO_MORE)
+        await connection.execute(NUMBERED_NO_MORE)
         detail = {
             "import": import_id,
             "source": source[0],

@@ -94,7 +94,8 @@ class PostgresListing:
                     SELECT p.due_at FROM certificates c JOIN partitions p USING (issuer_id, partition)
                     WHERE c.issuer_id = $1 AND c.serial = $2
                 ) AS due_at, (
-                    SELECT count(*) FROM outbox WHERE issuer_id = $1 AND serial = $2 AND closed_at IS NULL
+                    SELECT count(*) FROM outbox
+                    WHERE issuer_id = $1 AND closed_at IS NULL AND (serial = $2 OR $2 = ANY(serials))
                 ) AS open_changes
                 """,
                 certificate.issuer.id,

@@ -46,6 +46,12 @@ def status_from(certificate: Certificate, row: Row) -> CertificateStatus:
     )
 
 
+NUMBERED = "SET LOCAL certstatus.import = 'numbered'"
+"""Said around a statement that gives the rows it inserts their versions itself; see 0015_numbered_imports.sql."""
+
+NUMBERED_NO_MORE = "SET LOCAL certstatus.import = ''"
+
+
 def revocation_columns(info: RevokedInfo | None) -> tuple[bool, datetime | None, int | None, datetime | None]:
     """`revoked`, `revoked_at`, `reason` and `invalidity_date`; None for a good certificate."""
     if info is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from starlette.requests import Request
@@ -41,7 +41,7 @@ def issuer_of(request: Request, issuers: Issuers) -> Issuer:
     return issuer
 
 
-async def read_json(request: Request, fields: Collection[str]) -> dict[str, Any]:
+async def read_json(request: Request, fields: AbstractSet[str]) -> dict[str, Any]:
     """The object in a call's body.
 
     Raises:

@@ -63,18 +63,19 @@ class RegistrationAPI:
         return JSONResponse(body, status_code=status, headers=_NO_STORE)
 
     async def _many(self, request: Request, issuer: Issuer) -> Response:
-        answers: list[bytes] = []
+        answers: list[str] = []
         counts = Counter({"registered": 0, "known": 0, "refused": 0})
         body = _Body(request)
         async for done in self._registrar.register_lines(issuer, body.batches(), actor=actor_of(request)):
             for each in done:
                 counts[each.result] += 1
-                answers.append(_line(each.document()))
+                answers.append(each.json())
         if body.left_after is not None:
             counts["not_read_after_line"] = body.left_after
         unaware = await self._registrar.until_known(issuer)
-        answers.append(_line({"issuer": issuer.id, **counts, **_heard(unaware)}))
-        return Response(b"".join(answers), media_type=NDJSON, headers=_NO_STORE)
+        total = {"issuer": issuer.id, **counts, **_heard(unaware)}
+        answers.append(json.dumps(total, separators=(",", ":")) + "\n")
+        return Response("".join(answers), media_type=NDJSON, headers=_NO_STORE)
 
 
 class _Body:
@@ -120,7 +121,3 @@ class _Body:
 def _heard(unaware: Unaware) -> dict[str, Any]:
     """Whether every host answers for what was registered; which don't yet."""
     return {"certain": not unaware.owners, **({"unaware": list(unaware.owners)} if unaware.owners else {})}
-
-
-def _line(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from responder.errors import ImportRefused, RevocationRefused
 from responder.ocsp.revoke import RevocationRequest, decide
 from responder.pki import Certificate, CRLReason, ImportedStatus, IssuedCertificate, Issuer, Issuers, RevokedInfo
-from responder.storage import import_rules
 from responder.storage.certificates import PostgresCertificates
 from responder.storage.imports import Import, ImportReport, PostgresImports
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.postgres import connect
+from responder.storage.rows import NUMBERED, NUMBERED_NO_MORE
 from responder.storage.statuses import PostgresStatuses
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
@@ -356,12 +356,12 @@ async def test_nobody_else_may_say_which_version_a_row_has(world: World) -> None
     await world.pool.execute(insert, world.issuer.id, b"\x11")
     async with world.pool.acquire() as connection, connection.transaction():
         # As an import leaves its transaction.
-        await connection.execute(import_rules.NUMBERED)
-        await connection.execute(import_rules.NUMBERED_NO_MORE)
+        await connection.execute(NUMBERED)
+        await connection.execute(NUMBERED_NO_MORE)
         await connection.execute(insert, world.issuer.id, b"\x12")
     async with world.pool.acquire() as connection:
         async with connection.transaction():
-            await connection.execute(import_rules.NUMBERED)
+            await connection.execute(NUMBERED)
         await connection.execute(insert, world.issuer.id, b"\x13")
     numbers = await world.pool.fetch("SELECT epoch, number FROM certificates WHERE number > $1 ORDER BY serial", last)
     assert [tuple(each) for each in numbers] == [(1, last + 1), (1, last + 2), (1, last + 3)]

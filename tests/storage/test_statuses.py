@@ -235,7 +235,7 @@ async def test_done_closes_what_is_covered_and_leaves_a_newer_change_open(world:
 async def test_issued_rows_stay_for_an_hour_and_changed_ones_longer(
     world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("responder.storage.statuses._SWEPT_AT_ONCE", at_once)
+    monkeypatch.setattr("responder.storage.outbox._SWEPT_AT_ONCE", at_once)
     await world.register(1, 2)
     await world.statuses.change(world.certificate(1), lambda _: REVOKED, actor="x")
     await world.close_all()
