@@ -201,6 +201,7 @@ PRESIGNED = Counter("presigned_total", "Certificates signed again on schedule.")
 UNSAYABLE = Counter(
     "statuses_unsayable_total", "Statuses met that can't be encoded in an answer (see certstatus db check)."
 )
+LINTED = Counter("answers_breaking_rules_total", "Signed answers that break a rule; not given unless they say revoked.")
 CHANGES_REFUSED = Counter("changes_refused_total", "Changes not kept by the record store; they stay open.")
 TASKS = ("relay", "presign", "crl", "delegate", "signer")
 TROUBLES = Counter("issuer_troubles_total", "Task failures confined to one issuer.", task=TASKS)

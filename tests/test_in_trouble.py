@@ -482,6 +482,11 @@ def test_every_counter_moves_under_the_traffic_that_it_counts(site: Site) -> Non
     eventually("the change is signed", lambda: site.redis(lambda redis: redis.get(old)) != before)
     site.redis(lambda redis: redis.set(old, before))
     assert site.ask("well", GOOD[5]) == "REVOKED"
+    # A revocation that is yet to come, which no answer should say and each does.
+    columns = "issuer_id, serial, revoked, revoked_at"
+    site.sql(f"INSERT INTO certificates ({columns}) VALUES ('well', '\\x6100', true, now() + interval '1 day')")
+    eventually("it is told", lambda: site.metric("answers_breaking_rules_total") > 0)
+    assert site.ask("well", 0x6100) == "REVOKED"
     # Everything signed again, a worker that is killed, and a store that is away.
     site.run("issuer", "set", "well", "responder_id_by_name=true")
     eventually("signed on schedule", lambda: site.metric("presigned_total") > 0)

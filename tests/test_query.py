@@ -66,6 +66,14 @@ def test_a_good_certificate_is_exit_code_zero_and_all_is_told(tmp_path: Path) ->
     assert "nonce  " not in told.replace("without a nonce", "")
 
 
+def test_the_response_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
+    answer, kept = response(), tmp_path / "response.der"
+    assert Asked(tmp_path, http(answer)).query("--no-nonce", "--save", str(kept))[0] == 0
+    assert kept.read_bytes() == answer
+    code, told = Asked(tmp_path, http(answer)).query("--no-nonce", "--save", str(tmp_path / "no" / "folder"))
+    assert (code, "--save" in told, "No such file" in told) == (-1, True, True)
+
+
 def test_what_is_revoked_is_exit_code_four_with_when_and_why(tmp_path: Path) -> None:
     code, told = Asked(tmp_path, http(response(status=REVOKED))).query("--no-nonce")
     assert code == 4

@@ -40,6 +40,7 @@ def query(
     nonce: Annotated[bool, typer.Option("--nonce/--no-nonce", help="Ask for an answer made for this.")] = True,
     hash_name: Annotated[str, typer.Option("--hash", help=f"Of the CertID: {', '.join(HASHES)}.")] = "sha1",
     seconds: Annotated[float, typer.Option("--timeout", min=0.1, max=600, help="Seconds.")] = 10.0,
+    save: Annotated[Path | None, typer.Option("--save", help="Where to put the response (DER).")] = None,
     explained: Annotated[bool, typer.Option("--explain", help="Walk through the octets of both.")] = False,
     *,
     json: JsonOption = False,
@@ -60,6 +61,11 @@ def query(
     now = SystemClock().now()
     request = make_request(subject, hash_name=hash_name, nonce=nonce)
     reply = ask(subject, request, urls[0], by_get=by_get, at=now, seconds=seconds)
+    if save is not None:
+        try:
+            save.write_bytes(reply.response)
+        except OSError as error:
+            raise ConfigError(f"--save {save}: {error.strerror}") from error
     if json:
         print_json(_document(subject, reply))
     else:

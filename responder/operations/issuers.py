@@ -10,12 +10,17 @@ from pathlib import Path
 
 from responder.errors import ConfigError
 from responder.formats.crl import PublishedElsewhere
-from responder.operations.signers import GivenSigner, KeyFolders, certify_new_key, check_signer
+from responder.operations.signers import (
+    GivenSigner,
+    KeyFolders,
+    certify_new_key,
+    check_signer,
+    octets_of_right_answer,
+)
 from responder.pki import Issuer, names
 from responder.pki.certificates import read_certificate
 from responder.signing.key_files import install_key, removed_on_failure, require_key
 from responder.signing.signers import Signer, require_ca
-from responder.signing.sizes import longest_answer
 from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.policies import SETTINGS
@@ -75,7 +80,7 @@ async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFold
         else:
             path, certificate = install_key(new.signer.key, folders.responders, name), new.signer.certificate
         installed.append(path)
-        octets = longest_answer(signer, now)
+        octets = octets_of_right_answer(signer, now)
         await store.add(
             issuer,
             responder_certificate=certificate,

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from responder.errors import ConfigError
+from responder.ocsp.linted import rules_for
+from responder.ocsp.lints import lint
 from responder.ocsp.presign import PARTITIONS
 from responder.pki import Issuer, ResponderCertificate
 from responder.pki.certificates import read_certificate
@@ -76,6 +78,19 @@ def certify_new_key(
         return path, certificate, make_signer(issuer, certificate, require_key(path, certificate, str(path)))
 
 
+def octets_of_right_answer(signer: Signer, now: datetime) -> int:
+    """How long the longest answer of a signer is (see `longest_answer`), which keeps the rules.
+
+    Raises:
+        ConfigError: it breaks one.
+    """
+    answer = longest_answer(signer, now)
+    found = lint(answer, profile=rules_for(signer.issuer))
+    if found:
+        raise ConfigError(*(f"answers of issuer {signer.issuer.id} break {each.id}: {each.says}" for each in found))
+    return len(answer)
+
+
 @dataclass(frozen=True, slots=True)
 class AddedSigner:
     """The serial number of its certificate, and the octets of its longest answer (see `longest_answer`)."""
@@ -111,7 +126,7 @@ async def add_signer(
             raise ConfigError(f"{given.name}: it is a signer of issuer {issuer.id} already")
         path = install_key(given.key, folders.responders, name)
     with removed_on_failure(path):
-        octets = longest_answer(signer, now)
+        octets = octets_of_right_answer(signer, now)
         await store.add_responder_certificate(issuer.id, certificate, profile=signer.profile, actor=actor)
     return AddedSigner(read_certificate(certificate).serial_number, octets)
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from responder import log
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import IssuerUnavailable
 from responder.host.process import Process, background, process_identity, repeatedly
+from responder.interfaces import RecordSigner
 from responder.ocsp.presign import TURN_SHARE, Presigner
 from responder.pki import Issuer
 from responder.roles.current import kept_current
+from responder.roles.signing import linted_signer
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
-from responder.signing.answers import NativeSigner
 from responder.troubles import Troubles, telling
 
 _log = log.get("presign")
@@ -36,14 +37,8 @@ def presign_shares(config: Config) -> list[int]:
     return [tasks // processes + (index < tasks % processes) for index in range(processes)]
 
 
-def native_signer(config: Config, directory: Directory) -> NativeSigner:
-    """What signs with the keys of this host."""
-    backdate = timedelta(seconds=config.revocation.backdate_seconds)
-    return NativeSigner(directory.signers, SystemClock(), backdate=backdate)
-
-
 def make_presigner(
-    stores: Stores, signer: NativeSigner, *, troubles: Troubles, only: Sequence[str] | None = None
+    stores: Stores, signer: RecordSigner, *, troubles: Troubles, only: Sequence[str] | None = None
 ) -> Presigner:
     """One that signs slices; of these issuers `only`, where they are given."""
     return Presigner(
@@ -58,7 +53,7 @@ def make_presigner(
     )
 
 
-def presigning(stores: Stores, signer: NativeSigner, troubles: Troubles, tasks: int) -> list[Awaitable[object]]:
+def presigning(stores: Stores, signer: RecordSigner, troubles: Troubles, tasks: int) -> list[Awaitable[object]]:
     """What signs slices for as long as it runs, so many at once, and tells whether that is enough."""
     presigner, alarm = make_presigner(stores, signer, troubles=troubles), log.News()
 
@@ -84,7 +79,7 @@ async def presign(config: Config, process: Process, *, tasks: int, stop: asyncio
     """Sign slices, beside `work`."""
     async with open_stores(config, name="presign", is_patient=True) as stores:
         directory = Directory(stores, keys=config.keys.directory)
-        signer = native_signer(config, directory)
+        signer = linted_signer(config, directory)
         troubles = Troubles("presign", stores.troubles)
         async with (
             kept_current(config, {"certstatus_issuers": directory.reload}),
@@ -120,7 +115,7 @@ async def presign_now(
         since[issuer.id] = await stores.partitions.make_due(issuer.id, partitions)
         left[issuer.id] = await stores.partitions.unsigned(issuer.id, since[issuer.id])
     troubles = Troubles("presign")
-    presigner = make_presigner(stores, native_signer(config, directory), troubles=troubles, only=list(since))
+    presigner = make_presigner(stores, linted_signer(config, directory), troubles=troubles, only=list(since))
 
     async def sign() -> None:
         while any(left.values()):

@@ -12,7 +12,8 @@ from responder.host.process import Process, background, has_ended, process_ident
 from responder.ocsp.presign import Relay
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.roles.current import kept_current, listening_for_changes
-from responder.roles.presign import make_presigner, native_signer, presigning
+from responder.roles.presign import make_presigner, presigning
+from responder.roles.signing import linted_signer
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.troubles import Troubles, telling
@@ -29,7 +30,7 @@ async def work(config: Config, process: Process, *, tasks: int, stop: asyncio.Ev
 
         await stack.enter_async_context(kept_current(config, {"certstatus_issuers": reload}))
         clock = SystemClock()
-        signer = native_signer(config, directory)
+        signer = linted_signer(config, directory)
         relay_troubles, presign_troubles = Troubles("relay", stores.troubles), Troubles("presign", stores.troubles)
         relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock, troubles=relay_troubles)
         await stores.partitions.end_leases(has_ended)
@@ -72,7 +73,7 @@ async def sign_pending(config: Config, stores: Stores, progress: Callable[[int],
         await directory.announce_profiles()
         await directory.reload()
     clock = SystemClock()
-    signer = native_signer(config, directory)
+    signer = linted_signer(config, directory)
     relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
     keeper = StoreKeeper(stores.records, stores.runs, owner=process_identity())
     await keeper.once()  # a store that was started again has changes opened again

@@ -11,7 +11,7 @@ from responder import log
 from responder._native import PrivateKey, encode_profile
 from responder.der import der_value
 from responder.errors import ConfigError, IssuerUnavailable
-from responder.pki import Current, Issuer, SigningProfile, load_profile, load_public_key
+from responder.pki import BASELINE_ALGORITHMS, Current, Issuer, SigningProfile, load_profile, load_public_key
 from responder.pki.certificates import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
@@ -127,6 +127,10 @@ def _make_profile(
         faults.insert(0, f"{where}: it isn't of this key; give the certificate made for the key's CSR")
     if not algorithms:
         faults.append(f"{where}: its key is of a kind or size that nothing here signs with")
+    elif issuer.policy.baseline and signature_algorithm_of(issuer, algorithms) not in BASELINE_ALGORITHMS:
+        faults.append(f"{where}: the Baseline Requirements don't allow its algorithm (7.1.3.2); take RSA or ECDSA")
+    if issuer.policy.baseline and issuer.policy.responder_id_by_name:
+        faults.append(f"{where}: responderID is the name, and the Baseline Requirements want the key (RFC 9919 §3.2.2)")
     if faults:
         raise ConfigError(*faults)
     responder_id = (

@@ -39,8 +39,8 @@ ROOMS = (
 )
 
 
-def longest_answer(signer: Signer, now: datetime) -> int:
-    """The octets of the longest answer to a request with one CertID: revoked with everything that the issuer's policy
+def longest_answer(signer: Signer, now: datetime) -> bytes:
+    """The longest answer to a request with one CertID: revoked with everything that the issuer's policy
     says, a serial number of 20 octets, SHA-512, and a nonce of 32. It is signed for this."""
     info = RevokedInfo(now, CRLReason.keyCompromise, now)
     certificate = Certificate.numbered(signer.issuer, _LONGEST_SERIAL)
@@ -60,7 +60,7 @@ def longest_answer(signer: Signer, now: datetime) -> int:
         single.extensions,
     )
     nonce = der_value(OCTET_STRING, bytes(_NONCE_OCTETS))
-    return len(signer.profile.sign_response(signer.key, [row], epoch_seconds(now), nonce))
+    return signer.profile.sign_response(signer.key, [row], epoch_seconds(now), nonce)
 
 
 def too_long_for(octets: int) -> list[Room]:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from typer.testing import CliRunner
 
 from responder.__main__ import app
@@ -37,6 +37,38 @@ WITHOUT_USE = party("Not a responder", CA, uses=[ExtendedKeyUsageOID.SERVER_AUTH
 def certificate(of: Any) -> bytes:
     der: bytes = of.certificate.public_bytes(Encoding.DER)
     return der
+
+
+def delegate(
+    key: Any = None,
+    *,
+    uses: tuple[Any, ...] = (ExtendedKeyUsageOID.OCSP_SIGNING,),
+    is_ca: bool = False,
+    has_usage: bool = True,
+    has_authority: bool = True,
+    digest: Any = None,
+) -> bytes:
+    """A delegate as Content Credentials want it, but for what is said."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject, issuer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("Delegate", "CA"))
+    builder = x509.CertificateBuilder(issuer, subject, key.public_key(), 7, NOW, NOW + HOUR)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    if is_ca:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    if has_usage:
+        usage = x509.KeyUsage(
+            digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+            key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        builder = builder.add_extension(usage, critical=True)
+    if has_authority:
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier(bytes(20), None, None), critical=False)
+    return builder.sign(CA.key, digest or hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def with_key_of_no_kind(octets: bytes) -> bytes:
+    """With another OID instead of id-ecPublicKey; as long."""
+    return octets.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f"))
 
 
 def revoked(at: bytes = generalized_time(NOW - HOUR), reason: bytes | None = b"\x0a\x01\x04") -> bytes:
@@ -173,6 +205,35 @@ WRONG: list[tuple[str, str, bytes]] = [
     ("br", "6960-25: signatureAlgorithm", built(single(), algorithm=bytes.fromhex("300506032b6570"))),
     ("br", "9919-04: responderID is byName", built(single(), responder=tlv(0xA1, sequence()))),
     ("etsi", "ETSI-01: no archiveCutoff", built(single())),
+    ("c2pa", "C2PA-01: certStatus unknown", built(single(UNKNOWN), certs=[delegate()])),
+    ("c2pa", "C2PA-02: no certificate in certs", built(single())),
+    (
+        "c2pa",
+        "C2PA-03: the delegate has other purposes",
+        built(
+            single(),
+            certs=[delegate(uses=(ExtendedKeyUsageOID.OCSP_SIGNING, ExtendedKeyUsageOID.TIME_STAMPING))],
+        ),
+    ),
+    ("c2pa", "C2PA-03: the delegate is a CA", built(single(), certs=[delegate(is_ca=True)])),
+    ("c2pa", "C2PA-03: the delegate has no keyUsage", built(single(), certs=[delegate(has_usage=False)])),
+    ("c2pa", "C2PA-03: the delegate has no authority", built(single(), certs=[delegate(has_authority=False)])),
+    (
+        "c2pa",
+        "C2PA-04: the delegate's certificate is signed by 1.2.840.10045.4.3.1,",
+        built(single(), certs=[delegate(digest=hashes.SHA224())]),
+    ),
+    (
+        "c2pa",
+        "C2PA-04: the delegate's key is on brainpoolP256r1",
+        built(single(), certs=[delegate(ec.generate_private_key(ec.BrainpoolP256R1()))]),
+    ),
+    (
+        "c2pa",
+        "C2PA-04: the delegate's RSA key has 1024 bits",
+        built(single(), certs=[delegate(rsa.generate_private_key(65537, 1024))]),
+    ),
+    ("c2pa", "C2PA-04: the delegate's key can't be read", built(single(), certs=[with_key_of_no_kind(delegate())])),
 ]
 
 
@@ -186,7 +247,14 @@ def test_every_rule_has_a_fault_here_and_a_source() -> None:
     seen = {(each.id, each.source) for profile, _, octets in WRONG for each in lint(octets, profile=profile)}
     assert {(rule.id, rule.source) for rule in RULES} <= seen
     assert {rule.profile for rule in RULES} == set(PROFILES)
-    assert len(RULES) >= 22
+    assert len(RULES) >= 26
+
+
+def test_a_delegate_for_content_credentials_has_no_fault() -> None:
+    for key in (None, ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)):
+        assert found(built(single(), certs=[delegate(key)]), "c2pa") == []
+    for error in (1, 2, 3, 5, 6):
+        assert found(bytes([0x30, 3, 0x0A, 1, error]), "c2pa") == []
 
 
 def test_the_boundaries_of_the_br_count_both_ends() -> None:
@@ -233,7 +301,7 @@ def test_the_command_names_file_rule_and_source(tmp_path: Path) -> None:
         "source": "RFC 9919 §3.2.4",
         "says": "nextUpdate is absent",
     }
-    with pytest.raises(ConfigError, match="--profile x: it is one of rfc, br, etsi"):
+    with pytest.raises(ConfigError, match="--profile x: it is one of rfc, br, c2pa, etsi"):
         run("lint", str(right), "--profile", "x")
     with pytest.raises(ConfigError, match=r"none\.der: No such file"):
         run("lint", str(tmp_path / "none.der"))

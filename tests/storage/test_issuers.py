@@ -332,12 +332,15 @@ async def test_a_policy_that_changes_answers_makes_them_due(
     assert await last_action(pool) == "set-policy"
 
 
-async def test_the_baseline_is_refused_where_a_delegate_does_not_meet_it(pool: asyncpg.Pool, issuer: Issuer) -> None:
+@pytest.mark.parametrize(("kind", "nocheck", "words"), [("ec", False, "nocheck"), ("ed25519", True, "algorithm")])
+async def test_the_baseline_is_refused_where_a_delegate_does_not_meet_it(
+    pool: asyncpg.Pool, issuer: Issuer, kind: str, nocheck: bool, words: str
+) -> None:
     """It was taken, and from then on every answer was tryLater."""
     issuers = PostgresIssuers(pool)
-    lacking = make_responder(ca_of(issuer), new_key("ec"), nocheck=False)
+    lacking = make_responder(ca_of(issuer), new_key(kind), nocheck=nocheck)
     await issuers.add(issuer, responder_certificate=lacking)
-    with pytest.raises(ConfigError, match="nocheck"):
+    with pytest.raises(ConfigError, match=words):
         await issuers.set_policy(issuer.id, {"baseline": "true"}, profile_of=make_profile)
     assert not (await issuers.load())[0].policy.baseline
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from responder.ocsp.lints import c2pa as c2pa  # its rules are listed as it is imported
 from responder.ocsp.lints.reading import read
 from responder.ocsp.lints.rules import PROFILES, RULES
 

@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from responder import der
 from responder.errors import ConfigError
 from responder.ocsp.lints.reading import SUCCESSFUL, Extension, Response, not_der
+from responder.pki import BASELINE_ALGORITHMS
 from responder.pki.certificates import OCSP_SIGNING, read_certificate
 
-PROFILES = ("rfc", "br", "etsi")
-"""`rfc` is in all others: RFC 6960, 9919, 9654 and 5280; `br` the CA/Browser Forum's TLS Baseline Requirements; `etsi`
-ETSI EN 319 411-2."""
+PROFILES = ("rfc", "br", "c2pa", "etsi")
+"""`rfc` is in all others: RFC 6960, 9919, 9654 and 5280; `br` the CA/Browser Forum's TLS Baseline Requirements; `c2pa`
+Content Credentials (C2PA 2.4); `etsi` ETSI EN 319 411-2."""
 
 NONCE = "1.3.6.1.5.5.7.48.1.2"
 ARCHIVE_CUTOFF = "1.3.6.1.5.5.7.48.1.6"
@@ -32,25 +33,6 @@ _REVOKED = 0xA1
 _NEVER_ISSUED = b"19700101000000Z"
 
 
-def _pss(digest: int, salt: int) -> bytes:
-    """RSASSA-PSS with a hash of the family SHA-2, MGF1 with the same, and that much salt."""
-    named = bytes.fromhex("300d06096086480165030402") + bytes([digest]) + b"\x05\x00"
-    mgf1 = bytes.fromhex("06092a864886f70d010108") + named
-    parameters = (
-        b"\xa0" + bytes([len(named)]) + named
-        + b"\xa1" + bytes([len(mgf1) + 2]) + b"\x30" + bytes([len(mgf1)]) + mgf1
-        + b"\xa2\x03\x02\x01" + bytes([salt])
-    )  # fmt: skip
-    body = bytes.fromhex("06092a864886f70d01010a") + b"\x30" + bytes([len(parameters)]) + parameters
-    return b"\x30" + bytes([len(body)]) + body
-
-
-# BR 7.1.3.2, byte for byte: RSA PKCS#1 v1.5, PSS, and ECDSA, each with SHA-256, SHA-384 and SHA-512.
-_BR_ALGORITHMS = {
-    *(bytes.fromhex(f"300d06092a864886f70d0101{each}0500") for each in ("0b", "0c", "0d")),
-    *(_pss(digest, salt) for digest, salt in ((1, 32), (2, 48), (3, 64))),
-    *(bytes.fromhex(f"300a06082a8648ce3d0403{each}") for each in ("02", "03", "04")),
-}
 _SHA1_SIGNATURES = (bytes.fromhex("06092a864886f70d010105"), bytes.fromhex("06072a8648ce3d0401"))
 _BR_REASONS = {1, 3, 4, 5, 9}
 
@@ -285,7 +267,7 @@ def no_reason_code_among_extensions(response: Response) -> Iterator[str]:
 
 @rule("6960-25", "TLS BR §7.1.3.2", "br")
 def the_algorithm_is_spelled_as_the_br_spell_it(response: Response) -> Iterator[str]:
-    if response.status == SUCCESSFUL and response.algorithm not in _BR_ALGORITHMS:
+    if response.status == SUCCESSFUL and response.algorithm not in BASELINE_ALGORITHMS:
         yield f"signatureAlgorithm {response.algorithm.hex()} is none of the BR's, byte for byte"
 
 
