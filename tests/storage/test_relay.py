@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from responder.embedded import EmbeddedValkey
-from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable
+from responder.errors import IssuerUnavailable, SigningFailed, StatusUnavailable, StoreUnavailable
 from responder.host.process import has_ended, process_identity
 from responder.interfaces import RecordSigner
 from responder.ocsp.presign import Presigner, Relay
@@ -23,6 +24,7 @@ from responder.pki import (
     CRLReason,
     Issuer,
     Records,
+    RevokedInfo,
     SignedSlice,
     StatusVersion,
     epoch_seconds,
@@ -415,6 +417,37 @@ async def test_clocks_that_step_back_leave_no_certificate_without_an_answer(site
     await site.sql(REVOKE, "site-ec", b"\x01")
     assert (await site.ask(1)).cert_statuses == (CertStatus.REVOKED,)
     await site.relay_all()
+    assert await site.status_in_store(1) == "revoked"
+
+
+async def test_clocks_that_step_back_take_no_published_time_back(site: Site) -> None:
+    """Signed again by clocks that have stepped back, an answer of the same status is the one that is published already;
+    a status that changes is published at once, whatever its time is."""
+    await site.sql("INSERT INTO certificates (issuer_id, serial) VALUES ('site-ec', $1)", b"\x01")
+    await site.relay_all()
+    certificate = Certificate.numbered(site.issuer, 1)
+    published = (await site.ask(1)).this_update
+    (status,) = await site.statuses.status_of([certificate])
+    assert status is not None
+    for seconds in (1, 40, 3600, 86400):
+        back = FakeClock(site.clock.now() - timedelta(seconds=seconds))
+        earlier = replace(status, version=replace(status.version, as_of=back.now()))
+        signed = await NativeSigner(site.signers, back, backdate=timedelta(minutes=5)).sign([earlier])
+        if seconds > 60:
+            with pytest.raises(StoreUnavailable, match="outdated"):
+                await site.records.put(certificate, signed[0])
+        else:
+            await site.records.put(certificate, signed[0])
+        assert (await site.ask(1)).this_update >= published
+    back = FakeClock(site.clock.now() - timedelta(seconds=40))
+    revoked = replace(
+        status,
+        cert_status=CertStatus.REVOKED,
+        revoked_info=RevokedInfo(back.now(), CRLReason.keyCompromise),
+        version=StatusVersion(1, status.version.number + 1, back.now()),
+    )
+    signed = await NativeSigner(site.signers, back, backdate=timedelta(minutes=5)).sign([revoked])
+    await site.records.put(certificate, signed[0])
     assert await site.status_in_store(1) == "revoked"
 
 
