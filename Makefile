@@ -12,6 +12,7 @@
 #   make bench-nginx [ARGS=...]  CPU an answer of the fast path, beside nginx sending a file
 #   make bench-beyond [ARGS=...] what the table alone can't answer: a nonce, what is in Redis, what is nowhere yet
 #   make bench-fill [ARGS=...]   a table filled from the record store
+#   make fuzz [SECONDS=60] [TARGET=all]   octets of all kinds into what reads them, with sanitizers
 #   make hostile [SECONDS=10]    what a polite client notices of floods
 #   make stress [FOR=600]        processes that are killed while they write in the table that they share
 #   make model [FULL=1]          the rule of revocations, every interleaving of it (docs/model)
@@ -22,7 +23,7 @@
 , := ,
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build debug dev check test quicktest coverage demo loadtest bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-million bench-nginx bench-beyond bench-fill hostile stress model constraints changelog clean
+.PHONY: build debug dev check test quicktest coverage demo loadtest bench bench-presign bench-crl bench-issuers bench-replay bench-register bench-million bench-nginx bench-beyond bench-fill fuzz hostile stress model constraints changelog clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +31,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # Programs that judge our bytes in the tests, or are compared with: PACKAGE:PROGRAM.
 JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc valgrind:valgrind wrk:wrk \
-	nginx-light:nginx golang-cfssl:cfssl
+	nginx-light:nginx golang-cfssl:cfssl varnish:varnishd
 
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -115,6 +116,18 @@ bench-million: $(EMBEDDED)
 
 bench-register: $(EMBEDDED)
 	@$(BIN)/python -m loadtest.registering $(ARGS)
+
+# The native core once more, instrumented by clang for atheris, in a folder of its own.
+FUZZ := build/fuzz
+fuzz: $(DEV)
+	@.ci/prerequisites programs clang:clang --install
+	@$(BIN)/python -m pip install -q 'atheris>=3'
+	@CC=clang SANITIZE=address,undefined,fuzzer-no-link $(BIN)/python setup.py -q build --build-lib $(FUZZ)/lib \
+		--build-temp $(FUZZ)/objects
+	@mkdir -p $(FUZZ)/found
+	@LD_PRELOAD=$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=$(FUZZ)/lib:. \
+		$(BIN)/python -P -m tests.fuzz $(or $(TARGET),all) $(or $(SECONDS),60) $(FUZZ)/found
 
 stress: $(DEV)
 	@$(BIN)/python -m tests.native.stress $(or $(FOR),600)
