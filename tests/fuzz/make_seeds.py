@@ -24,6 +24,7 @@ SERIAL = bytes.fromhex("0098d9e5c0b4c373552df77c5d0f1eb5")
 
 def main() -> None:
     """Write them."""
+    damaged = (SEEDS / "response" / "damaged-delegate").read_bytes()  # found by the fuzzer
     shutil.rmtree(SEEDS, ignore_errors=True)
     issuer = make_test_issuer("fuzz", make_ca("ec"))
     signer, rsa = make_test_signer(issuer, "ec"), make_test_signer(issuer, "rsa")
@@ -53,6 +54,7 @@ def main() -> None:
     write("response", {
         "good": signer.profile.render(good, good.variants[0], SERIAL),
         "error": bytes.fromhex("30030a0106"),
+        "damaged-delegate": damaged,
         **{path.stem: path.read_bytes() for path in sorted(VECTORS.glob("resp-*.der"))[:8]},
     })  # fmt: skip
     write("certificate", {"ca": issuer.certificate, "delegate": signer.profile.certificates[0]})

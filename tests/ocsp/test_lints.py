@@ -250,6 +250,15 @@ def test_every_rule_has_a_fault_here_and_a_source() -> None:
     assert len(RULES) >= 26
 
 
+def test_a_certificate_with_damage_inside_is_a_finding() -> None:
+    """Found by the fuzzer: basicConstraints that are cut short ended the command."""
+    damaged = delegate(is_ca=True).replace(
+        bytes.fromhex("0603551d130101ff040530030101ff"), bytes.fromhex("0603551d130101ff040530090101ff")
+    )
+    (says,) = found(built(single(), certs=[damaged]), "c2pa")
+    assert says.startswith("C2PA-03: what it is about can't be read: basicConstraints is damaged")
+
+
 def test_a_delegate_for_content_credentials_has_no_fault() -> None:
     for key in (None, ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)):
         assert found(built(single(), certs=[delegate(key)]), "c2pa") == []
