@@ -10,7 +10,7 @@ from typing import Protocol
 
 from responder import log, metrics
 from responder.errors import SigningFailed
-from responder.interfaces import RecordSigner, ResponseSigner
+from responder.interfaces import RecordSigner, ResponseSigner, SigningProfiles
 from responder.ocsp.lints import Finding, lint
 from responder.pki import (
     Answer,
@@ -19,7 +19,6 @@ from responder.pki import (
     Issuer,
     Question,
     Records,
-    SigningProfile,
     tombstone_for,
 )
 
@@ -28,13 +27,6 @@ _log = log.get("ocsp.linted")
 _LOOKS_A_TURN = 20
 
 _REMEDY = "certstatus show SERIAL, certstatus issuer show"
-
-
-class ProfileSource(Protocol):
-    """Where signing profiles are found."""
-
-    def get(self, profile_id: bytes) -> SigningProfile | None:
-        """The profile, or None where it isn't known."""
 
 
 class AnswerSigner(RecordSigner, ResponseSigner, Protocol):
@@ -54,7 +46,7 @@ class LintedSigner:
     def __init__(
         self,
         inner: AnswerSigner,
-        profiles: ProfileSource,
+        profiles: SigningProfiles,
         *,
         pause_seconds: float = 0,
         monotonic: Callable[[], float] = time.monotonic,

@@ -31,7 +31,7 @@ from responder._native import (
     proxy_header,
 )
 from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
-from responder.pki.baseline import BASELINE_ALGORITHMS
+from responder.pki.baseline import BASELINE_ALGORITHMS, RSA_PSS
 from responder.pki.crl import CRL, CRLHead
 from responder.pki.issuer import Issuer, IssuerPolicy, make_issuer
 from responder.pki.issuers import Issuers
@@ -70,6 +70,7 @@ from responder.pki.terms import HASH_NAMES, CertIDVariant, CertStatus, CRLReason
 
 __all__ = [
     "BASELINE_ALGORITHMS",
+    "RSA_PSS",
     "AnnouncedChange",
     "Answer",
     "CRL",

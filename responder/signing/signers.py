@@ -11,7 +11,7 @@ from responder import log
 from responder._native import PrivateKey, encode_profile
 from responder.der import der_value
 from responder.errors import ConfigError, IssuerUnavailable
-from responder.pki import BASELINE_ALGORITHMS, Current, Issuer, SigningProfile, load_profile, load_public_key
+from responder.pki import BASELINE_ALGORITHMS, RSA_PSS, Current, Issuer, SigningProfile, load_profile, load_public_key
 from responder.pki.certificates import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
@@ -178,16 +178,9 @@ def _faults(issuer: Issuer, parsed: ParsedCertificate, where: str, *, is_issuer_
     return faults
 
 
-_RSA_PSS = bytes.fromhex(
-    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
-    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
-)
-"""RSASSA-PSS with SHA-256, byte for byte as BR 7.1.3.2.1 has it."""
-
-
 def signature_algorithm_of(issuer: Issuer, algorithms: Sequence[bytes]) -> bytes:
     """Which of a key's algorithms signs for this issuer: its own, or PSS where that was chosen and the key is RSA."""
-    return _RSA_PSS if issuer.policy.rsa_pss and _RSA_PSS in algorithms else algorithms[0]
+    return RSA_PSS if issuer.policy.rsa_pss and RSA_PSS in algorithms else algorithms[0]
 
 
 class Signers:
