@@ -18,7 +18,7 @@ MODULES = (
     "errors", "algorithms", "decoder", "keys", "key_files", "certificate", "request", "records", "render", "sign",
     "profile", "crl", "crl_reader", "floors", "table", "framing", "clients", "proxy", "limiter", "gate", "issuers",
     "issued", "live", "holdings", "signing_threads", "answer", "pages", "site", "mail", "queue", "seal", "connections",
-    "sending", "turns", "lane", "copied", "resp",
+    "sending", "turns", "lane", "copied", "batch", "resp",
 )  # fmt: skip
 CLIENT = ("client", "tally")
 ROOT = Path(__file__).resolve().parent

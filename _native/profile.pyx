@@ -16,6 +16,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from responder._native cimport der, ecdsa, libcrypto
 from responder._native.algorithms cimport MAX_SIGNATURE, Digester, find_algorithm
+from responder._native.batch cimport sign_goods, sign_records
+from responder._native.copied cimport CopiedStatuses
 from responder._native.der cimport In, Out, Span, TLV, span
 from responder._native.errors cimport drain_errors
 from responder._native.keys cimport PrivateKey, PublicKey
@@ -36,7 +38,7 @@ from responder._native.render cimport (
     room_for,
     set_single,
 )
-from responder._native.sign cimport sign_records, sign_response
+from responder._native.sign cimport sign_response
 
 import hashlib
 
@@ -128,6 +130,19 @@ cdef class SigningProfile:
     def sign_records(self, PrivateKey key not None, object statuses, object variants, object produced_at, /):
         """Sign one response per certificate and variant, as records. Releases the GIL for the whole batch."""
         return sign_records(&self.constants, key, statuses, variants, produced_at)
+
+    def sign_goods(
+        self,
+        PrivateKey key not None,
+        CopiedStatuses statuses not None,
+        object variants,
+        object this_update,
+        object next_update,
+        object now,
+        /,
+    ):
+        """The same of those copied statuses that are good at `now`; None for the others."""
+        return sign_goods(&self.constants, key, statuses, variants, this_update, next_update, now)
 
 
 cdef _refusal(Rendering outcome, int variant):

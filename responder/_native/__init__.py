@@ -3,7 +3,7 @@
 from responder._native.answer import Responder, find_request
 from responder._native.certificate import parse_certificate
 from responder._native.clients import Networks
-from responder._native.copied import copied_rows
+from responder._native.copied import CopiedStatuses
 from responder._native.crl import CRLBuilder
 from responder._native.crl_reader import crl_excerpt
 from responder._native.floors import Floors
@@ -40,6 +40,7 @@ __all__ = [
     "CRLBuilder",
     "CertIDRow",
     "CertificateParts",
+    "CopiedStatuses",
     "ExtensionParts",
     "Floors",
     "Framing",
@@ -67,7 +68,6 @@ __all__ = [
     "SingleRow",
     "StatusRow",
     "Table",
-    "copied_rows",
     "crl_excerpt",
     "decode_records",
     "encode_profile",

@@ -5,7 +5,7 @@ content octets of a minimal DER INTEGER (two's complement, big-endian, 1 octet o
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
 
 from responder._native.rows import (
     CertIDRow,
@@ -23,6 +23,7 @@ __all__ = [
     "CRLBuilder",
     "CertIDRow",
     "CertificateParts",
+    "CopiedStatuses",
     "ExtensionParts",
     "Floors",
     "Framing",
@@ -50,7 +51,6 @@ __all__ = [
     "SingleRow",
     "StatusRow",
     "Table",
-    "copied_rows",
     "crl_excerpt",
     "decode_records",
     "encode_profile",
@@ -257,6 +257,22 @@ class SigningProfile:
         Raises:
             SigningFailed: libcrypto refused; nothing of the batch is returned.
         """
+    def sign_goods(
+        self,
+        key: PrivateKey,
+        statuses: CopiedStatuses,
+        variants: Sequence[int],
+        this_update: int,
+        next_update: int,
+        now: int,
+        /,
+    ) -> list[Records | None]:
+        """The same of those copied statuses that are good at `now`, nothing being added to their answers; None for the
+        others: what is revoked, not within its validity, or can't be encoded.
+
+        Args:
+            now: microseconds since 1970; produced_at is its second.
+        """
 
 def encode_profile(
     *,
@@ -408,18 +424,39 @@ def crl_excerpt(crl: bytes, positions: Iterable[int], /) -> tuple[bytes, bytes]:
         IndexError: it has no such entry.
     """
 
-def copied_rows(copied: bytes, kinds: str, /) -> list[tuple[Any, ...]]:
-    """The rows that PostgreSQL's COPY … TO STDOUT (FORMAT binary) has written, as tuples; None for NULL.
+@final
+class CopiedStatuses:
+    """Statuses of one issuer from one statement, as PostgreSQL's COPY … TO STDOUT (FORMAT binary) has written them.
+    Immutable.
 
-    Args:
-        kinds: a letter for each column: `i` an integer of 2, 4 or 8 octets, `t` a timestamptz, in microseconds since
-            1970, `b` octets, as bytea or text have them.
-
-    Raises:
-        ValueError: that isn't what stands there.
+    The columns: partition, epoch, as_of, serial, number, revoked_at (NULL where it isn't revoked), reason,
+    invalidity_date, not_before, not_after, certificate_sha256.
 
     Source: PostgreSQL's documentation, COPY, "Binary Format".
     """
+
+    epoch: Final[int]
+    as_of_microseconds: Final[int]
+    """Since 1970; as `epoch` the same for all of them, and 0 where there are none."""
+    last: Final[tuple[int, bytes] | None]
+    """Partition and serial of the last one."""
+
+    def __new__(cls, copied: bytes, /) -> Self:
+        """Read what was copied.
+
+        Raises:
+            ValueError: that isn't what stands there.
+        """
+    def __len__(self) -> int: ...
+    def __getitem__(
+        self, index: int, /
+    ) -> tuple[bytes, int, int | None, int | None, int | None, int | None, int | None, bytes | None]:
+        """Serial, number, revoked_at, reason, invalidity_date, not_before, not_after, certificate_sha256; times in
+        microseconds since 1970; None for NULL."""
+    def names(self, issuer_tag: bytes, /) -> list[bytes]:
+        """Issuer's tag and serial of each."""
+    def sizes(self) -> dict[int, int]:
+        """How many are in which partition."""
 
 def packed_command(arguments: list[bytes], /) -> bytes:
     """A command as Redis and Valkey read it: an array of bulk strings (RESP2).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from responder._native import (
+    CopiedStatuses,
     CRLBuilder,
     Floors,
     Framing,
@@ -21,7 +22,6 @@ from responder._native import (
     Seal,
     SigningProfile,
     Table,
-    copied_rows,
     crl_excerpt,
     decode_records,
     load_profile,
@@ -83,6 +83,7 @@ __all__ = [
     "Certificate",
     "CertificateStatus",
     "Changes",
+    "CopiedStatuses",
     "Current",
     "EPOCH",
     "Fetched",
@@ -131,7 +132,6 @@ __all__ = [
     "Table",
     "Unaware",
     "UnknownSerial",
-    "copied_rows",
     "crl_excerpt",
     "decode_records",
     "decode_serial",

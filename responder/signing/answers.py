@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from responder import log, metrics
 from responder._native import PrivateKey, SingleRow, StatusRow
@@ -19,6 +21,7 @@ from responder.pki import (
     ReadStatuses,
     Records,
     ResponseTimes,
+    epoch_microseconds,
     epoch_seconds,
     response_times,
     tombstone_for,
@@ -28,8 +31,7 @@ from responder.signing.single_response import revocation_fields, single_status
 
 _log = log.get("signing")
 
-_Row = tuple[bytes, int, int, int, int, int, int, int, int, bytes]
-"""As `StatusRow` names it."""
+_Made = TypeVar("_Made", Records, Records | None)
 
 # A P-256 signature takes about 30 µs, a hop to a thread and back more; RSA-2048 takes about 800 µs
 # (docs/decisions/0003).
@@ -58,36 +60,71 @@ class NativeSigner:
         if not statuses:
             return []
         now = self._clock.now()
+        if not isinstance(statuses, ReadStatuses):
+            return await self._sign_each(statuses, now)
+        signer = self._signers.for_issuer(statuses.issuer, now)
+        if not signer.issuer.policy.says_no_more_than_good:
+            return await self._sign_each(statuses, now)
+        # Of most that are signed again nothing is said but that they are good: without an object for each.
+        this_update, next_update = self._seconds(signer, statuses.as_of, now)
+        variants = [int(variant) for variant in signer.issuer.policy.variants]
+        made = await self._timed(
+            signer,
+            len(statuses),
+            len(variants),
+            partial(
+                signer.profile.sign_goods,
+                signer.key,
+                statuses.copied,
+                variants,
+                this_update,
+                next_update,
+                epoch_microseconds(now),
+            ),
+        )
+        left = [index for index, records in enumerate(made) if records is None]
+        others = iter(await self._sign_each([statuses[index] for index in left], now) if left else ())
+        return [next(others) if records is None else records for records in made]
+
+    async def _sign_each(self, statuses: Sequence[CertificateStatus], now: datetime) -> list[Records]:
         signer = self._signers.for_issuer(statuses[0].certificate.issuer, now)
         issuer = signer.issuer  # as it was when the signer's profile was made: policy and profile go together
         rows, unsayable = self._rows(signer, statuses, now)
         variants = [int(variant) for variant in issuer.policy.variants]
-        signatures = len(rows) * len(variants)
-        produced_at = epoch_seconds(now)
-        started = time.perf_counter()
-        if signer.key.is_local and signatures <= _INLINE_SIGNATURES.get(signer.key.name, 0):
-            records = signer.profile.sign_records(signer.key, rows, variants, produced_at)
-        else:
-            records = await asyncio.to_thread(signer.profile.sign_records, signer.key, rows, variants, produced_at)
-        if signatures:
-            metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
+        records = await self._timed(
+            signer,
+            len(rows),
+            len(variants),
+            partial(signer.profile.sign_records, signer.key, rows, variants, epoch_seconds(now)),
+        )
         if not unsayable:
             return records
         signed = iter(records)
         return [unsayable.get(index) or next(signed) for index in range(len(statuses))]
 
+    async def _timed(self, signer: Signer, count: int, variants: int, sign: Callable[[], list[_Made]]) -> list[_Made]:
+        """Sign for up to `count` certificates: at once where a hop to a thread would cost more."""
+        started = time.perf_counter()
+        if signer.key.is_local and count * variants <= _INLINE_SIGNATURES.get(signer.key.name, 0):
+            made = sign()
+        else:
+            made = await asyncio.to_thread(sign)
+        signatures = variants * sum(records is not None for records in made)
+        if signatures:
+            metrics.observe_signatures(signer.key.name, signatures, time.perf_counter() - started)
+        return made
+
     def _rows(
         self, signer: Signer, statuses: Sequence[CertificateStatus], now: datetime
-    ) -> tuple[list[_Row], dict[int, Records]]:
+    ) -> tuple[list[StatusRow], dict[int, Records]]:
         """What the native core is given to sign, and the tombstones of what can't be signed, by their place."""
-        rows: list[_Row] = []
+        rows: list[StatusRow] = []
         unsayable: dict[int, Records] = {}
         # The rows of a statement have one as_of, and so one set of times.
         as_of: datetime | None = None
         this_update = next_update = microseconds = 0
 
-        def add(index: int, status: CertificateStatus) -> None:
-            nonlocal as_of, this_update, next_update, microseconds
+        for index, status in enumerate(statuses):
             version = status.version
             if version.as_of != as_of:
                 as_of = version.as_of
@@ -97,7 +134,7 @@ class NativeSigner:
             if fault is not None:
                 unsayable[index] = tombstone_for(status)
                 self._report(status, fault)
-                return
+                continue
             single = single_status(signer.issuer, status, now)
             revocation_time, reason = revocation_fields(single.revoked_info)
             rows.append(
@@ -114,20 +151,6 @@ class NativeSigner:
                     single.extensions,
                 )
             )
-
-        if not (isinstance(statuses, ReadStatuses) and signer.issuer.policy.says_no_more_than_good):
-            for index, status in enumerate(statuses):
-                add(index, status)
-            return rows, unsayable
-        # Of most that are signed again nothing is said but that they are good: without an object for each.
-        epoch, microseconds = statuses.epoch, statuses.as_of_microseconds
-        this_update, next_update = self._seconds(signer, statuses.as_of, now)
-        for index, good in enumerate(statuses.goods(now)):
-            if good is None:
-                add(index, statuses[index])
-                continue
-            serial, number = good
-            rows.append((serial, 0, -1, -1, this_update, next_update, epoch, number, microseconds, b""))
         return rows, unsayable
 
     def _seconds(self, signer: Signer, as_of: datetime, now: datetime) -> tuple[int, int]:

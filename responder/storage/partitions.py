@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import asyncpg
 
-from responder.pki import Issuer, IssuerPolicy, ReadStatuses, SignedSlice, copied_rows
+from responder.pki import CopiedStatuses, Issuer, IssuerPolicy, ReadStatuses, SignedSlice
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, quoted
-from responder.storage.rows import COPIED_COLUMNS, COPIED_KINDS
+from responder.storage.rows import COPIED_COLUMNS
 
 # A planner without statistics, as after many were registered, would read and sort the whole range for each chunk of it.
 # Until the connection is given back.
@@ -65,16 +63,14 @@ class PostgresPartitions:
     ) -> AsyncIterator[tuple[ReadStatuses, Mapping[int, int]]]:
         """See `PartitionStore.statuses`; each chunk is one statement with its own as_of, found by key."""
         for first, last in _runs(partitions):
-            partition, serial, rows = first, b"", None
-            while rows is None or len(rows) == chunk:
-                rows = await self._copied(issuer, (partition, serial), last, chunk)
-                if rows:
-                    partition, epoch, as_of, serial = rows[-1][:4]
-                    found = [row[3:] for row in rows]
-                    statuses = ReadStatuses(issuer, found, epoch=epoch, as_of_microseconds=as_of)
-                    yield statuses, Counter(row[0] for row in rows)
+            after: tuple[int, bytes] | None = (first, b"")
+            while after is not None:
+                copied = await self._copied(issuer, after, last, chunk)
+                if copied:
+                    yield ReadStatuses(issuer, copied), copied.sizes()
+                after = copied.last if len(copied) == chunk else None
 
-    async def _copied(self, issuer: Issuer, after: tuple[int, bytes], last: int, chunk: int) -> list[tuple[Any, ...]]:
+    async def _copied(self, issuer: Issuer, after: tuple[int, bytes], last: int, chunk: int) -> CopiedStatuses:
         """The next rows after a slice and a serial, up to the last slice, by COPY: of a million rows nothing is made
         that isn't needed.
 
@@ -90,7 +86,7 @@ class PostgresPartitions:
             await connection.execute(_IN_ORDER)
             await connection.copy_from_query(
                 f"""
-                SELECT partition, {COPIED_COLUMNS} FROM certificates c
+                SELECT {COPIED_COLUMNS} FROM certificates c
                 WHERE issuer_id = {quoted(issuer.id)} AND (partition, serial) > ({partition}, '\\x{serial.hex()}')
                     AND partition <= {last} AND is_minimal_integer(serial)
                     AND (not_before IS NULL OR not_before <= now())
@@ -100,7 +96,7 @@ class PostgresPartitions:
                 output=take,
                 format="binary",
             )
-        return copied_rows(bytes(octets), "i" + COPIED_KINDS)
+        return CopiedStatuses(bytes(octets))
 
     async def finished(self, issuer_id: str, slices: Sequence[SignedSlice], *, owner: str) -> None:
         """See `PartitionStore.finished`; a slice whose lease went to another is left to that one."""

@@ -22,14 +22,12 @@ COLUMNS = (
     f"{_bounded('not_after')}, c.certificate_sha256, (SELECT epoch FROM installation) AS epoch, c.number"
 )
 
-# The same as `COLUMNS`, for COPY, and their kinds for `copied_rows`: first what all rows of a statement have in common,
-# then the columns of `ReadStatuses`.
+# The same as `COLUMNS`, for COPY, as `CopiedStatuses` reads them.
 COPIED_COLUMNS = (
-    "(SELECT epoch FROM installation) AS epoch, now() AS as_of, c.serial, c.number, "
+    "c.partition, (SELECT epoch FROM installation) AS epoch, now() AS as_of, c.serial, c.number, "
     f"{_bounded('revoked_at')}, c.reason, {_bounded('invalidity_date')}, {_bounded('not_before')}, "
     f"{_bounded('not_after')}, c.certificate_sha256"
 )
-COPIED_KINDS = "itbititttb"
 
 
 def status_from(certificate: Certificate, row: Row) -> CertificateStatus:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from responder._native import (
+    CopiedStatuses,
     CRLBuilder,
     PrivateKey,
     decode_records,
@@ -86,6 +87,7 @@ def add_for(kind: str) -> None:
     profile = load_profile(body)
     status = (b"\x05", 1, NOW, 1, NOW, NOW + 60, 1, 1, NOW * 10**6, b"")
     bad_status = (b"\x05", 1, NOW, 7, NOW, NOW + 60, 1, 1, NOW * 10**6, b"")
+    rows = (folder / "statuses").read_bytes()
     single = (2, b"\x05", 1, NOW, 1, NOW, NOW + 60, b"")
     (records,) = profile.sign_records(key, [status], [1, 2], NOW)
     signature = key.sign(b"text")
@@ -118,6 +120,14 @@ def add_for(kind: str) -> None:
                 lambda: verify(key.public_key + b"\x00", key.signature_algorithm, b"text", signature), ValueError
             ),
             f"{kind}: sign records": lambda: profile.sign_records(key, [status] * 3, [1, 2, 17], NOW),
+            f"{kind}: read statuses": lambda: CopiedStatuses(rows)[-1],
+            f"{kind}: read damaged statuses": lambda: refused(lambda: CopiedStatuses(rows[:-1]), ValueError),
+            f"{kind}: sign statuses": lambda: profile.sign_goods(
+                key, CopiedStatuses(rows), [1, 2, 17], NOW, NOW + 60, NOW * 10**6
+            ),
+            f"{kind}: sign statuses at no time": lambda: refused(
+                lambda: profile.sign_goods(key, CopiedStatuses(rows), [1], NOW, NOW - 60, NOW * 10**6), ValueError
+            ),
             f"{kind}: sign records, one bad": lambda: refused(
                 lambda: profile.sign_records(key, [status, bad_status], [1], NOW), ValueError
             ),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import der
+from tests.copied import Row, copied
 from tests.makers import make_ca, pkcs8
 
 HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ def growth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         (folder / f"{kind}.key").write_bytes(pkcs8(ca.key))
         (folder / f"{kind}.crt").write_bytes(ca.der)
     (folder / "request.der").write_bytes(der.request(der.cert_id(), der.cert_id("sha1")))
+    (folder / "statuses").write_bytes(copied(*[Row(serial=b"\x05")] * 3, Row(revoked_at=1)))
     done = subprocess.run(
         [sys.executable, HERE / "leaks.py", folder],
         env=os.environ | {"LD_PRELOAD": str(counter), "PYTHONMALLOC": "malloc"},

@@ -19,6 +19,7 @@ from responder.ocsp.presign import Presigner, Relay, next_turn, turn_period
 from responder.pki import (
     Certificate,
     CertStatus,
+    CopiedStatuses,
     IssuedCertificate,
     Issuer,
     IssuerPolicy,
@@ -35,6 +36,7 @@ from responder.storage.certificates import PostgresCertificates
 from responder.storage.partitions import PostgresPartitions
 from responder.storage.redis import RedisRecords
 from responder.storage.statuses import PostgresStatuses
+from tests.copied import Row, copied
 from tests.doubles import FakeClock
 from tests.makers import make_test_signer
 
@@ -142,20 +144,18 @@ async def test_a_chunk_is_what_single_reads_say_and_is_signed_like_them(
     st.booleans(),
 )
 def test_what_is_good_now_is_what_may_be_answered_and_is_not_revoked(
-    issuer: Issuer, ends: tuple[int | None, int | None], microsecond: int, revoked: bool
+    issuer: Issuer, signer: Signer, ends: tuple[int | None, int | None], microsecond: int, revoked: bool
 ) -> None:
     """Around the second of notAfter, which counts in."""
     start = 1_780_000_000
     not_before, not_after = (None if end is None else (start + end) * 1_000_000 for end in ends)
-    rows = ReadStatuses(
-        issuer,
-        [(b"\x01", 7, start * 1_000_000 if revoked else None, None, None, not_before, not_after, None)],
-        epoch=1,
-        as_of_microseconds=start * 1_000_000,
-    )
+    row = Row(revoked_at=start * 1_000_000 if revoked else None, not_before=not_before, not_after=not_after)
+    statuses = ReadStatuses(issuer, CopiedStatuses(copied(row)))
     now = from_epoch_seconds(start) + timedelta(microseconds=microsecond)
-    expected = (b"\x01", 7) if rows[0].may_be_answered(now) and not revoked else None
-    assert list(rows.goods(now)) == [expected]
+    (made,) = signer.profile.sign_goods(
+        signer.key, statuses.copied, [1], start, start + 60, start * 1_000_000 + microsecond
+    )
+    assert (made is not None) == (statuses[0].may_be_answered(now) and not revoked)
 
 
 def test_the_next_turn_is_after_now_within_one_period_and_in_phase() -> None:
