@@ -34,8 +34,21 @@ _GENERATED = {
     "rsa-4096": (b"RSA", 4096),
     "ed25519": (b"ED25519", None),
     "ed448": (b"ED448", None),
+    "ml-dsa-44": (b"ML-DSA-44", None),
+    "ml-dsa-65": (b"ML-DSA-65", None),
+    "ml-dsa-87": (b"ML-DSA-87", None),
 }
-GENERATED_KINDS = tuple(_GENERATED)
+
+
+cdef bint _is_made(bytes key_type):
+    """Whether libcrypto makes keys of this type; ML-DSA's it makes from 3.5 on."""
+    cdef libcrypto.EVP_PKEY_CTX* context = libcrypto.EVP_PKEY_CTX_new_from_name(NULL, key_type, NULL)
+    libcrypto.EVP_PKEY_CTX_free(context)
+    return context != NULL
+
+
+GENERATED_KINDS = tuple([kind for kind, (key_type, _) in _GENERATED.items() if _is_made(key_type)])
+libcrypto.ERR_clear_error()
 
 
 def read_key(int descriptor, /):
@@ -128,7 +141,7 @@ def generate_key(str kind not None, /):
     cdef libcrypto.EVP_PKEY_CTX* context
     cdef libcrypto.EVP_PKEY* made = NULL
     cdef bint done
-    if kind not in _GENERATED:
+    if kind not in GENERATED_KINDS:
         raise ValueError(f"keys of kind {kind!r} aren't made here")
     key_type, detail = _GENERATED[kind]
     libcrypto.ERR_clear_error()

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -109,6 +109,8 @@ class Site:
     folder: Path
     url: str
     admin: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of each command, besides what there is."""
 
     def command(
         self, *arguments: str, environment: Mapping[str, str] | None = None
@@ -119,7 +121,12 @@ class Site:
             text=True,
             timeout=120,
             check=False,
-            env={**os.environ, "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml"), **(environment or {})},
+            env={
+                **os.environ,
+                **self.environment,
+                "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml"),
+                **(environment or {}),
+            },
         )
 
     def succeed(self, *arguments: str) -> str:
@@ -131,7 +138,9 @@ class Site:
     def running(self, *options: str) -> Iterator[None]:
         """`certstatus run`, ready; it must end in order."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "responder", "run", "-c", str(self.folder / "certstatus.toml"), *options], text=True
+            [sys.executable, "-m", "responder", "run", "-c", str(self.folder / "certstatus.toml"), *options],
+            text=True,
+            env={**os.environ, **self.environment},
         )
         try:
             self._wait_until_ready(process)

@@ -51,6 +51,13 @@ class Follower:
                 await asyncio.sleep(0.01)
 
 
+def put(path: Path, content: bytes) -> None:
+    """As `openssl ca` does it: nobody reads half of it."""
+    beside = path.with_name("new")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
 @asynccontextmanager
 async def following(path: Path) -> AsyncIterator[Follower]:
     follower, stop = Follower(), asyncio.Event()
@@ -75,10 +82,10 @@ async def test_each_content_is_taken_once_however_the_file_was_written(tmp_path:
     path.write_bytes(b"one")
     async with following(path) as follower:
         await follower.has_taken(b"one")
-        path.write_bytes(b"two")  # as long, and perhaps at the same time
+        with path.open("r+b") as file:
+            file.write(b"two")  # as long, and perhaps at the same time
         await follower.has_taken(b"one", b"two")
-        (tmp_path / "new").write_bytes(b"three")
-        (tmp_path / "new").replace(path)
+        put(path, b"three")
         await follower.has_taken(b"one", b"two", b"three")
         path.touch()
         await asyncio.sleep(0.2)
@@ -91,20 +98,20 @@ async def test_what_is_wrong_is_told_once_and_ends_nothing(tmp_path: Path) -> No
     async with following(path) as follower:
         await asyncio.sleep(0.2)
         assert follower.told == [f"{path}: it can't be read"]
-        path.write_bytes(b"junk 1")
+        put(path, b"junk 1")
         await asyncio.sleep(0.2)
-        path.write_bytes(b"list")
+        put(path, b"list")
         await follower.has_taken(b"list")
-        path.write_bytes(b"junk 1")
+        put(path, b"junk 1")
         await asyncio.sleep(0.2)
-        path.write_bytes(b"list 2")
+        put(path, b"list 2")
         await follower.has_taken(b"list", b"list 2")
         assert follower.told[1:] == ["b'junk 1' is no list"] * 2
 
 
 async def test_while_the_database_is_away_it_is_tried_again(tmp_path: Path) -> None:
     path = tmp_path / "index.txt"
-    path.write_bytes(b"list")
+    put(path, b"list")
     async with following(path) as follower:
         follower.is_away = True
         await asyncio.sleep(0.2)
@@ -115,7 +122,7 @@ async def test_while_the_database_is_away_it_is_tried_again(tmp_path: Path) -> N
 
 async def test_a_file_that_has_settled_is_not_read_again(tmp_path: Path) -> None:
     path = tmp_path / "index.txt"
-    path.write_bytes(b"list")
+    put(path, b"list")
     os.utime(path, (1_700_000_000, 1_700_000_000))
     async with following(path) as follower:
         await follower.has_taken(b"list")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -17,6 +17,15 @@ from responder import der
 
 CLOCKS_DIFFER = timedelta(seconds=10)
 """How far the responder's clock may be ahead of this one."""
+
+_HASHING = (
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+)
+"""Keys of algorithms that hash for themselves."""
 
 ERRORS = {
     ocsp.OCSPResponseStatus.MALFORMED_REQUEST: "malformedRequest",
@@ -169,16 +178,14 @@ def issuer_hashes(ca: x509.Certificate, algorithm: hashes.HashAlgorithm) -> tupl
 
 def _verify(signer: x509.Certificate, response: ocsp.OCSPResponse) -> None:
     key, tbs, signature = signer.public_key(), response.tbs_response_bytes, response.signature
-    if isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
-        key.verify(signature, tbs)
-        return
     algorithm = response.signature_hash_algorithm
-    assert algorithm is not None
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:
         key.verify(signature, tbs, ec.ECDSA(algorithm))
-    elif isinstance(key, rsa.RSAPublicKey):
+    elif isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
         is_pss = response.signature_algorithm_oid == x509.SignatureAlgorithmOID.RSASSA_PSS
         fill = padding.PSS(padding.MGF1(algorithm), padding.PSS.AUTO) if is_pss else padding.PKCS1v15()
         key.verify(signature, tbs, fill, algorithm)
+    elif isinstance(key, _HASHING):
+        key.verify(signature, tbs)
     else:
         raise UnsupportedAlgorithm(type(key).__name__)

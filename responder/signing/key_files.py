@@ -31,7 +31,8 @@ def make_key_file(directory: Path, name: str, kind: str = DEFAULT_KIND) -> tuple
         ConfigError: a file of this name is there, it can't be written, or another kind.
     """
     if kind not in KINDS:
-        raise ConfigError(f"a key of kind {kind!r} can't be made here; it is one of {', '.join(KINDS)}")
+        remedy = "; ML-DSA needs OpenSSL 3.5 or later" if kind.startswith("ml-dsa-") else ""
+        raise ConfigError(f"a key of kind {kind!r} can't be made here; it is one of {', '.join(KINDS)}{remedy}")
     key = generate_key(kind)
     return _place(directory, name, lambda target: write_key(key, target)), key.public_key
 

@@ -114,23 +114,6 @@ def test_a_key_that_is_for_pss_alone(tmp_path: Path) -> None:
     check_signature(public, signature, MESSAGE, pss=True)
 
 
-def libcrypto_has_ml_dsa() -> bool:
-    listed = subprocess.run(["openssl", "list", "-signature-algorithms"], capture_output=True, text=True, check=True)
-    return "ML-DSA-65" in listed.stdout
-
-
-@pytest.mark.skipif(not libcrypto_has_ml_dsa(), reason="ML-DSA needs OpenSSL 3.5 or later; this one is older")
-@pytest.mark.parametrize(("size", "octets"), [("44", 2420), ("65", 3309), ("87", 4627)])
-def test_ml_dsa(tmp_path: Path, size: str, octets: int) -> None:
-    made = tmp_path / "key.der"
-    subprocess.run(["openssl", "genpkey", "-algorithm", f"ML-DSA-{size}", "-outform", "DER", "-out", made], check=True)
-    signer = load_private_key(made.read_bytes())
-    assert signer.name == f"ml-dsa-{size}"
-    signature = signer.sign(MESSAGE)
-    assert len(signature) == octets
-    verify(signer.public_key, signer.signature_algorithm, MESSAGE, signature)
-
-
 AnyKey = Key | x25519.X25519PrivateKey
 REFUSED: dict[str, tuple[Callable[[], AnyKey], str]] = {
     "secp256k1": (lambda: ec.generate_private_key(ec.SECP256K1()), "EC key on secp256k1"),
