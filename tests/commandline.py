@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 import httpx
 from cryptography import x509
 
+from responder.__main__ import app
+from responder.cli import output
 from responder.embedded import EmbeddedPostgres, EmbeddedValkey
 from responder.host.sockets import open_socket
 
@@ -102,6 +107,40 @@ def make_ca(folder: Path, key: tuple[str, ...] = RSA, signature_options: tuple[s
     return CA(folder, signature_options)
 
 
+ROLES = ("run", "serve", "work", "crl", "demo")
+"""Commands that are processes: they start others, and end by signals."""
+
+
+def in_process(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command in this process: starting an interpreter takes most of the time that one does. One at a time."""
+    said, complained, code = StringIO(), StringIO(), 0
+
+    def run() -> None:
+        with output.exit_on_error():
+            app(list(arguments))
+
+    before, stdin, argv = {name: os.environ.get(name) for name in environment}, sys.stdin, sys.argv
+    os.environ.update(environment)
+    sys.stdin, sys.argv = StringIO(), ["certstatus", *arguments]  # nobody is there to ask
+    try:
+        with redirect_stdout(said), redirect_stderr(complained):
+            if asyncio._get_running_loop() is None:
+                run()
+            else:  # the command's own loop needs another thread
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(run).result()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        sys.stdin, sys.argv = stdin, argv
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    return subprocess.CompletedProcess(list(arguments), code, said.getvalue(), complained.getvalue())
+
+
 @dataclass
 class Site:
     """A folder with a configuration, the command in it, and where `run` listens."""
@@ -115,18 +154,20 @@ class Site:
     def command(
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        settings = {
+            **self.environment,
+            "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml"),
+            **(environment or {}),
+        }
+        if not (self.environment or environment or arguments[0] in ROLES):
+            return in_process(arguments, settings)
         return subprocess.run(
             [sys.executable, "-m", "responder", *arguments],
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
-            env={
-                **os.environ,
-                **self.environment,
-                "CERTSTATUS_CONFIG": str(self.folder / "certstatus.toml"),
-                **(environment or {}),
-            },
+            env=os.environ | settings,
         )
 
     def succeed(self, *arguments: str) -> str:

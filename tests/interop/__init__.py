@@ -1,0 +1,1 @@
+"""Other people's programs judge what is answered; docs/interop.md is made of what they say."""
