@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 
 import httpx
+import structlog
 from cryptography import x509
 
 from responder.__main__ import app
@@ -122,6 +123,7 @@ def in_process(arguments: Sequence[str], environment: Mapping[str, str]) -> subp
     before, stdin, argv = {name: os.environ.get(name) for name in environment}, sys.stdin, sys.argv
     os.environ.update(environment)
     sys.stdin, sys.argv = StringIO(), ["certstatus", *arguments]  # nobody is there to ask
+    logging_before = structlog.get_config() if structlog.is_configured() else None
     try:
         with redirect_stdout(said), redirect_stderr(complained):
             if asyncio._get_running_loop() is None:
@@ -133,6 +135,9 @@ def in_process(arguments: Sequence[str], environment: Mapping[str, str]) -> subp
         code = ended.code if isinstance(ended.code, int) else 1
     finally:
         sys.stdin, sys.argv = stdin, argv
+        structlog.reset_defaults()
+        if logging_before is not None:
+            structlog.configure(**logging_before)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

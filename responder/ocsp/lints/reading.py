@@ -9,6 +9,7 @@ from responder import der
 
 SUCCESSFUL = 0
 ENUMERATED = 0x0A
+NULL = 0x05
 
 _CONSTRUCTED = 0x20
 
@@ -88,6 +89,8 @@ def _read(octets: bytes) -> Response:
     if len(parts) != 2:
         raise ValueError("responseBytes: missing, and the status is successful")
     kind, response = _in(_explicit(parts[1], 0xA0, "responseBytes"), 0x30, "ResponseBytes")[:2]
+    _want(kind, der.OBJECT_IDENTIFIER, "responseType")
+    _want(response, der.OCTET_STRING, "response")
     basic = _in(response[1], 0x30, "BasicOCSPResponse")
     if not 3 <= len(basic) <= 4:
         raise ValueError(f"BasicOCSPResponse: {len(basic)} fields; 3 or 4 are wanted")
@@ -95,6 +98,8 @@ def _read(octets: bytes) -> Response:
     if len(basic) == 4:
         certs = tuple(whole for _, _, whole in der.values(der.contents(_explicit(basic[3], 0xA0, "certs"))))
     has_version, responder, produced_at, singles, extensions = _data(basic[0][2])
+    _algorithm(basic[1], "signatureAlgorithm")
+    _want(basic[2], der.BIT_STRING, "signature")
     return Response(
         octets,
         status,
@@ -136,7 +141,14 @@ def _single(octets: bytes) -> Single:
     cert_id = _in(fields[0][2], 0x30, "certID")
     if len(cert_id) != 4:
         raise ValueError(f"certID: {len(cert_id)} fields; 4 are wanted")
-    algorithm = der.values(cert_id[0][1])
+    algorithm = _algorithm(cert_id[0], "hashAlgorithm")
+    for value, tag, name in zip(
+        cert_id[1:],
+        (der.OCTET_STRING, der.OCTET_STRING, der.INTEGER),
+        ("issuerNameHash", "issuerKeyHash", "serialNumber"),
+        strict=True,
+    ):
+        _want(value, tag, name)
     status, content, _ = fields[1]
     revocation_time, reason = None, None
     if status == 0xA1:
@@ -186,10 +198,23 @@ def _in(octets: bytes, tag: int, name: str) -> list[Value]:
     return der.values(values[0][1])
 
 
+def _algorithm(value: Value, name: str) -> list[Value]:
+    """An AlgorithmIdentifier: its OBJECT IDENTIFIER, and parameters where it has some."""
+    parts = _in(value[2], 0x30, name)
+    _want(parts[0], der.OBJECT_IDENTIFIER, name)
+    if len(parts) > 2:
+        raise ValueError(f"{name}: {len(parts)} fields; 1 or 2 are wanted")
+    return parts
+
+
 def _explicit(value: Value, tag: int, name: str) -> bytes:
+    _want(value, tag, name)
+    return value[1]
+
+
+def _want(value: Value, tag: int, name: str) -> None:
     if value[0] != tag:
         raise ValueError(f"{name}: the tag {tag:#x} is wanted, not {value[0]:#x}")
-    return value[1]
 
 
 def not_der(octets: bytes, at: int = 0) -> str | None:
@@ -207,10 +232,20 @@ def not_der(octets: bytes, at: int = 0) -> str | None:
             return f"offset {at}: a BOOLEAN of {content.hex()}"
         if tag in (der.INTEGER, ENUMERATED) and not _is_minimal(content):
             return f"offset {at}: a number that isn't the shortest: {content[:4].hex()}"
+        if tag == NULL and content:
+            return f"offset {at}: a NULL of {len(content)} octets"
+        if tag == der.OBJECT_IDENTIFIER and not _is_oid(content):
+            return f"offset {at}: no OBJECT IDENTIFIER: {content[:16].hex()}"
         if tag & _CONSTRUCTED and (fault := not_der(content, at + head)):
             return fault
         at += len(whole)
     return None
+
+
+def _is_oid(content: bytes) -> bool:
+    """Whole numbers, each without a leading zero of seven bits (X.690 §8.19.2)."""
+    begins = [True, *(octet < 0x80 for octet in content)]
+    return len(content) > 0 and begins.pop() and not any(b and o == 0x80 for b, o in zip(begins, content, strict=True))
 
 
 def _is_minimal(content: bytes) -> bool:
