@@ -146,7 +146,7 @@ cdef class _Batch:
         set_version(&view, epoch, number, as_of)
         return self.put(&view)
 
-    cdef bytes add_good(self, const CopiedStatus* status, const Single* times, const RecordView* version):
+    cdef bytes add_good(self, const CopiedStatus* status, const Single* common, const RecordView* version):
         """The same of one that is good, as of its statement; None where its serial or its number can't be encoded."""
         cdef Single* single = &self.tasks[self.count].single
         cdef RecordView view
@@ -154,7 +154,7 @@ cdef class _Batch:
             return None
         if not der.is_minimal_integer(status.serial.data, status.serial.size):
             return None
-        single[0] = times[0]
+        single[0] = common[0]
         single.index = index_of(self.variants[0])
         single.serial = status.serial
         view.epoch, view.as_of = version.epoch, version.as_of
