@@ -110,9 +110,10 @@ cdef class CopiedStatuses:
 
     @property
     def last(self):
-        cdef CopiedStatus* row = &self.rows[self.count - 1]
+        cdef CopiedStatus* row
         if self.count == 0:
             return None
+        row = &self.rows[self.count - 1]
         return row.partition, <bytes> row.serial.data[:row.serial.size]
 
     def __len__(self):

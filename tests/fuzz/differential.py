@@ -16,10 +16,10 @@ from cryptography.x509 import ocsp
 from responder._native import crl_excerpt
 from responder.der import contents, values
 from responder.ocsp.lints.reading import SUCCESSFUL, Response, read
+from responder.pki import CRLReason
 
 _STATUSES = {0x80: "GOOD", 0xA1: "REVOKED", 0x82: "UNKNOWN"}
-_REASONS = {1: "keyCompromise", 2: "cACompromise", 3: "affiliationChanged", 4: "superseded", 5: "cessationOfOperation",
-            6: "certificateHold", 8: "removeFromCRL", 9: "privilegeWithdrawn", 10: "aACompromise"}  # fmt: skip
+_REASONS = {reason.value: reason.name for reason in CRLReason}
 _BASIC = "1.3.6.1.5.5.7.48.1.1"
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def _compare_crl(octets: bytes, theirs: x509.CertificateRevocationList) -> None:
     _same("issuer", name, theirs.issuer.public_bytes())
     entries = list(theirs)
     for place, entry in enumerate(entries):
-        (alone,) = x509.load_der_x509_crl(crl_excerpt(octets, [place])[1])
+        (alone,) = x509.load_der_x509_crl(_entry(octets, place))
         _same(
             "entry", (alone.serial_number, alone.revocation_date_utc), (entry.serial_number, entry.revocation_date_utc)
         )
@@ -113,21 +113,29 @@ def _compare_crl(octets: bytes, theirs: x509.CertificateRevocationList) -> None:
     raise Disagreement("we find more entries than pyca")
 
 
+def _entry(octets: bytes, place: int) -> bytes:
+    """The CRL with one of its entries, which pyca has read."""
+    try:
+        return crl_excerpt(octets, [place])[1]
+    except ValueError as error:
+        raise Disagreement(f"pyca alone reads entry {place}: {error}") from error
+
+
 def _tried(function: Callable[[], T]) -> tuple[T | None, str]:
     """What it returns, or what it refuses for."""
     try:
         return function(), ""
-    except (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError, x509.InvalidVersion) as error:
+    except (ValueError, x509.InvalidVersion) as error:
         return None, str(error)
 
 
 def _compared(compare: Callable[[], None]) -> str:
-    """pyca reads many parts when they are asked for."""
+    """pyca reads many parts when they are asked for; what it refuses then we alone read."""
     try:
         compare()
     except Disagreement:
         raise
-    except (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError, x509.DuplicateExtension) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         return f"ours alone: {error}"
     return "both"
 
@@ -147,8 +155,12 @@ def _same(part: str, ours: object, theirs: object) -> None:
         raise Disagreement(f"{part}: we find {ours!r}, the other {theirs!r}")
 
 
-def _moment(time: tuple[int, bytes]) -> datetime:
-    return datetime.strptime(time[1].decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+def _moment(time: tuple[int, bytes]) -> datetime | None:
+    """None where it says none: then pyca has to refuse it, too."""
+    try:
+        return datetime.strptime(time[1].decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _openssl(octets: bytes, *arguments: str) -> str:
