@@ -15,10 +15,10 @@ from setuptools.command.build_ext import build_ext
 
 REMEDY = "install what the native core is built with: apt-get install gcc python3-dev libssl-dev"
 MODULES = (
-    "errors", "algorithms", "decoder", "keys", "key_files", "certificate", "request", "records", "render", "sign",
-    "profile", "crl", "crl_reader", "floors", "table", "framing", "clients", "proxy", "limiter", "gate", "issuers",
-    "issued", "live", "holdings", "signing_threads", "answer", "pages", "site", "mail", "queue", "seal", "connections",
-    "sending", "turns", "lane", "copied", "batch", "resp",
+    "errors", "algorithms", "decoder", "keys", "key_files", "certificate", "request", "record_format", "records",
+    "render", "sign", "verbatim", "profile", "crl", "crl_reader", "floors", "table", "framing", "clients", "proxy",
+    "limiter", "gate", "issuers", "issued", "live", "holdings", "signing_threads", "answer", "pages", "site", "mail",
+    "queue", "seal", "connections", "sending", "turns", "lane", "copied", "batch", "resp",
 )  # fmt: skip
 CLIENT = ("client", "tally")
 ROOT = Path(__file__).resolve().parent

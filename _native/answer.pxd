@@ -7,7 +7,7 @@ from responder._native.der cimport Bytes, Out, Span
 from responder._native.framing cimport Head
 from responder._native.holdings cimport Found, Holdings
 from responder._native.live cimport LiveKey
-from responder._native.records cimport RecordView
+from responder._native.record_format cimport RecordView
 from responder._native.request cimport RequestView
 from responder._native.signing_threads cimport Job
 

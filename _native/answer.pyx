@@ -10,9 +10,9 @@ from responder._native.algorithms cimport MAX_SIGNATURE
 from responder._native.framing cimport GET, POST, clear
 from responder._native.holdings cimport NEVER_ISSUED, UNREAD, Reading
 from responder._native.issuers cimport IssuerPlace
-from responder._native.records cimport RecordView, index_of, signature_of
+from responder._native.record_format cimport RecordView, find_signature, index_of
 from responder._native.render cimport (
-    RENDERED, Constants, Single, put_response, put_response_data, put_signature, render_checked, set_single,
+    RENDERED, Constants, Single, is_of_algorithm, put_response, put_response_data, put_signature, render_checked, set_single,
 )
 from responder._native.request cimport MAX_IDS, MAX_OCTETS, parse_request
 from responder._native.sockets cimport CLOCK_BOOTTIME, cs_time
@@ -147,7 +147,7 @@ cdef class Responder(Holdings):
         if key == NULL:
             return ASK
         for index in range(asked.count):
-            if self.found[index].view.this_update > seconds:
+            if self.found[index].view.this_update > seconds or self.found[index].view.is_verbatim:
                 return ASK
             set_single(&singles[index], &self.found[index].view, asked.ids[index].variant, &self.found[index].serial)
         if want != SIGNED and not key.is_slow:
@@ -204,18 +204,16 @@ cdef class Responder(Holdings):
         """The response that was signed before; or 304, of a client that has it."""
         cdef const Constants* profile = found.profile
         cdef const RecordView* view = &found.view
-        cdef const uint8_t* signature = signature_of(view, variant)
+        cdef Span signature
         cdef const uint8_t* end = out.position
         cdef uint8_t[2 * (ETAG_PROFILE + ETAG_SIGNATURE)] tag
         cdef bint is_known
-        if signature == NULL:
-            return False
-        if profile.algorithm.coordinate and view.signature_size != 2 * profile.algorithm.coordinate:
+        if not find_signature(view, variant, &signature) or not is_of_algorithm(profile, view):
             return False
         http.write_hex(tag, view.profile_id, ETAG_PROFILE)
-        http.write_hex(tag + 2 * ETAG_PROFILE, signature, ETAG_SIGNATURE)
+        http.write_hex(tag + 2 * ETAG_PROFILE, signature.data, ETAG_SIGNATURE)
         is_known = head.method != POST and http.is_among(tag, sizeof(tag), head.tags, head.tags_size)
-        if not is_known and render_checked(profile, view, variant, &found.serial, signature, out) != RENDERED:
+        if not is_known and render_checked(profile, view, variant, &found.serial, &signature, out) != RENDERED:
             return False
         self.put_head(out, end, view, tag, max_age, head.closes, is_known, now)
         return True

@@ -13,7 +13,7 @@ from responder._native.copied cimport CopiedStatus, CopiedStatuses, is_good_then
 from responder._native.der cimport Out
 from responder._native.errors cimport drain_errors
 from responder._native.keys cimport PrivateKey
-from responder._native.records cimport (
+from responder._native.record_format cimport (
     CERTIFICATE_TAG,
     GOOD,
     TAG_OFFSET,
@@ -21,10 +21,9 @@ from responder._native.records cimport (
     RecordView,
     fixed_size,
     index_of,
-    read_records,
-    set_version,
     write_fixed,
 )
+from responder._native.records cimport read_records, set_version
 from responder._native.render cimport MAX_PREFIX, SHA256_OCTETS, Constants, Single, put_response_data
 from responder._native.sign cimport MAX_SERIAL, algorithm_for, fill_single
 
@@ -183,6 +182,7 @@ cdef class _Batch:
         view.extensions = single.extensions
         view.count = self.variant_count
         view.signature_size = self.signature_size
+        view.is_verbatim = False
         start = fixed_size(view)
         encoded = PyBytes_FromStringAndSize(NULL, start + self.variant_count * (1 + self.signature_size))
         octets = <unsigned char*> <char*> encoded

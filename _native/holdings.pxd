@@ -7,7 +7,7 @@ from responder._native.der cimport Span
 from responder._native.issued cimport Issued
 from responder._native.issuers cimport IssuerIndex, IssuerPlace
 from responder._native.live cimport LiveKeys
-from responder._native.records cimport RecordView
+from responder._native.record_format cimport RecordView
 from responder._native.render cimport Constants
 from responder._native.request cimport MAX_IDS, CertIDView, RequestView
 from responder._native.sets cimport MAX_RECORD

@@ -11,7 +11,7 @@ from libc.string cimport memcmp, memcpy
 from responder._native cimport atomics
 from responder._native.floors cimport is_below
 from responder._native.profile cimport SigningProfile
-from responder._native.records cimport PROFILE_ID, UNKNOWN, parse_record
+from responder._native.record_format cimport PROFILE_ID, UNKNOWN, parse_record
 from responder._native.sockets cimport CLOCK_BOOTTIME, cs_time
 from responder._native.table cimport find
 
@@ -21,11 +21,12 @@ cdef int64_t MAX_CLOCK_DIFFERENCE = 60 * SECOND
 
 cdef int64_t refresh_due(const RecordView* view, int64_t refresh) noexcept nogil:
     """As `pki.refresh_due`, but for half seconds: those are rounded down."""
-    cdef int64_t span = view.next_update - view.this_update
+    cdef int64_t begin = view.produced_at if view.is_verbatim else view.this_update
+    cdef int64_t span = view.next_update - begin
     cdef int64_t due = min(refresh, span // 2, <int64_t> 4 * 86400)
     if span >= 16 * 3600:
         due = min(due, span - 8 * 3600)
-    return view.this_update + max(due, <int64_t> 0)
+    return begin + max(due, <int64_t> 0)
 
 
 cdef class Holdings:

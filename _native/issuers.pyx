@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from responder._native.records cimport index_of
+from responder._native.record_format cimport index_of
 
 
 @cython.final

@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy
 from responder._native.algorithms cimport close_signing, open_signing, sign_octets
 from responder._native.keys cimport PrivateKey
 from responder._native.profile cimport SigningProfile
-from responder._native.records cimport PROFILE_ID
+from responder._native.record_format cimport PROFILE_ID
 from responder._native.sockets cimport CLOCK_MONOTONIC, cs_time
 
 

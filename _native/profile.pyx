@@ -21,7 +21,14 @@ from responder._native.copied cimport CopiedStatuses
 from responder._native.der cimport In, Out, Span, TLV, span
 from responder._native.errors cimport drain_errors
 from responder._native.keys cimport PrivateKey, PublicKey
-from responder._native.records cimport CERTIFICATE_TAG, PROFILE_ID, VARIANTS, RecordView, Records
+from responder._native.record_format cimport (
+    CERTIFICATE_TAG,
+    DIGEST,
+    PROFILE_ID,
+    VARIANTS,
+    RecordView,
+)
+from responder._native.records cimport Records
 from responder._native.render cimport (
     NO_SUCH_VARIANT,
     OTHER_ALGORITHM,
@@ -39,6 +46,7 @@ from responder._native.render cimport (
     set_single,
 )
 from responder._native.sign cimport sign_response
+from responder._native.verbatim cimport read_signed, take_over
 
 import hashlib
 
@@ -100,7 +108,7 @@ cdef class SigningProfile:
     def verify(self, PublicKey key not None, Records records not None, int variant, bytes serial not None, /):
         """Check the signature of one variant of records, over what `render` would send."""
         cdef const RecordView* view = &records.view
-        cdef const unsigned char* signature
+        cdef Span signature
         cdef size_t coordinate = self.constants.algorithm.coordinate
         cdef unsigned char[MAX_SIGNATURE] buffer
         cdef Span octets = span(serial)
@@ -113,15 +121,25 @@ cdef class SigningProfile:
         )
         if outcome != RENDERED:
             raise _refusal(outcome, variant)
-        signed.data, signed.size = signature, view.signature_size
+        if view.is_verbatim:
+            octets.data, octets.size = signature.data + DIGEST, signature.size - DIGEST
+            if not read_signed(&octets, &text, &signed):
+                raise ValueError("it is no successful OCSPResponse")
+            key.verify_span(&self.constants.signature_algorithm, &text, &signed)
+            return
+        signed = signature
         if coordinate:
             out = der.writer(buffer, sizeof(buffer))
-            ecdsa.put_signature(&out, signature, coordinate)
+            ecdsa.put_signature(&out, signature.data, coordinate)
             signed.data, signed.size = out.position, der.written(&out, buffer + sizeof(buffer))
         set_single(&single, view, variant, &octets)
         tbs = response_data(&self.constants, &single, 1, view.produced_at, NULL, room_for(&self.constants, view, &octets))
         text = span(tbs)
         key.verify_span(&self.constants.signature_algorithm, &text, &signed)
+
+    def take_over(self, object status, object produced_at, object answers, /):
+        """Records of answers that were made elsewhere, as they came."""
+        return take_over(&self.constants, status, produced_at, answers)
 
     def sign_response(self, PrivateKey key not None, object singles, object produced_at, bytes nonce, /):
         """Sign one complete DER OCSPResponse, for a nonce or several CertIDs."""

@@ -1,4 +1,4 @@
-"""Which of two records of a certificate is the later one, as they are stored: see `records.pyx` for the format."""
+"""Which of two records of a certificate is the later one, as they are stored: see `record_format.pyx`."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t
 from responder._native cimport libcrypto
 from responder._native.algorithms cimport Algorithm
 from responder._native.der cimport Out, Span
-from responder._native.records cimport VARIANTS, RecordView
+from responder._native.record_format cimport VARIANTS, RecordView
 
 cdef enum:
     MAX_PREFIX = 160   # AlgorithmIdentifier and two SHA-512 hashes, with their headers
@@ -47,6 +47,15 @@ cdef enum Rendering:
     NO_ROOM
     NO_DIGEST
 
+cdef inline bint is_of_algorithm(const Constants* profile, const RecordView* view) noexcept nogil:
+    """Whether a record's signatures are as long as the profile's algorithm makes them, where that is known."""
+    return (
+        view.is_verbatim
+        or profile.algorithm.coordinate == 0
+        or view.signature_size == 2 * profile.algorithm.coordinate
+    )
+
+
 # How much room a rendered response may take, at most.
 cdef size_t room_for(const Constants* profile, const RecordView* view, const Span* serial) noexcept nogil
 # Whether a record is this profile's, of this certificate, and has the variant: RENDERED, and its signature; or why not.
@@ -56,7 +65,7 @@ cdef Rendering check_record(
     int variant,
     const Span* serial,
     libcrypto.EVP_MD_CTX* digester,
-    const unsigned char** signature,
+    Span* signature,
 ) noexcept nogil
 # Write the whole OCSPResponse of a record, backward from the end of `out`.
 cdef Rendering render_record(
@@ -75,7 +84,7 @@ cdef Rendering render_checked(
     const RecordView* view,
     int variant,
     const Span* serial,
-    const unsigned char* signature,
+    const Span* signature,
     Out* out,
 ) noexcept nogil
 

@@ -11,14 +11,15 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from responder._native cimport der, ecdsa, libcrypto, times
 from responder._native.algorithms cimport sha256_of_two
 from responder._native.der cimport Out, Span
-from responder._native.records cimport (
+from responder._native.record_format cimport (
     CERTIFICATE_TAG,
+    DIGEST,
     GOOD,
     PROFILE_ID,
     REVOKED,
     RecordView,
+    find_signature,
     index_of,
-    signature_of,
 )
 
 from responder.errors import SigningFailed
@@ -140,15 +141,14 @@ cdef Rendering check_record(
     int variant,
     const Span* serial,
     libcrypto.EVP_MD_CTX* digester,
-    const unsigned char** signature,
+    Span* signature,
 ) noexcept nogil:
     cdef unsigned char[SHA256_OCTETS] digest
-    signature[0] = signature_of(view, variant)
-    if signature[0] == NULL:
+    if not find_signature(view, variant, signature):
         return NO_SUCH_VARIANT
     if memcmp(view.profile_id, profile.id, PROFILE_ID) != 0:
         return OTHER_PROFILE
-    if profile.algorithm.coordinate and view.signature_size != 2 * profile.algorithm.coordinate:
+    if not is_of_algorithm(profile, view):
         return OTHER_ALGORITHM
     if not sha256_of_two(digester, &profile.issuer_tag, serial, digest):
         return NO_DIGEST
@@ -165,11 +165,11 @@ cdef Rendering render_record(
     libcrypto.EVP_MD_CTX* digester,
     Out* out,
 ) noexcept nogil:
-    cdef const unsigned char* signature
+    cdef Span signature
     cdef Rendering outcome = check_record(profile, view, variant, serial, digester, &signature)
     if outcome != RENDERED:
         return outcome
-    return render_checked(profile, view, variant, serial, signature, out)
+    return render_checked(profile, view, variant, serial, &signature, out)
 
 
 cdef Rendering render_checked(
@@ -177,16 +177,19 @@ cdef Rendering render_checked(
     const RecordView* view,
     int variant,
     const Span* serial,
-    const unsigned char* signature,
+    const Span* signature,
     Out* out,
 ) noexcept nogil:
     cdef Single single
     cdef const unsigned char* end = out.position
     cdef bint as_coordinates = profile.algorithm.coordinate != 0
-    set_single(&single, view, variant, serial)
-    put_signature(out, profile, signature, view.signature_size, as_coordinates)
-    put_response_data(out, profile, &single, 1, view.produced_at, NULL)
-    put_response(out, end)
+    if view.is_verbatim:
+        der.put(out, signature.data + DIGEST, signature.size - DIGEST)
+    else:
+        set_single(&single, view, variant, serial)
+        put_signature(out, profile, signature.data, signature.size, as_coordinates)
+        put_response_data(out, profile, &single, 1, view.produced_at, NULL)
+        put_response(out, end)
     return NO_ROOM if out.full else RENDERED
 
 

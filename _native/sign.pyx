@@ -10,7 +10,7 @@ from responder._native cimport der, times
 from responder._native.algorithms cimport Algorithm
 from responder._native.der cimport Out, Span, span
 from responder._native.keys cimport PrivateKey
-from responder._native.records cimport GOOD, MAX_SINGLE_EXTENSIONS, REVOKED, UNKNOWN, index_of
+from responder._native.record_format cimport GOOD, MAX_SINGLE_EXTENSIONS, REVOKED, UNKNOWN, index_of
 from responder._native.render cimport (
     MAX_PREFIX,
     SLACK,

@@ -17,7 +17,8 @@ from responder._native.der cimport span
 from responder._native.floors cimport is_below
 from responder._native.hashing cimport ISSUER_TAG, Hash, hash_of
 from responder._native.ranking cimport outranks
-from responder._native.records cimport CERTIFICATE_TAG, RecordView, Records, parse_record, read_records
+from responder._native.record_format cimport CERTIFICATE_TAG, RecordView, parse_record
+from responder._native.records cimport Records, read_records
 from responder._native.sets cimport (
     ENTRY,
     FIRST_UNIT,

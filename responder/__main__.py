@@ -14,6 +14,7 @@ from responder.cli import (
     lint,
     loadtest,
     looking,
+    offline,
     output,
     plan,
     presign,
@@ -39,6 +40,7 @@ app.command()(register.register)
 app.command()(revoke.revoke)
 app.command()(presign.presign)
 app.command()(plan.plan)
+app.command("root-day")(offline.print_root_day)
 app.command()(loadtest.loadtest)
 app.command()(query.query)
 app.command("lint")(lint.lint_files)
@@ -47,6 +49,7 @@ app.command("list")(looking.list_certificates)
 app.command()(looking.export)
 app.add_typer(issuer.app, name="issuer")
 app.add_typer(signer.app, name="signer")
+imports.app.command("ocsp-response")(offline.import_ocsp_response)
 app.add_typer(imports.app, name="import")
 app.add_typer(db.app, name="db")
 app.add_typer(config.app, name="config")

@@ -23,6 +23,7 @@ from responder.pki import (
     CRLHead,
     Issuer,
     Issuers,
+    OfflineOutlook,
     ReportedTrouble,
     ResponderCertificate,
     SigningForecast,
@@ -179,6 +180,9 @@ class Sources:
     async def reported_troubles(self) -> list[ReportedTrouble]:
         return await self._value(self.troubles)  # type: ignore[no-any-return]
 
+    async def offline_outlook(self) -> list[OfflineOutlook]:
+        return await self._value([])  # type: ignore[no-any-return]
+
 
 class Probe:
     """The operator's listener over two issuers, with two workers and `work`."""
@@ -258,6 +262,7 @@ async def test_probes_of_hung_stores_have_their_answer_within_a_second(probe: Pr
         "redis",
         "signers",
         "crls",
+        "offline",
         "clock",
     }
     text = (await asyncio.wait_for(probe.client.get("/metrics"), MUCH_LATER)).text

@@ -545,7 +545,16 @@ def test_health_and_metrics_move_and_are_summed_over_the_workers(demo: Demo) -> 
     ready = demo.admin("GET", "/readyz")
     assert ready.status_code == 200, ready.text
     assert ready.json()["ready"] is True
-    assert set(ready.json()["checks"]) == {"postgres", "redis", "signers", "crls", "workers", "clock", "lease"}
+    assert set(ready.json()["checks"]) == {
+        "postgres",
+        "redis",
+        "signers",
+        "crls",
+        "offline",
+        "workers",
+        "clock",
+        "lease",
+    }
     before = demo.metric("ocsp_requests_total")
     der = der_request(demo, demo.issuer("demo-ec")["good"][-1], "demo-ec")
     for _ in range(30):  # on new connections, so that both workers count

@@ -241,6 +241,24 @@ class SigningProfile:
             singles: `SingleRow`s, or tuples like them.
             nonce: the extnValue content to return unchanged, or None.
         """
+    def take_over(
+        self,
+        status: tuple[bytes, int, int, int, int, int, int, int, int, bytes],
+        produced_at: int,
+        answers: Sequence[tuple[int, bytes]],
+        /,
+    ) -> Records:
+        """Records of answers that were made elsewhere, sent as they came.
+
+        Args:
+            status: a `StatusRow`, or a tuple like one, without extensions; next_update is until when the records may
+                be used, not after any answer's own.
+            produced_at: when the records are made.
+            answers: variant and DER OCSPResponse.
+
+        Raises:
+            ValueError: something that records can't hold.
+        """
     def sign_records(
         self,
         key: PrivateKey,
@@ -309,10 +327,13 @@ class Records:
 
     @property
     def encoded(self) -> bytes:
-        """What is stored. Octet 0 is the format (1); 1..4 epoch, 5..12 number, 13..20 as_of in microseconds, all
+        """What is stored. Octet 0 is the format (1 or 2); 1..4 epoch, 5..12 number, 13..20 as_of in microseconds, all
         big-endian, so that a store compares and parses them without this library; octet 21, bits 0-1 cert_status."""
     @property
     def is_tombstone(self) -> bool: ...
+    @property
+    def is_verbatim(self) -> bool:
+        """Whether they are whole answers that were made elsewhere; `produced_at` is when they became records."""
     @property
     def profile_id(self) -> bytes: ...
     @property
@@ -336,7 +357,7 @@ class Records:
     @property
     def variants(self) -> tuple[int, ...]: ...
     def signature(self, variant: int, /) -> bytes:
-        """As it is stored: of ECDSA r and s.
+        """As it is stored: of ECDSA r and s; of an answer made elsewhere 16 octets of its SHA-256, and its DER.
 
         Raises:
             KeyError: no such variant.

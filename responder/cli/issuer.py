@@ -16,7 +16,15 @@ from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
 from responder.formats.crl import PublishedElsewhere, read_crl
-from responder.operations.issuers import IssuerView, NewIssuer, add_issuer, require_id, view_issuer
+from responder.operations.issuers import (
+    OFFLINE,
+    IssuerView,
+    NewIssuer,
+    add_issuer,
+    add_offline_issuer,
+    require_id,
+    view_issuer,
+)
 from responder.operations.signers import GivenSigner
 from responder.pki import MAX_CRL_NUMBER, Issuer, make_issuer, names
 from responder.roles.stores import open_stores
@@ -56,20 +64,36 @@ def add(
         bool, typer.Option("--no-crl", help="The CA has never published a CRL: start now, with number 1.")
     ] = False,
     algorithm: AlgorithmOption = DEFAULT_KIND,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="The CA's keys are kept elsewhere: give the answers that are imported (import ocsp-response).",
+        ),
+    ] = False,
     config: ConfigOption = None,
     *,
     json: JsonOption = False,
 ) -> None:
-    """Add a CA to answer for, with a delegated responder key or with the CA's own key.
+    """Add a CA to answer for, with a delegated responder key or with the CA's own key; or, with --offline, one whose
+    answers are made elsewhere.
 
     The first CRL is published after the first import, so that it isn't empty by mistake;
     with --crl or --no-crl at once.
     """
-    loaded = load_config(config, needs_keys=True)
+    loaded = load_config(config, needs_keys=not offline)
+    if offline:
+        if responder_key or responder_certificate or ca_key or crl_number or no_crl:
+            raise ConfigError("--offline goes with --id, --certificate and --crl alone: nothing is signed here then")
+        _add_offline(loaded, issuer_id, certificate, crl, json=json)
+        return
     if (responder_key is None) != (responder_certificate is None):
         raise ConfigError("--responder-key and --responder-certificate go together; one of them is missing")
     if responder_key is None and ca_key is None:
-        raise ConfigError("give --responder-key and --responder-certificate, or --ca-key, or all three")
+        raise ConfigError(
+            "give --responder-key and --responder-certificate, or --ca-key, or all three; or --offline alone, where "
+            "answers are made elsewhere"
+        )
     if (crl is not None) + (crl_number is not None) + no_crl > 1:
         raise ConfigError("--crl, --crl-number and --no-crl exclude each other; give one of them, or none")
     require_id(issuer_id)
@@ -98,6 +122,30 @@ def add(
         "crl_entries": len(before.entries),
         "longest_answer_octets": octets,
         "warnings": cautions,
+    }
+    print_result(result, text, json=json)
+
+
+def _add_offline(config: Config, issuer_id: str, certificate: Path, crl: Path | None, *, json: bool) -> None:
+    require_id(issuer_id)
+    issuer = make_issuer(issuer_id, certificate_in(certificate).der, OFFLINE)
+    before = PublishedElsewhere() if crl is None else read_crl(crl, issuer, now=latest_revocation())
+
+    async def add() -> None:
+        async with open_stores(config, name="cli") as stores:
+            await add_offline_issuer(stores.issuer_store, issuer, before, now=SystemClock().now(), actor=actor())
+
+    run(add())
+    text = f"issuer {issuer.id} added: {issuer_subject(issuer)}, offline: nothing is signed for it here"
+    if crl is not None:
+        text += f"\nCRL {before.crl_number} taken over, {len(before.entries)} entries"
+    text += "\nits answers come with certstatus import ocsp-response; certstatus root-day says how they are made"
+    result = {
+        "id": issuer.id,
+        "subject": issuer_subject(issuer),
+        "offline": True,
+        "last_crl_number": before.crl_number,
+        "crl_entries": len(before.entries),
     }
     print_result(result, text, json=json)
 

@@ -18,7 +18,7 @@ from responder.ocsp.presign import PARTITIONS
 from responder.operations.presigning import SigningCost, signing_cost
 from responder.pki import Issuer
 from responder.roles.presign import presign_now, presign_shares
-from responder.roles.signing import linted_signer
+from responder.roles.signing import answer_signer
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 
@@ -97,7 +97,7 @@ async def _presign(
 async def _costs(config: Config, issuer_id: str, partitions: list[int] | None) -> list[SigningCost]:
     async with open_stores(config, name="presign", is_patient=True) as stores:
         directory, sizes = await _opened(config, stores, issuer_id, partitions)
-        signer = linted_signer(config, directory)
+        signer = answer_signer(config, stores, directory)
         return [
             await signing_cost(issuer, each, partitions=stores.partitions, signer=signer)
             for issuer, each in sizes.items()

@@ -40,7 +40,8 @@ class FilterSource:
         return Question(
             issuer,
             tuple(Certificate(issuer, cert_id.serial) for cert_id in cert_ids),
-            tuple(cert_id.variant for cert_id in cert_ids),
+            # Of an offline issuer nothing is signed for who wants absent parameters: the answer has NULL (6960-12).
+            tuple(each.variant.with_null if issuer.policy.offline else each.variant for each in cert_ids),
             nonce=None if nonce_policy is NoncePolicy.ignore else request.nonce,
             signature_algorithm=self._preference(issuer, request.preferred) if request.preferred else None,
             signature=request.signature,

@@ -77,7 +77,9 @@ class LiveSource:
 
     async def _sign_records(self, question: Question, status: CertificateStatus) -> Answer:
         (records,) = await self._records.sign([status])
-        require_sayable(records)
+        require_sayable(records, question.issuer)
+        if question.variants[0] not in records.variants:
+            raise NotAuthoritative("no answer by this hash algorithm was imported")
         profile = self._profiles.get(records.profile_id)
         if profile is None:
             raise StatusUnavailable("the profile just signed with has been retired")
@@ -99,11 +101,14 @@ def require_authority(issuer: Issuer, statuses: Sequence[CertificateStatus | Non
         raise NotAuthoritative("no record of this serial number")
 
 
-def require_sayable(records: Records) -> None:
+def require_sayable(records: Records, issuer: Issuer) -> None:
     """What was made must be an answer.
 
     Raises:
         SigningFailed: a tombstone.
+        NotAuthoritative: one of an offline issuer: no answer was imported that may be given.
     """
+    if records.is_tombstone and issuer.policy.offline:
+        raise NotAuthoritative("no answer for it was imported, or it has ended, or the status has changed since")
     if records.is_tombstone:
         raise SigningFailed("a status that no answer can say; certstatus db check lists such rows")

@@ -85,7 +85,7 @@ class Maker:
         made = []
         for status, signed in zip(known, records, strict=True):
             try:
-                require_sayable(signed)
+                require_sayable(signed, issuer)
             except ResponderError as error:
                 refused[_name_of(status.certificate)] = error
             else:

@@ -17,7 +17,7 @@ from responder.operations.signers import (
     check_signer,
     octets_of_right_answer,
 )
-from responder.pki import Issuer, names
+from responder.pki import Issuer, IssuerPolicy, NoncePolicy, names
 from responder.pki.certificates import read_certificate
 from responder.signing.key_files import install_key, removed_on_failure, require_key
 from responder.signing.signers import Signer, require_ca
@@ -25,6 +25,9 @@ from responder.storage.crls import PostgresCRLs
 from responder.storage.issuers import PostgresIssuers
 from responder.storage.policies import SETTINGS
 from responder.storage.signers import PostgresSigners
+
+OFFLINE = IssuerPolicy(offline=True, nonce=NoncePolicy.ignore)
+"""What is decided for an issuer for which nothing is signed."""
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -56,6 +59,20 @@ def require_id(issuer_id: str) -> None:
     """
     if not _ID.fullmatch(issuer_id):
         raise ConfigError(f"the id {issuer_id!r}: an id has 1 to 64 lower-case letters, digits and hyphens")
+
+
+async def add_offline_issuer(
+    store: PostgresIssuers, issuer: Issuer, before: PublishedElsewhere, *, now: datetime, actor: str
+) -> None:
+    """Give what is imported for a CA whose keys aren't here; nothing is signed for it. The entries of a CRL that it has
+    published are taken over.
+
+    Raises:
+        ConfigError: it can't be.
+    """
+    require_ca(issuer, now)
+    await _refuse_duplicate(store, issuer)
+    await store.add(issuer, issued=before.entries, last_crl_number=before.crl_number, start_crls=False, actor=actor)
 
 
 async def add_issuer(store: PostgresIssuers, new: NewIssuer, *, folders: KeyFolders, now: datetime, actor: str) -> int:

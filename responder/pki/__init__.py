@@ -30,7 +30,7 @@ from responder._native import (
     packed_command,
     proxy_header,
 )
-from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times
+from responder.pki.answer import Answer, ResponderCertificate, ResponseTimes, refresh_due, response_times, signer_key
 from responder.pki.baseline import BASELINE_ALGORITHMS, RSA_PSS
 from responder.pki.crl import CRL, CRLHead
 from responder.pki.issuer import Issuer, IssuerPolicy, make_issuer
@@ -54,9 +54,11 @@ from responder.pki.stored import (
     AnnouncedChange,
     Changes,
     Fetched,
+    ImportedAnswer,
     ImportedStatus,
     IssuedCertificate,
     Kept,
+    OfflineOutlook,
     Pending,
     ReportedTrouble,
     RevokedSnapshot,
@@ -91,6 +93,7 @@ __all__ = [
     "Framing",
     "Gate",
     "HASH_NAMES",
+    "ImportedAnswer",
     "ImportedStatus",
     "IssuedCertificate",
     "Issuer",
@@ -107,6 +110,7 @@ __all__ = [
     "MAX_SERIAL_OCTETS",
     "NoncePolicy",
     "OCSPRequest",
+    "OfflineOutlook",
     "Pending",
     "PublicKey",
     "Question",
@@ -148,5 +152,6 @@ __all__ = [
     "proxy_header",
     "refresh_due",
     "response_times",
+    "signer_key",
     "tombstone_for",
 ]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from responder._native import Records, SigningProfile
+from responder.pki.certificates import read_certificate
+from responder.pki.issuer import Issuer
 from responder.pki.numbers import from_epoch_seconds
 from responder.pki.question import Question
 from responder.pki.status import Certificate, StatusVersion
@@ -66,6 +68,11 @@ class ResponderCertificate:
     is_followed: bool = False
 
 
+def signer_key(issuer: Issuer, profile: SigningProfile) -> bytes:
+    """DER SubjectPublicKeyInfo of the key that signs under a profile: a delegate's, or the CA's own."""
+    return read_certificate(profile.certificates[0]).parts.spki if profile.certificates else issuer.public_key
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A successful answer: what to render (`records`, `profile`, for one certificate and variant), or a complete `der`.
@@ -92,11 +99,13 @@ class Answer:
     def of_records(cls, records: Records, profile: SigningProfile, question: Question, *, source: str) -> Answer:
         """The answer that records are to a question that is plain."""
         this_update, next_update = from_epoch_seconds(records.this_update), from_epoch_seconds(records.next_update)
+        # What was made elsewhere may be old; its record is made again as ours are.
+        since = from_epoch_seconds(records.produced_at) if records.is_verbatim else this_update
         policy = question.issuer.policy
         return cls(
             this_update=this_update,
             next_update=next_update,
-            refresh_at=refresh_due(this_update, next_update, policy.refresh),
+            refresh_at=refresh_due(since, next_update, policy.refresh),
             max_age=policy.max_age,
             cacheable=True,
             source=source,

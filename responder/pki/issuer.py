@@ -12,6 +12,7 @@ from responder.pki.request import CertID
 from responder.pki.terms import HASH_NAMES, CertIDVariant, NoncePolicy, UnknownSerial
 
 _EMPTY_NAME = b"\x30\x00"
+_WITH_NULL = (CertIDVariant.SHA1, CertIDVariant.SHA256, CertIDVariant.SHA384, CertIDVariant.SHA512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class IssuerPolicy:
     """What an operator decides per issuer (`certstatus issuer set`).
 
     Attributes:
+        offline: nothing is signed here: answers are made elsewhere, and imported.
         require_signature: unsigned requests are answered sigRequired, signed ones are verified (RFC 6960 §2.3).
         honour_preferred: sign live with an algorithm that the client prefers, when a signer for it is there.
         rsa_pss: sign with RSASSA-PSS where the key is RSA.
@@ -36,6 +38,7 @@ class IssuerPolicy:
         delegate_renewal: how long before its end one is followed by the next; None: validity and two days more.
     """
 
+    offline: bool = False
     nonce: NoncePolicy = NoncePolicy.optional
     unknown_serial: UnknownSerial = UnknownSerial.unauthorized
     require_signature: bool = False
@@ -58,6 +61,11 @@ class IssuerPolicy:
     crl_delay: timedelta = timedelta(seconds=60)
     delegate_lifetime: timedelta = timedelta(days=30)
     delegate_renewal: timedelta | None = None
+
+    @property
+    def kept_variants(self) -> tuple[CertIDVariant, ...]:
+        """Those that records may have."""
+        return _WITH_NULL if self.offline else self.variants
 
     @property
     def says_no_more_than_good(self) -> bool:

@@ -39,14 +39,14 @@ class Question:
             len(self.certificates) == 1
             and self.nonce is None
             and self.signature_algorithm is None
-            and self.variants[0] in self.issuer.policy.variants
+            and self.variants[0] in self.issuer.policy.kept_variants
         )
 
     def plain(self) -> Question:
         """The nearest question about its one certificate that records can answer: no nonce, the issuer's own algorithm,
         and NULL parameters of the hash where absent ones were asked for. It may not be `is_plain` even so."""
         (variant,) = self.variants
-        own = self.issuer.policy.variants
+        own = self.issuer.policy.kept_variants
         if variant not in own and variant.with_null in own:
             variant = variant.with_null
         return replace(self, variants=(variant,), nonce=None, signature_algorithm=None)

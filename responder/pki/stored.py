@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from responder._native import SigningProfile
 from responder.errors import ResponderError
 from responder.pki.status import Certificate, RevokedInfo, StatusVersion
-from responder.pki.terms import CertStatus
+from responder.pki.terms import CertIDVariant, CertStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,61 @@ class ImportedStatus:
     not_before: datetime | None = None
     not_after: datetime | None = None
     line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedAnswer:
+    """An answer that was made elsewhere: one OCSPResponse about one certificate.
+
+    Attributes:
+        variant: the hash of its CertID, whatever the parameters.
+        profile: of whoever signed it; it names the signer and its algorithm, and renders nothing.
+        ends_at: its nextUpdate, or the end of the signer's certificate where that comes before it.
+        response: DER, as it came.
+    """
+
+    certificate: Certificate
+    variant: CertIDVariant
+    profile: SigningProfile
+    revoked_info: RevokedInfo | None
+    this_update: datetime
+    ends_at: datetime
+    response: bytes
+
+    @property
+    def cert_status(self) -> CertStatus:
+        """Good or revoked: one that knows nothing isn't imported."""
+        return CertStatus.GOOD if self.revoked_info is None else CertStatus.REVOKED
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineOutlook:
+    """What an offline issuer has to say, and for how long; counts of certificates that are valid now.
+
+    Attributes:
+        without: those of which nothing can be said: no answer, or none of their present status.
+        ending: those of whose answers one has less than a quarter of its life left.
+        first_end: when the first of the answers in use ends.
+    """
+
+    issuer_id: str
+    certificates: int
+    without: int
+    ending: int
+    first_end: datetime | None
+
+    @property
+    def alarm(self) -> str | None:
+        """What has to be signed elsewhere; None where nothing has."""
+        parts = []
+        if self.without:
+            parts.append(f"{self.without:,} of {self.certificates:,} certificates have no answer")
+        if self.ending and self.first_end is not None:
+            parts.append(f"answers for {self.ending:,} end from {self.first_end.isoformat(timespec='minutes')} on")
+        return f"offline issuer {self.issuer_id}: {', '.join(parts)}; {_ROOT_DAY}" if parts else None
+
+
+_ROOT_DAY = "certstatus root-day says what to sign"
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def row_of(issuer: Issuer) -> IssuerRow:
     return IssuerRow(
         issuer.tag,
         issuer.cert_id_hashes,
-        tuple(int(variant) for variant in policy.variants),
+        tuple(int(variant) for variant in policy.kept_variants),
         policy.nonce is NoncePolicy.ignore,
         policy.honour_preferred,
         int(policy.refresh.total_seconds()),

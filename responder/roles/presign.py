@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from responder.interfaces import RecordSigner
 from responder.ocsp.presign import TURN_SHARE, Presigner
 from responder.pki import Issuer
 from responder.roles.current import kept_current
-from responder.roles.signing import linted_signer
+from responder.roles.signing import answer_signer
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.troubles import Troubles, telling
@@ -55,7 +56,8 @@ def make_presigner(
 
 def presigning(stores: Stores, signer: RecordSigner, troubles: Troubles, tasks: int) -> list[Awaitable[object]]:
     """What signs slices for as long as it runs, so many at once, and tells whether that is enough."""
-    presigner, alarm = make_presigner(stores, signer, troubles=troubles), log.News()
+    presigner = make_presigner(stores, signer, troubles=troubles)
+    alarm, offline = log.News(), defaultdict[str, log.News](log.News)
 
     async def presign_once() -> bool:
         return await presigner.once()
@@ -68,6 +70,12 @@ def presigning(stores: Stores, signer: RecordSigner, troubles: Troubles, tasks: 
             alarm.is_over()
         elif alarm.is_news(text):
             _log.error("presigning_falls_behind", error=text)
+        for outlook in await stores.answers.outlook():
+            text, news = outlook.alarm, offline[outlook.issuer_id]
+            if text is None:
+                news.is_over()
+            elif news.is_news(text):
+                _log.error("imported_answers_end", error=text)
         return False
 
     # Where nothing is due it is the first that notices when something is; the others follow.
@@ -79,7 +87,7 @@ async def presign(config: Config, process: Process, *, tasks: int, stop: asyncio
     """Sign slices, beside `work`."""
     async with open_stores(config, name="presign", is_patient=True) as stores:
         directory = Directory(stores, keys=config.keys.directory)
-        signer = linted_signer(config, directory)
+        signer = answer_signer(config, stores, directory)
         troubles = Troubles("presign", stores.troubles)
         async with (
             kept_current(config, {"certstatus_issuers": directory.reload}),
@@ -115,7 +123,7 @@ async def presign_now(
         since[issuer.id] = await stores.partitions.make_due(issuer.id, partitions)
         left[issuer.id] = await stores.partitions.unsigned(issuer.id, since[issuer.id])
     troubles = Troubles("presign")
-    presigner = make_presigner(stores, linted_signer(config, directory), troubles=troubles, only=list(since))
+    presigner = make_presigner(stores, answer_signer(config, stores, directory), troubles=troubles, only=list(since))
 
     async def sign() -> None:
         while any(left.values()):

@@ -18,7 +18,6 @@ from responder.interfaces import ResponseSource
 from responder.ocsp.cached import CachedSource
 from responder.ocsp.fetching import Fetcher
 from responder.ocsp.filter import FilterSource
-from responder.ocsp.linted import LintedSigner
 from responder.ocsp.live import WAIT_SECONDS, Budget, LiveSource
 from responder.ocsp.making import Maker
 from responder.ocsp.requestor import RequestorSource
@@ -28,9 +27,10 @@ from responder.pki import Pages, Snapshot
 from responder.roles.current import kept_current
 from responder.roles.keep import kept, until_trusted
 from responder.roles.memory import HostMemory, IssuerRows, create_memory, networks
-from responder.roles.signing import linted_signer
+from responder.roles.signing import answer_signer
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
+from responder.signing.offline import OfflineSigner
 from responder.signing.verifiers import NativeRecordVerifier, verifies
 from responder.storage.circuit import Circuit, CircuitRecords
 from responder.storage.gathering import GatheringRecords
@@ -185,7 +185,7 @@ async def public_site(
         await stack.enter_async_context(kept_current(config, reloads))
         await stack.enter_async_context(background(repeatedly(telling(directory.troubles), idle_seconds=1)))
         clock = SystemClock()
-        signer = linted_signer(config, directory, pause_seconds=1)
+        signer = answer_signer(config, stores, directory, pause_seconds=1)
         budget = Budget(max_in_flight=config.signing.max_in_flight, max_waiting=config.signing.max_waiting)
         records = CircuitRecords(stores.records, Circuit("redis"))
         source = await stack.enter_async_context(answering_chain(stores, records, directory, memory, signer, budget))
@@ -241,7 +241,7 @@ async def answering_chain(
     records: CircuitRecords,
     directory: Directory,
     memory: HostMemory,
-    signer: LintedSigner,
+    signer: OfflineSigner,
     budget: Budget,
 ) -> AsyncIterator[ResponseSource]:
     """filter → requestor → trusted → cached(table) → cached(redis) → live."""

@@ -9,7 +9,17 @@ from datetime import datetime, timedelta
 
 from responder.config import Config
 from responder.host.process import host_identity
-from responder.pki import CRLHead, Current, Issuers, ReportedTrouble, ResponderCertificate, SigningForecast, StoreRun
+from responder.pki import (
+    CRLHead,
+    Current,
+    Issuers,
+    OfflineOutlook,
+    ReportedTrouble,
+    ResponderCertificate,
+    SigningForecast,
+    StoreRun,
+)
+from responder.storage.answers import PostgresAnswers
 from responder.storage.certificates import PostgresCertificates
 from responder.storage.checks import PostgresChecks
 from responder.storage.configuration import PostgresConfiguration
@@ -50,6 +60,7 @@ class Stores:
     certificates: PostgresCertificates
     listing: PostgresListing
     imports: PostgresImports
+    answers: PostgresAnswers
     troubles: PostgresTroubles
     runs: PostgresRuns
     hosts: PostgresHosts
@@ -66,7 +77,7 @@ class Stores:
         state = await self.runs.current()
         self.trust.run = state.run if state.complete else None
 
-    # What readiness looks at (`web.readiness.Sources`).
+    # What readiness looks at (`web.sources.Sources`).
 
     async def responder_certificates(self) -> list[ResponderCertificate]:
         """Those in use."""
@@ -105,6 +116,10 @@ class Stores:
     async def crl_heads(self) -> list[CRLHead]:
         """What is published."""
         return await self.crls.heads()
+
+    async def offline_outlook(self) -> list[OfflineOutlook]:
+        """What offline issuers can say, and for how long."""
+        return await self.answers.outlook()
 
     async def reported_troubles(self) -> list[ReportedTrouble]:
         """What fails for single issuers."""
@@ -148,6 +163,7 @@ async def open_stores(config: Config, *, name: str, is_patient: bool = False) ->
         stack.push_async_callback(records.close)
         current = Current()
         issuers = Issuers(current=current)
+        imports = PostgresImports(pool)
         yield Stores(
             current=current,
             issuers=issuers,
@@ -161,7 +177,8 @@ async def open_stores(config: Config, *, name: str, is_patient: bool = False) ->
             crls=PostgresCRLs(pool),
             certificates=PostgresCertificates(pool),
             listing=PostgresListing(pool),
-            imports=PostgresImports(pool),
+            imports=imports,
+            answers=PostgresAnswers(pool, imports),
             runs=runs,
             hosts=PostgresHosts(pool),
             trust=trust,

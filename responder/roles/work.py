@@ -13,7 +13,7 @@ from responder.ocsp.presign import Relay
 from responder.ocsp.storekeeper import StoreKeeper
 from responder.roles.current import kept_current, listening_for_changes
 from responder.roles.presign import make_presigner, presigning
-from responder.roles.signing import linted_signer
+from responder.roles.signing import answer_signer
 from responder.roles.snapshot import Directory
 from responder.roles.stores import Stores, open_stores
 from responder.troubles import Troubles, telling
@@ -30,7 +30,7 @@ async def work(config: Config, process: Process, *, tasks: int, stop: asyncio.Ev
 
         await stack.enter_async_context(kept_current(config, {"certstatus_issuers": reload}))
         clock = SystemClock()
-        signer = linted_signer(config, directory)
+        signer = answer_signer(config, stores, directory)
         relay_troubles, presign_troubles = Troubles("relay", stores.troubles), Troubles("presign", stores.troubles)
         relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock, troubles=relay_troubles)
         await stores.partitions.end_leases(has_ended)
@@ -48,6 +48,7 @@ async def work(config: Config, process: Process, *, tasks: int, stop: asyncio.Ev
         async def sweep_once() -> bool:
             await stores.statuses.sweep()
             await stores.imports.sweep()
+            await stores.answers.sweep()
             return False
 
         async with (
@@ -73,7 +74,7 @@ async def sign_pending(config: Config, stores: Stores, progress: Callable[[int],
         await directory.announce_profiles()
         await directory.reload()
     clock = SystemClock()
-    signer = linted_signer(config, directory)
+    signer = answer_signer(config, stores, directory)
     relay = Relay(stores.statuses, signer=signer, records=stores.records, clock=clock)
     keeper = StoreKeeper(stores.records, stores.runs, owner=process_identity())
     await keeper.once()  # a store that was started again has changes opened again

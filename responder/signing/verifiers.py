@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from responder._native import verify
-from responder.pki import Certificate, Issuer, PublicKey, Records, SigningProfile, load_public_key
-from responder.pki.certificates import read_certificate
+from responder.pki import Certificate, Issuer, PublicKey, Records, SigningProfile, load_public_key, signer_key
 from responder.signing.answers import MAX_CLOCK_DIFFERENCE
 
 
@@ -55,6 +54,5 @@ class NativeRecordVerifier:
     def _key(self, issuer: Issuer, profile: SigningProfile) -> PublicKey:
         key = self._keys.get(profile.id)
         if key is None:
-            spki = read_certificate(profile.certificates[0]).parts.spki if profile.certificates else issuer.public_key
-            key = self._keys[profile.id] = load_public_key(spki)
+            key = self._keys[profile.id] = load_public_key(signer_key(issuer, profile))
         return key

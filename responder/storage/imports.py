@@ -113,14 +113,15 @@ class PostgresImports:
             ImportRefused: it looks like another CA's list; nothing was changed.
             StatusUnavailable: the database can't be reached; nothing was changed.
         """
-        async with self._transaction(keep=not dry_run) as connection:
-            done = await self._take(
+        async with self.transaction(keep=not dry_run) as connection:
+            done = await self.take(
                 connection, issuer, rows, actor, (source, source_sha256), force=force, doubt=doubt, progress=progress
             )
         return Import(None, done.report, done.conflicts) if dry_run else done
 
     @asynccontextmanager
-    async def _transaction(self, *, keep: bool) -> AsyncIterator[Connection]:
+    async def transaction(self, *, keep: bool) -> AsyncIterator[Connection]:
+        """One for all that is taken over together; without `keep` nothing of it stays."""
         async with acquired(self._pool) as connection:
             transaction = connection.transaction()
             await transaction.start()
@@ -131,7 +132,7 @@ class PostgresImports:
                 raise
             await (transaction.commit() if keep else transaction.rollback())
 
-    async def _take(
+    async def take(
         self,
         connection: Connection,
         issuer: Issuer,
@@ -140,9 +141,10 @@ class PostgresImports:
         source: tuple[str, bytes],
         *,
         force: bool,
-        doubt: str | None,
-        progress: Callable[[int], None] | None,
+        doubt: str | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Import:
+        """The work of `run`, in a transaction of `transaction`; `source` is its name and the SHA-256 of its octets."""
         # One at a time for an issuer, so that each counts what it did.
         await connection.execute("SELECT FROM issuers WHERE id = $1 FOR NO KEY UPDATE", issuer.id, timeout=LONG_SECONDS)
         await connection.execute(rules.TABLE)
@@ -196,7 +198,7 @@ class PostgresImports:
         Raises:
             ImportRefused: no such import, or no longer known; taken back already; or something has changed since.
         """
-        async with self._transaction(keep=not dry_run) as connection:
+        async with self.transaction(keep=not dry_run) as connection:
             return await self._undo(connection, import_id, actor)
 
     async def _undo(self, connection: Connection, import_id: int, actor: str) -> Undone:

@@ -159,6 +159,11 @@ class PostgresIssuers:
                     *values.values(),
                 )
             except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
+                if getattr(error, "constraint_name", None) == "offline_signs_nothing":
+                    raise ConfigError(
+                        f"issuer {issuer_id}: offline=true goes with nonce=ignore and unknown_serial=unauthorized "
+                        "alone, since nothing is signed then; set them together"
+                    ) from error
                 raise ConfigError(f"issuer {issuer_id}: {allowed_values(changes)}") from error
             if row is None:
                 raise ConfigError(f"{issuer_id}: there is no such issuer; certstatus issuer list shows them")

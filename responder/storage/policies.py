@@ -74,6 +74,11 @@ def _seconds(span: timedelta) -> int:
 
 
 SETTINGS: Mapping[str, _Setting] = {
+    "offline": _Setting(
+        "true or false; true only with nonce=ignore and unknown_serial=unauthorized, since nothing is signed then",
+        _boolean,
+        lambda policy: policy.offline,
+    ),
     "nonce": _Setting(
         "optional, ignore or required", _one_of(*(each.name for each in NoncePolicy)), lambda policy: policy.nonce.name
     ),
@@ -170,6 +175,7 @@ def policy_from(row: Row) -> IssuerPolicy:
     """The policy in a row of `issuers`."""
     retention, renewal = row["archive_retention_seconds"], row["delegate_renewal_seconds"]
     return IssuerPolicy(
+        offline=row["offline"],
         nonce=NoncePolicy[row["nonce"]],
         unknown_serial=UnknownSerial[row["unknown_serial"]],
         require_signature=row["require_signature"],

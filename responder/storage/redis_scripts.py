@@ -23,7 +23,7 @@ local function is_tombstone(value)
     return string.byte(value, 24) == 0
 end
 local function outranks(kept, record, epoch, number_high, number_low, as_of_high, as_of_low)
-    if #kept < 61 or string.byte(kept, 1) ~= 1 then return false end
+    if #kept < 61 or string.byte(kept, 1) > 2 or string.byte(kept, 1) < 1 then return false end
     local held_epoch, held_high, held_low, read_high, read_low = version(kept)
     -- An as_of in the future counts as lowest: its clock was wrong.
     if seconds(read_high, read_low) - now > {MAX_AHEAD_SECONDS} then read_high = 0; read_low = 0 end

@@ -1,11 +1,9 @@
-"""What readiness and metrics are made of: one method a check, and the gauges that are read when they are asked for."""
+"""What readiness is made of: one method a check."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Protocol
 
 from responder import metrics
 from responder.deadlines import within
@@ -13,43 +11,17 @@ from responder.errors import CertstatusError, StatusUnavailable
 from responder.host.segment import HEARTBEAT, RECENT_DEATHS, SILENCE_SECONDS, Segment
 from responder.interfaces import Clock
 from responder.metrics import Gauge
-from responder.pki import CRLHead, Issuers, ReportedTrouble, ResponderCertificate, SigningForecast, StoreRun
+from responder.pki import Issuers
 from responder.signing.answers import MAX_CLOCK_DIFFERENCE
+from responder.web.gauges import memory_gauges, store_gauges
 from responder.web.health import Check, Finding
+from responder.web.sources import HostState, Sources
 
 DEATHS_A_MINUTE = 3
 """A process that ends so often within a minute isn't doing its work, though it is started again."""
 
 METRICS_SECONDS = 0.9
 """How long gauges may take to be read; without them the counters are sent alone."""
-
-
-class Sources(Protocol):
-    """Where the checks look; the stores of the process, under one roof (`responder.roles.stores.Stores`)."""
-
-    async def responder_certificates(self) -> list[ResponderCertificate]: ...
-    async def presign_lag(self) -> timedelta: ...
-    async def signing_forecast(self) -> SigningForecast: ...
-    async def pending_count(self) -> int: ...
-    async def unsayable_count(self) -> int: ...
-    async def store_run_now(self) -> str: ...
-    async def store_run_in_use(self) -> StoreRun: ...
-    async def database_now(self) -> datetime: ...
-    async def crl_heads(self) -> list[CRLHead]: ...
-    async def reported_troubles(self) -> list[ReportedTrouble]: ...
-
-
-class HostState(Protocol):
-    """What the shared memory says of a host that answers."""
-
-    @property
-    def lease_seconds_left(self) -> float: ...
-    @property
-    def floors_taken(self) -> float: ...
-    @property
-    def table_taken(self) -> float: ...
-    @property
-    def issued_false_positives(self) -> float: ...
 
 
 class Readiness:
@@ -83,6 +55,7 @@ class Readiness:
             "redis": self._redis,
             "signers": self._signers,
             "crls": self._crls,
+            "offline": self._offline,
             "workers": self._workers,
             "clock": self._clocks,
             **({} if self._memory is None else {"lease": self._lease}),
@@ -123,17 +96,16 @@ class Readiness:
         now = self._clock.now()
         rows = await self._sources.responder_certificates()
         valid = {row.issuer_id for row in rows if row.not_before <= now < row.not_after}
-        missing = [issuer.id for issuer in self._issuers if issuer.id not in valid]
-        if missing and len(missing) == len(self._issuers):
+        signing = [issuer.id for issuer in self._issuers if not issuer.policy.offline]
+        missing = [issuer_id for issuer_id in signing if issuer_id not in valid]
+        if missing and len(missing) == len(signing):
             raise StatusUnavailable(f"no responder certificate is valid for any issuer ({_some(missing)})")
         reported = await self._sources.reported_troubles()
         keyless = {each.issuer_id for each in reported if each.task == "signer" and each.host == self._host}
-        if len(self._issuers) and keyless >= {issuer.id for issuer in self._issuers}:
+        if signing and keyless >= set(signing):
             raise StatusUnavailable("no issuer has a key that signs on this host; put the keys into keys.directory")
         troubled = sorted({trouble.issuer_id for trouble in reported})
-        detail = (
-            f"{len(self._issuers) - len(missing)} of {len(self._issuers)} issuers have a valid responder certificate"
-        )
+        detail = f"{len(signing) - len(missing)} of {len(signing)} issuers have a valid responder certificate"
         if missing:
             detail += f", not: {_some(missing)}"
         if troubled:
@@ -194,114 +166,23 @@ class Readiness:
             detail += f", past nextUpdate: {_some(expired)}"
         return Finding(detail, is_degraded=bool(expired))
 
+    async def _offline(self) -> Finding:
+        """What was made elsewhere ends unless more comes."""
+        outlook = await self._sources.offline_outlook()
+        alarms = [each.alarm for each in outlook if each.alarm is not None]
+        said = sum(each.certificates - each.without for each in outlook)
+        detail = "; ".join(alarms) or f"{said:,} certificates of {len(outlook)} issuers have imported answers"
+        return Finding(detail, is_degraded=bool(alarms))
+
     async def metrics_text(self) -> bytes:
         """For Prometheus; without what would take too long, or can't be had."""
         gauges: list[Gauge] = []
         try:
-            gauges = await within(METRICS_SECONDS, self._gauges())
+            gauges = await within(METRICS_SECONDS, store_gauges(self._sources))
         except (TimeoutError, CertstatusError):
             gauges = [Gauge("stores_read", "Whether the gauges of the stores could be read.", {}, 0)]
-        return metrics.render(self._segment, [*gauges, *self._memory_gauges()])
-
-    def _memory_gauges(self) -> list[Gauge]:
-        if self._memory is None:
-            return []
-        return [
-            Gauge(
-                "lease_seconds_left",
-                "How long this host may answer without reaching the database.",
-                {},
-                self._memory.lease_seconds_left,
-            ),
-            Gauge(
-                "floors_taken_ratio", "How much of the room for floors was ever used.", {}, self._memory.floors_taken
-            ),
-            Gauge(
-                "table_taken_ratio",
-                "How full the table of records is, by a sample of it.",
-                {},
-                self._memory.table_taken,
-            ),
-            Gauge(
-                "issued_false_positives_ratio",
-                "How many of the serials that were never issued are looked for all the same, by a sample.",
-                {},
-                self._memory.issued_false_positives,
-            ),
-        ]
-
-    async def _gauges(self) -> list[Gauge]:
-        state = await self._sources.store_run_in_use()
-        lag = await self._sources.presign_lag()
-        return [
-            Gauge("stores_read", "Whether the gauges of the stores could be read.", {}, 1),
-            Gauge("outbox_open", "Changes not signed yet.", {}, await self._sources.pending_count()),
-            Gauge("presign_lag_seconds", "How late the latest slice is.", {}, lag.total_seconds()),
-            *_forecast_gauges(await self._sources.signing_forecast()),
-            Gauge(
-                "statuses_unsayable",
-                "Rows that no answer can say (certstatus db check).",
-                {},
-                await self._sources.unsayable_count(),
-            ),
-            Gauge("record_store_complete", "Whether readers may trust the record store.", {}, float(state.complete)),
-            Gauge(
-                "record_store_ahead",
-                "Whether the record store has seen versions that the database lost.",
-                {},
-                float(state.ahead is not None),
-            ),
-            Gauge(
-                "record_store_replay_changes_per_second",
-                "How fast changes were put again when the record store had started again.",
-                {},
-                state.changes_per_second or 0.0,
-            ),
-            *(
-                Gauge(
-                    "crl_next_update_seconds",
-                    "When the published CRL ends, in Unix time.",
-                    {"issuer": head.issuer_id, "scope": head.scope},
-                    head.next_update.timestamp(),
-                )
-                for head in await self._sources.crl_heads()
-            ),
-            *(
-                Gauge(
-                    "issuer_trouble",
-                    "A task that fails for an issuer, in Unix time since when.",
-                    {"issuer": trouble.issuer_id, "task": trouble.task, "host": trouble.host},
-                    trouble.since.timestamp(),
-                )
-                for trouble in await self._sources.reported_troubles()
-            ),
-        ]
-
-
-def _forecast_gauges(forecast: SigningForecast) -> list[Gauge]:
-    ratio, catch_up = forecast.capacity_ratio, forecast.catch_up_seconds
-    gauges = [
-        Gauge("presign_tasks", "Slices that are signed at once, on all hosts.", {}, forecast.tasks),
-        Gauge(
-            "presign_signatures_per_second_needed",
-            "That everything is signed in its turn.",
-            {},
-            forecast.signatures_per_second,
-        ),
-    ]
-    if catch_up is not None:
-        gauges.append(Gauge("presign_catch_up_seconds", "To sign all that is due now.", {}, catch_up))
-    if ratio is not None:
-        gauges += [
-            Gauge("presign_capacity_ratio", "How many times what is needed can be signed; 1 is the least.", {}, ratio),
-            Gauge(
-                "presign_signatures_per_second_possible",
-                "By how long each slice took the last time.",
-                {},
-                ratio * forecast.signatures_per_second,
-            ),
-        ]
-    return gauges
+        of_memory = [] if self._memory is None else memory_gauges(self._memory)
+        return metrics.render(self._segment, [*gauges, *of_memory])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -37,6 +37,8 @@ def main() -> None:
     }
     good = sign_one(signer, status(SERIAL))
     revoked = sign_one(signer, status(SERIAL, 1, THIS_UPDATE - 100, 1))
+    answers = [(variant, signer.profile.render(good, variant, SERIAL)) for variant in good.variants]
+    verbatim = signer.profile.take_over(status(SERIAL), THIS_UPDATE, answers)
     crl = CRLBuilder()
     crls = {}
     for name, reason in (("empty", -1), ("one", 1), ("two", 0)):
@@ -48,8 +50,9 @@ def main() -> None:
     write("request", requests)
     escaped = get.replace("/", "%2F").replace("=", "%3d")
     write("get_path", {"raw": f"/ocsp/{get}".encode(), "escaped": f"/{escaped}".encode()})
-    write("record", {"good": good.encoded, "revoked": revoked.encoded})
-    write("render", {"good": good.encoded, "revoked": revoked.encoded})
+    records = {"good": good.encoded, "revoked": revoked.encoded, "verbatim": verbatim.encoded}
+    write("record", records)
+    write("render", records)
     write("profile", {"p256": signer.profile.body, "rsa": rsa.profile.body})
     write("response", {
         "good": signer.profile.render(good, good.variants[0], SERIAL),

@@ -4,6 +4,7 @@ refusal, a broken promise, or what a sanitizer of an instrumented build finds (`
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.x509 import ocsp
@@ -108,6 +109,7 @@ def profile(octets: bytes) -> None:
 
 _PROFILE = load_profile((SEEDS / "profile" / "p256").read_bytes())
 _SERIAL = (SEEDS / "serial").read_bytes()
+_KEY = load_public_key((SEEDS / "key").read_bytes())
 
 
 @target
@@ -123,7 +125,12 @@ def render(octets: bytes) -> None:
             response = _PROFILE.render(records, variant, _SERIAL)
         except (ValueError, KeyError):
             continue
-        _need(not any(each.id == "DER" for each in lint(response)), "what is rendered is DER")
+        if records.is_verbatim:
+            _need(response in octets, "an answer made elsewhere is given as it came")
+        else:
+            _need(not any(each.id == "DER" for each in lint(response)), "what is rendered is DER")
+        with suppress(ValueError):
+            _PROFILE.verify(_KEY, records, variant, _SERIAL)
 
 
 @target

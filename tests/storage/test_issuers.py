@@ -109,7 +109,20 @@ async def test_policies_are_set_by_name(pool: asyncpg.Pool, issuer: Issuer) -> N
     assert loaded.policy.validity == timedelta(seconds=604799)
 
 
+async def test_offline_goes_with_what_needs_no_signature(pool: asyncpg.Pool, issuer: Issuer) -> None:
+    issuers = PostgresIssuers(pool)
+    await issuers.add(issuer)
+    with pytest.raises(ConfigError, match="offline=true goes with nonce=ignore and unknown_serial=unauthorized alone"):
+        await issuers.set_policy(issuer.id, {"offline": "true"})
+    await issuers.set_policy(issuer.id, {"offline": "true", "nonce": "ignore"})
+    with pytest.raises(ConfigError, match="offline=true goes with"):
+        await issuers.set_policy(issuer.id, {"unknown_serial": "unknown"})
+    (loaded,) = await issuers.load()
+    assert loaded.policy.offline
+
+
 EVERY_SETTING = {
+    "offline": "false",
     "nonce": "required",
     "unknown_serial": "revoked",
     "require_signature": "true",
@@ -141,7 +154,7 @@ async def test_every_setting_comes_back_and_can_be_taken_back(pool: asyncpg.Pool
     await issuers.set_policy(issuer.id, EVERY_SETTING)
     (loaded,) = await issuers.load()
     unchanged = [name for name in SETTINGS if SETTINGS[name].of(loaded.policy) == SETTINGS[name].of(issuer.policy)]
-    assert unchanged == ["baseline"]
+    assert unchanged == ["offline", "baseline"]
     assert loaded.policy.compromised_at == datetime(2026, 5, 1, tzinfo=UTC)
     # What was read, added under another name, is the same: every column is written.
     await issuers.remove(issuer.id)
@@ -310,6 +323,7 @@ async def test_policy_and_profiles_take_effect_together(pool: asyncpg.Pool, issu
         ({"responder_id_by_name": "true"}, True),
         ({"cert_hash": "true"}, True),
         ({"crl_url": "http://crl.example/"}, True),
+        ({"offline": "true", "nonce": "ignore"}, True),
         ({"archive": "true"}, True),
         ({"validity_seconds": "500000"}, True),
         ({"hash_algorithms": "sha256"}, True),

@@ -180,7 +180,7 @@ async def test_a_record_expires_with_its_next_update(store: RedisRecords, signer
         await store.put(certificate, over)
 
 
-@pytest.mark.parametrize("junk", [b"", b"\x02" * 100, b"\x01", b"\x01" + bytes(10), b"junk" * 50])
+@pytest.mark.parametrize("junk", [b"", b"\x03" * 100, b"\x02", b"\x01", b"\x01" + bytes(10), b"junk" * 50])
 async def test_what_cannot_be_read_is_a_miss_and_is_replaced(store: RedisRecords, signer: Signer, junk: bytes) -> None:
     certificate, records = make(signer, 5)
     await store._redis.set(b"cs2:" + signer.issuer.tag + certificate.serial, junk)

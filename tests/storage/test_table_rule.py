@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from responder._native import Floors, Table
+from responder._native import Floors, Records, Table
 from responder.embedded import EmbeddedValkey
-from responder.pki import StatusVersion, epoch_seconds
+from responder.pki import Certificate, StatusVersion, epoch_seconds
 from responder.signing.signers import Signer
 from responder.storage.redis import RedisRecords
 from tests.storage.test_redis import make, now, tombstone
@@ -33,25 +33,37 @@ def empty_table() -> Table:
     return Table(memory, Floors(floors), owner=1)
 
 
+def taken_over(signer: Signer, certificate: Certificate, records: Records) -> Records:
+    """The same, as answers that were made elsewhere."""
+    row = (certificate.serial, records.cert_status, -1, -1, records.this_update, records.next_update)
+    version = (records.epoch, records.number, records.as_of_microseconds, b"")
+    answers = [(each, signer.profile.render(records, each, certificate.serial)) for each in records.variants]
+    return signer.profile.take_over((*row, *version), records.produced_at, answers)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     puts=st.lists(
         # an as_of of 90 s ahead is refused by the store; what is 50 s ahead may be the one kept
-        st.tuples(st.integers(1, 2), st.integers(1, 3), st.sampled_from([-100, -1, 0, 50]), st.booleans()),
+        st.tuples(
+            st.integers(1, 2), st.integers(1, 3), st.sampled_from([-100, -1, 0, 50]), st.sampled_from(["", "t", "v"])
+        ),
         min_size=2,
         max_size=10,
     )
 )
-async def test_both_keep_the_same(store: RedisRecords, signer: Signer, puts: list[tuple[int, int, int, bool]]) -> None:
+async def test_both_keep_the_same(store: RedisRecords, signer: Signer, puts: list[tuple[int, int, int, str]]) -> None:
     table, serial_number, start = empty_table(), time.monotonic_ns(), now()
-    for epoch, number, seconds, is_tombstone in puts:
+    for epoch, number, seconds, kind in puts:
         as_of = start + timedelta(seconds=seconds)
-        if is_tombstone:
+        if kind == "t":
             certificate, records = tombstone(
                 signer.issuer, number, epoch=epoch, as_of=as_of, serial_number=serial_number
             )
         else:
             certificate, records = make(signer, number, epoch=epoch, as_of=as_of, serial_number=serial_number)
+        if kind == "v":
+            records = taken_over(signer, certificate, records)
         kept = await store.put(certificate, records)
         held = table.put(certificate.issuer.tag, certificate.serial, records, epoch_seconds(now()) * 10**6)
         assert held is not None

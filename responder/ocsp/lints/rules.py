@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from responder import der
 from responder.errors import ConfigError
 from responder.ocsp.lints.reading import SUCCESSFUL, Extension, Response, not_der
 from responder.pki import BASELINE_ALGORITHMS
-from responder.pki.certificates import OCSP_SIGNING, read_certificate
+from responder.pki.certificates import OCSP_SIGNING, ParsedCertificate, read_certificate
 
 PROFILES = ("rfc", "br", "c2pa", "etsi")
 """`rfc` is in all others: RFC 6960, 9919, 9654 and 5280; `br` the CA/Browser Forum's TLS Baseline Requirements; `c2pa`
@@ -22,12 +23,13 @@ ARCHIVE_CUTOFF = "1.3.6.1.5.5.7.48.1.6"
 EXTENDED_REVOKE = "1.3.6.1.5.5.7.48.1.9"
 REASON_CODE = "2.5.29.21"
 _BASIC = "1.3.6.1.5.5.7.48.1.1"
-_HASH_SIZES = {
-    "1.3.14.3.2.26": 20,
-    "2.16.840.1.101.3.4.2.1": 32,
-    "2.16.840.1.101.3.4.2.2": 48,
-    "2.16.840.1.101.3.4.2.3": 64,
+_HASHES = {
+    "1.3.14.3.2.26": "sha1",
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
 }
+_HASH_SIZES = {oid: hashlib.new(name, usedforsecurity=False).digest_size for oid, name in _HASHES.items()}
 _GENERALIZED_TIME = 0x18
 _REVOKED = 0xA1
 _NEVER_ISSUED = b"19700101000000Z"
@@ -234,11 +236,12 @@ def a_delegate_may_sign_and_is_first(response: Response) -> Iterator[str]:
     if not response.certs:
         return
     try:
-        usages = read_certificate(response.certs[0]).extended_key_usages or ()
+        first = read_certificate(response.certs[0])
+        usages = first.extended_key_usages or ()
     except (ConfigError, ValueError) as error:
         yield f"the first certificate can't be read: {error}"
         return
-    if OCSP_SIGNING not in usages:
+    if OCSP_SIGNING not in usages and not _is_of_issuer(first, response):
         yield "the first certificate isn't for OCSP signing, so it is no delegate"
 
 
@@ -282,6 +285,19 @@ def an_archive_is_told(response: Response) -> Iterator[str]:
     for single in response.singles:
         if single.status != 0x82 and not any(each.oid == ARCHIVE_CUTOFF for each in single.extensions):
             yield "no archiveCutoff, which should be the CA certificate's notBefore"
+
+
+def _is_of_issuer(certificate: ParsedCertificate, response: Response) -> bool:
+    """Whether it is the CA's that the answers are about, which signs for itself."""
+    for single in response.singles:
+        if single.hash_oid not in _HASHES:
+            return False
+        parts, name = certificate.parts, _HASHES[single.hash_oid]
+        if hashlib.new(name, parts.subject, usedforsecurity=False).digest() != single.name_hash:
+            return False
+        if hashlib.new(name, parts.public_key_bits, usedforsecurity=False).digest() != single.key_hash:
+            return False
+    return bool(response.singles)
 
 
 def _times(response: Response) -> Iterator[tuple[str, tuple[int, bytes]]]:
