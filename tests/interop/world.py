@@ -125,6 +125,7 @@ class _Maker:
         leaves[STRANGER] = stranger.leaf(STRANGER, key)
         for status, leaf in leaves.items():
             self._write(f"{status}.pem", leaf)
+        (self.folder / "leaf.key").write_bytes(pem(key))  # of all of them
         self._write("stranger.pem", stranger.certificate)
         return Issuer(kind, self.id, self.folder, self.certificate, leaves)
 
