@@ -29,7 +29,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would
 
 
 def import_ocsp_response(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="OCSP responses in DER, a certificate each.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="OCSP responses in DER, or a folder of them.")],
     dry_run: DryRunOption = False,
     config: ConfigOption = None,
     *,
@@ -39,7 +39,7 @@ def import_ocsp_response(
 
     Each is checked as a client would: signature, delegation, times. A bad one is named, and then nothing is imported.
     What they say of a certificate becomes its status by the rules for revocations: nothing that is revoked here becomes
-    good, and an answer that says so isn't given."""
+    good, and an answer that says so is left out."""
     loaded = load_config(config)
     given, done, unaware = run(_take(loaded, files, dry_run=dry_run))
     document = {
@@ -92,7 +92,7 @@ def _described(taken: TakenAnswers) -> list[str]:
     lines = [line]
     for answers, meaning in (
         (taken.older, "older than the answer that is here; left out"),
-        (taken.unusable, "good in the answer, revoked here: not given (release it here where that is right)"),
+        (taken.unusable, "good in the answer, revoked here; left out (release it here where that is right)"),
     ):
         if answers:
             lines.append(f"  {meaning}: {', '.join(map(_named, answers[:_SHOWN]))}")

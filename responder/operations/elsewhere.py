@@ -43,6 +43,9 @@ _VARIANTS = {
 
 _NULL = b"\x05\x00"
 
+_SUFFIXES = (".der", ".ors", ".ocsp")
+"""`ors` is RFC 6960's (Appendix C.2)."""
+
 MAX_OCTETS = 65_000
 """Of one answer."""
 
@@ -64,12 +67,13 @@ class ReadAnswers:
 
 def read_answers(paths: Sequence[Path], issuers: Issuers, *, now: datetime) -> ReadAnswers:
     """Read OCSPResponses (DER), each about one certificate of an issuer here, and judge them as a suspicious client
-    does.
+    does; of a folder all files that are called like one.
 
     Raises:
         ConfigError: a file can't be read.
         ImportRefused: what is wrong with each that can't be given; then none is to be.
     """
+    paths = [file for path in paths for file in _files(path)]
     found: dict[Issuer, list[ImportedAnswer]] = defaultdict(list)
     places: dict[tuple[Certificate, CertIDVariant], Path] = {}
     findings: list[str] = []
@@ -98,6 +102,15 @@ async def take_answers(store: PostgresAnswers, given: ReadAnswers, *, dry_run: b
     return await store.take(
         given.answers, dry_run=dry_run, actor=actor, source=given.source, source_sha256=given.sha256
     )
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix.lower() in _SUFFIXES and each.is_file())
+    if not found:
+        raise ConfigError(f"{path}: no file in it ends in {', '.join(_SUFFIXES)}")
+    return found
 
 
 def _content(path: Path) -> bytes:

@@ -36,7 +36,7 @@ _SCRIPT = """\
 #   SIGNER  its certificate, where a delegate signs           (the CA's)
 #   DAYS    for how long the answers are to be valid          ({days})
 #   OUT     the folder that they are put into                 ({folder})
-# and bring what is in OUT back: certstatus import ocsp-response {folder}/*.der
+# and bring what is in OUT back: certstatus import ocsp-response {folder}
 set -eu
 CA=${{CA:-ca.pem}} KEY=${{KEY:-ca.key}} DAYS=${{DAYS:-{days}}} OUT=${{OUT:-{folder}}}
 SIGNER=${{SIGNER:-$CA}} DIGEST=${{DIGEST-{digest}}}
@@ -55,7 +55,7 @@ answer() {{
 }}
 {lines}
 rm -f "$OUT/openssl.log"
-echo "$OUT: {answers} answers; bring them back: certstatus import ocsp-response $OUT/*.der"
+echo "$OUT: {answers} answers; bring them back: certstatus import ocsp-response $OUT"
 """
 
 

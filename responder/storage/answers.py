@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import asyncpg
 
@@ -25,7 +24,7 @@ from responder.pki import (
     signer_key,
 )
 from responder.storage.imports import Import, PostgresImports
-from responder.storage.postgres import Connection, acquired, translating
+from responder.storage.postgres import LONG_SECONDS, Connection, acquired, translating
 from responder.storage.rows import revocation_columns
 from responder.storage.signers import insert_profile, lock_issuer
 
@@ -46,8 +45,6 @@ ON CONFLICT (issuer_id, serial, variant) DO UPDATE SET (
     excluded.profile_id, excluded.revoked_at, excluded.reason, excluded.this_update, excluded.ends_at,
     excluded.response, now()
 )
-WHERE imported_answers.this_update <= excluded.this_update
-RETURNING serial, variant
 """
 
 # A new version, so that what a store, a table or a cache of ours holds of the answer before is never given again.
@@ -86,8 +83,8 @@ FROM ({_SAID}) AS said GROUP BY issuer_id ORDER BY issuer_id
 
 @dataclass(frozen=True, slots=True)
 class TakenAnswers:
-    """What came of answers of one issuer. `older` weren't taken: there are newer ones here; `unusable` say another
-    status than what is kept here by the rules of a revocation, so they aren't given."""
+    """What came of answers of one issuer. `older` weren't taken, since there are newer ones here, nor were `unusable`,
+    which say another status than what is kept here by the rules of a revocation."""
 
     issuer_id: str
     statuses: Import
@@ -195,38 +192,38 @@ class PostgresAnswers:
             )
         for profile in {answer.profile.id: answer.profile for answer in answers}.values():
             await _insert_profile(connection, issuer, profile)
-        put = await connection.fetch(
-            _PUT,
-            issuer.id,
-            [answer.certificate.serial for answer in answers],
-            [int(answer.variant) for answer in answers],
-            [answer.profile.id for answer in answers],
-            *_revocations(answers),
-            [answer.this_update for answer in answers],
-            [answer.ends_at for answer in answers],
-            [answer.response for answer in answers],
-        )
-        places = {(row["serial"], row["variant"]) for row in put}
-        taken = [each for each in answers if (each.certificate.serial, int(each.variant)) in places]
-        said = {each.certificate: each.revoked_info for each in taken}
-        await connection.execute(_RENUMBER, issuer.id, [certificate.serial for certificate in said])
-        rows = [ImportedStatus(certificate.serial_number, info) for certificate, info in said.items()]
-        statuses = await self._imports.take(connection, issuer, rows, actor, source, force=True)
-        now_revoked = {
-            row["serial"]: row["revoked"]
+        serials = [answer.certificate.serial for answer in answers]
+        newest = {
+            (row["serial"], row["variant"]): row["this_update"]
             for row in await connection.fetch(
-                "SELECT serial, revoked FROM certificates WHERE issuer_id = $1 AND serial = ANY ($2)",
+                "SELECT serial, variant, this_update FROM imported_answers WHERE issuer_id = $1 AND serial = ANY ($2)",
                 issuer.id,
-                [certificate.serial for certificate in said],
+                serials,
+                timeout=LONG_SECONDS,
             )
         }
-        return TakenAnswers(
-            issuer.id,
-            statuses,
-            len(taken),
-            tuple(each for each in answers if each not in taken),
-            tuple(each for each in taken if now_revoked[each.certificate.serial] != (each.revoked_info is not None)),
+        fresh, older = _parted(
+            answers,
+            lambda each: newest.get((each.certificate.serial, each.variant), each.this_update) <= each.this_update,
         )
+        said = {each.certificate: each.revoked_info for each in fresh}
+        await connection.execute(_RENUMBER, issuer.id, [each.serial for each in said], timeout=LONG_SECONDS)
+        rows = [ImportedStatus(certificate.serial_number, info) for certificate, info in said.items()]
+        statuses = await self._imports.take(connection, issuer, rows, actor, source, force=True)
+        revoked = {
+            row["serial"]
+            for row in await connection.fetch(
+                "SELECT serial FROM certificates WHERE issuer_id = $1 AND serial = ANY ($2) AND revoked",
+                issuer.id,
+                serials,
+                timeout=LONG_SECONDS,
+            )
+        }
+        taken, unusable = _parted(
+            fresh, lambda each: (each.certificate.serial in revoked) == (each.revoked_info is not None)
+        )
+        await _put(connection, issuer, taken)
+        return TakenAnswers(issuer.id, statuses, len(taken), tuple(older), tuple(unusable))
 
     async def outlook(self) -> list[OfflineOutlook]:
         """What each offline issuer that has certificates can say, and for how long."""
@@ -269,10 +266,28 @@ async def _insert_profile(connection: Connection, issuer: Issuer, profile: Signi
         )
 
 
-def _revocations(answers: Sequence[ImportedAnswer]) -> tuple[list[Any], list[Any]]:
-    """`revoked_at` and `reason` of each."""
-    columns = [revocation_columns(answer.revoked_info) for answer in answers]
-    return [revoked_at for _, revoked_at, _, _ in columns], [reason for _, _, reason, _ in columns]
+async def _put(connection: Connection, issuer: Issuer, answers: Sequence[ImportedAnswer]) -> None:
+    revocations = [revocation_columns(answer.revoked_info) for answer in answers]
+    await connection.execute(
+        _PUT,
+        issuer.id,
+        [answer.certificate.serial for answer in answers],
+        [int(answer.variant) for answer in answers],
+        [answer.profile.id for answer in answers],
+        [revoked_at for _, revoked_at, _, _ in revocations],
+        [reason for _, _, reason, _ in revocations],
+        [answer.this_update for answer in answers],
+        [answer.ends_at for answer in answers],
+        [answer.response for answer in answers],
+        timeout=LONG_SECONDS,
+    )
+
+
+def _parted(
+    answers: Sequence[ImportedAnswer], belongs: Callable[[ImportedAnswer], bool]
+) -> tuple[list[ImportedAnswer], list[ImportedAnswer]]:
+    """Those that do, and those that don't."""
+    return [each for each in answers if belongs(each)], [each for each in answers if not belongs(each)]
 
 
 def _revoked_info(row: asyncpg.Record) -> RevokedInfo | None:

@@ -13,7 +13,7 @@ from responder.interfaces import Clock
 from responder.metrics import Gauge
 from responder.pki import Issuers
 from responder.signing.answers import MAX_CLOCK_DIFFERENCE
-from responder.web.gauges import memory_gauges, store_gauges
+from responder.web.gauges import memory_gauges, outlook_in_time, store_gauges
 from responder.web.health import Check, Finding
 from responder.web.sources import HostState, Sources
 
@@ -168,7 +168,9 @@ class Readiness:
 
     async def _offline(self) -> Finding:
         """What was made elsewhere ends unless more comes."""
-        outlook = await self._sources.offline_outlook()
+        outlook = await outlook_in_time(self._sources)
+        if outlook is None:
+            return Finding("not read in time; certstatus work logs when answers end", is_degraded=True)
         alarms = [each.alarm for each in outlook if each.alarm is not None]
         said = sum(each.certificates - each.without for each in outlook)
         detail = "; ".join(alarms) or f"{said:,} certificates of {len(outlook)} issuers have imported answers"
