@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from responder.pki import (
@@ -125,8 +125,7 @@ class RevocationStore(StatusSource, Protocol):
     async def done(
         self, pending: Sequence[Pending], kept: Sequence[CertificateStatus | None], *, run: str = ""
     ) -> None:
-        """Close these changes and every one of the same certificate that isn't later than the status now in the store
-        (None: row deleted).
+        """Close these, and each of the same certificate not later than what the store has now (None: row deleted).
 
         Args:
             run: of the record store that keeps them (`Kept.run`); "" where a store has no runs.
@@ -136,23 +135,18 @@ class RevocationStore(StatusSource, Protocol):
         """
 
     async def retry_later(self, pending: Sequence[Pending]) -> None:
-        """Leave these changes open, and give them by `pending` later, and later each time."""
+        """Leave these changes open; `pending` gives them later, and later each time."""
 
     async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
         """Give a status a new version, where the store keeps a higher one that this database has given: the change then
         comes again, above it. False, and nothing is changed, where this database has never given `kept`."""
 
 
-ISSUED_KEPT = timedelta(hours=1)
-"""How long at least the authority tells that a certificate was issued."""
-
-
 class HostLeases(Protocol):
     """Which hosts may answer until when, and which changes each of them has applied; kept by the authority."""
 
     async def renew(self, host: str, *, owner: str, seconds: float, is_new: bool) -> None:
-        """Let a host answer for so long from now; a new one has applied nothing, whatever was said of it before. To be
-        done before the changes are read that it must have applied."""
+        """Let a host answer for so long from now; a new one has applied nothing. It reads the changes after that."""
 
     def changes(self, since: Changes | None) -> AbstractAsyncContextManager[Changes]:
         """What was announced since then, or everything that a living answer may be older than, from one snapshot."""
@@ -269,9 +263,16 @@ class CRLSigner(Protocol):
     """Signs CRLs with the CA's key. Absent from the serving role."""
 
     async def sign_crl(
-        self, issuer: Issuer, *, crl_number: int, this_update: datetime, next_update: datetime, entries: CRLBuilder
+        self,
+        issuer: Issuer,
+        *,
+        crl_number: int,
+        this_update: datetime,
+        next_update: datetime,
+        entries: CRLBuilder,
+        expired_since: datetime | None,
     ) -> bytes:
-        """The DER CertificateList, its entries in the order they were added.
+        """The DER CertificateList, its entries as they were added; it says since when expired ones are among them.
 
         Raises:
             SigningFailed: libcrypto refused.

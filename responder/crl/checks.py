@@ -4,17 +4,23 @@ entries by someone else's parser."""
 from __future__ import annotations
 
 import random
+from datetime import datetime
 
 from cryptography import x509
 
+from responder.der import generalized_time
 from responder.errors import CRLError
 from responder.pki import CRL, CRLBuilder, CRLReason, Issuer, crl_excerpt, encode_serial, epoch_seconds, load_public_key
+
+_EXPIRED_CERTS_ON_CRL = x509.ObjectIdentifier("2.5.29.60")
 
 SAMPLE = 1000
 """Entries that the other parser reads: the first, the last, and others by chance; all, where there are no more."""
 
 
-def check_crl(crl: CRL, *, issuer: Issuer, entries: CRLBuilder, previous: CRL | None) -> list[bytes]:
+def check_crl(
+    crl: CRL, *, issuer: Issuer, entries: CRLBuilder, previous: CRL | None, expired_since: datetime | None = None
+) -> list[bytes]:
     """Check what was just built against what was asked for. Takes seconds for a million entries, most of them without
     the GIL: not for an event loop.
 
@@ -39,13 +45,13 @@ def check_crl(crl: CRL, *, issuer: Issuer, entries: CRLBuilder, previous: CRL | 
             faults.append(f"thisUpdate {crl.this_update} is before the last CRL's, {previous.this_update}")
     if crl.next_update <= crl.this_update:
         faults.append(f"nextUpdate {crl.next_update} isn't after thisUpdate")
-    faults += _head_and_sample(crl, issuer, entries)
+    faults += _head_and_sample(crl, issuer, entries, expired_since)
     if faults:
         raise CRLError(f"issuer {issuer.id}: CRL {crl.crl_number} must not be published:\n" + "\n".join(faults))
     return removed
 
 
-def _head_and_sample(crl: CRL, issuer: Issuer, entries: CRLBuilder) -> list[str]:
+def _head_and_sample(crl: CRL, issuer: Issuer, entries: CRLBuilder, expired_since: datetime | None) -> list[str]:
     """What pyca/cryptography finds wrong with it."""
     count = len(entries)
     ends = [0, count - 1] if count else []
@@ -70,6 +76,13 @@ def _head_and_sample(crl: CRL, issuer: Issuer, entries: CRLBuilder) -> list[str]
         "authorityKeyIdentifier",
         key_identifier and (key_identifier.critical, key_identifier.value.key_identifier),
         (False, issuer.key_identifier),
+    )
+    expired = extensions.get(_EXPIRED_CERTS_ON_CRL)
+    _expect(
+        faults,
+        "expiredCertsOnCRL",
+        expired and (expired.critical, expired.value.public_bytes()),
+        None if expired_since is None else (False, generalized_time(expired_since)),
     )
     for one, wanted in zip(found, entries.rows(positions), strict=True):
         if one != wanted:

@@ -29,7 +29,8 @@ class CRLIssuer:
     async def publish(self, issuer: Issuer) -> CRL:
         """Build the full CRL from one snapshot, have it checked, and publish it.
 
-        An entry stays until it has been on one CRL issued after its certificate expired (5280-12).
+        An entry stays until it has been on one CRL issued after its certificate expired (5280-12); with the issuer's
+        `archive` for as long as answers go on (ETSI-02).
 
         Raises:
             CRLError: a check failed, or the number was overtaken; the CRL published before stays.
@@ -39,9 +40,11 @@ class CRLIssuer:
         previous = await self._store.latest(issuer, FULL)
         crl_number = await self._store.next_number(issuer, FULL)
         entries = CRLBuilder()
+        last = issuer.not_before if previous is None else previous.this_update
+        expired_since = issuer.archived_since(last)
         async with self._revoked.revoked_snapshot(
             issuer,
-            not_expired_at=None if previous is None else previous.this_update,
+            not_expired_at=None if previous is None else expired_since or last,
             unseen_by=None if previous is None else previous.snapshot,
         ) as snapshot:
             async for rows in snapshot.entries:
@@ -49,7 +52,12 @@ class CRLIssuer:
         this_update = from_epoch_seconds(epoch_seconds(snapshot.as_of))
         next_update = min(this_update + issuer.policy.crl_validity, issuer.not_after)
         der = await self._signer.sign_crl(
-            issuer, crl_number=crl_number, this_update=this_update, next_update=next_update, entries=entries
+            issuer,
+            crl_number=crl_number,
+            this_update=this_update,
+            next_update=next_update,
+            entries=entries,
+            expired_since=expired_since,
         )
         crl = CRL(
             issuer_id=issuer.id,
@@ -61,7 +69,9 @@ class CRLIssuer:
             sha256=await asyncio.to_thread(_sha256, der),
             snapshot=snapshot.snapshot,
         )
-        removed = await asyncio.to_thread(check_crl, crl, issuer=issuer, entries=entries, previous=previous)
+        removed = await asyncio.to_thread(
+            check_crl, crl, issuer=issuer, entries=entries, previous=previous, expired_since=expired_since
+        )
         await self._explain(issuer, removed, previous)
         await self._store.put(crl)
         metrics.CRL_PUBLISHED.inc()

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from responder import log, metrics
-from responder.interfaces import ISSUED_KEPT, HostLeases
+from responder.interfaces import HostLeases
 from responder.ocsp.issued import IssuedSerials, MovableDeadline
-from responder.pki import AnnouncedChange, Changes, Floors, Table, epoch_microseconds, epoch_seconds
+from responder.pki import ISSUED_KEPT, AnnouncedChange, Changes, Floors, Table, epoch_microseconds, epoch_seconds
 
 _log = log.get("ocsp.keeper")
 

@@ -51,6 +51,7 @@ from responder.pki.request import CertID, OCSPRequest, RequestSignature, parse_o
 from responder.pki.snapshot import Current, Snapshot
 from responder.pki.status import Certificate, CertificateStatus, RevokedInfo, StatusVersion, tombstone_for
 from responder.pki.stored import (
+    ISSUED_KEPT,
     AnnouncedChange,
     Changes,
     Fetched,
@@ -98,6 +99,7 @@ __all__ = [
     "IssuedCertificate",
     "Issuer",
     "IssuerPolicy",
+    "ISSUED_KEPT",
     "Issued",
     "IssuerRow",
     "Issuers",

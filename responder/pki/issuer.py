@@ -96,6 +96,14 @@ class Issuer:
     not_after: datetime
     policy: IssuerPolicy = field(default_factory=IssuerPolicy)
 
+    def archived_since(self, moment: datetime) -> datetime | None:
+        """Of certificates that have expired since then answers go on at this moment, and CRLs list them: the cut-off
+        (RFC 6960 §4.4.4); None where they don't."""
+        if not self.policy.archive:
+            return None
+        retention = self.policy.archive_retention
+        return self.not_before if retention is None else moment - retention
+
     def cert_id(self, variant: CertIDVariant, serial: bytes) -> CertID:
         """How a request names a certificate of this issuer, with this hash."""
         issuer_name_hash, issuer_key_hash = self.cert_id_hashes[variant.hash_number - 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from responder._native import SigningProfile
@@ -169,6 +169,10 @@ class AnnouncedChange:
     epoch: int
     number: int
     created_at: int
+
+
+ISSUED_KEPT = timedelta(hours=1)
+"""How long at least the authority tells that a certificate was issued."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,14 @@ import asyncio
 from datetime import datetime
 
 from responder._native import CRLBuilder, PrivateKey
+from responder.der import extension, generalized_time
 from responder.errors import CRLError, SigningFailed
 from responder.pki import Issuer, epoch_seconds
 from responder.signing.keys import KeyRing
 from responder.signing.signers import signature_algorithm_of
+
+_EXPIRED_CERTS_ON_CRL = bytes.fromhex("0603551d3c")
+"""ITU-T X.509 (10/2019) §9.5.2.8."""
 
 
 def ca_signer_of(keys: KeyRing, public_key: bytes) -> NativeCASigner | None:
@@ -55,6 +59,7 @@ class NativeCRLSigner:
         this_update: datetime,
         next_update: datetime,
         entries: CRLBuilder,
+        expired_since: datetime | None,
     ) -> bytes:
         """See `CRLSigner.sign_crl`."""
         key = self._keys.get(issuer.public_key)
@@ -69,7 +74,7 @@ class NativeCRLSigner:
                 crl_number,
                 epoch_seconds(this_update),
                 epoch_seconds(next_update),
-                b"",
+                b"" if expired_since is None else extension(_EXPIRED_CERTS_ON_CRL, generalized_time(expired_since)),
                 signature_algorithm_of(issuer, key.signature_algorithms),
             )
         except ValueError as error:

@@ -95,8 +95,8 @@ def _extensions(issuer: Issuer, status: CertificateStatus, info: RevokedInfo | N
         # The URL alone: which CRL has the entry isn't ours to say here.
         url = der_value(0xA0, der_value(IA5_STRING, policy.crl_url.encode("ascii")))
         made += extension(_CRL_REFERENCE, der_value(SEQUENCE, url))
-    if policy.archive:
-        since = issuer.not_before if policy.archive_retention is None else produced_at - policy.archive_retention
+    since = issuer.archived_since(produced_at)
+    if since is not None:
         made += extension(_ARCHIVE_CUTOFF, generalized_time(since))
     if policy.cert_hash and status.certificate_sha256 is not None:
         digest = der_value(OCTET_STRING, status.certificate_sha256)

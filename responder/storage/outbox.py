@@ -9,8 +9,8 @@ import asyncpg
 
 from responder import log
 from responder.errors import StoreUnavailable
-from responder.interfaces import ISSUED_KEPT
 from responder.pki import (
+    ISSUED_KEPT,
     Certificate,
     CertificateStatus,
     Issuer,

@@ -134,6 +134,37 @@ async def test_an_entry_stays_until_it_was_on_a_crl_made_after_its_expiry(world:
     assert serials(await world.builder.publish(world.issuer)) == set()
 
 
+@pytest.mark.parametrize("retention", [None, timedelta(days=10)])
+async def test_expired_ones_stay_where_the_issuer_archives(world: World, retention: timedelta | None) -> None:
+    """Requirement ETSI-02: for as long as OCSP goes on for them, and the CRL says since when it lists them."""
+    issuer = replace(world.issuer, policy=replace(world.issuer.policy, archive=True, archive_retention=retention))
+    for serial, days in ((7, 1), (8, 9), (9, 11)):
+        await world.revoke(serial)
+        await world.pool.execute(
+            "UPDATE certificates SET not_after = now() - $2::interval WHERE serial = $1",
+            encode_serial(serial),
+            timedelta(days=days),
+        )
+    first = await world.builder.publish(issuer)
+    await asyncio.sleep(1.1)
+    second = await world.builder.publish(issuer)
+    assert serials(first) == {7, 8, 9}
+    assert serials(second) == ({7, 8, 9} if retention is None else {7, 8})
+    for crl, before in ((first, None), (second, first)):
+        read = x509.load_der_x509_crl(crl.der)
+        (expired,) = (each for each in read.extensions if each.oid.dotted_string == "2.5.29.60")
+        assert not expired.critical
+        last = issuer.not_before if before is None else before.this_update
+        since = issuer.not_before if retention is None else last - retention
+        assert isinstance(expired.value, x509.UnrecognizedExtension)
+        assert expired.value.value == b"\x18\x0f" + since.strftime("%Y%m%d%H%M%SZ").encode()
+    # Without it they leave, once they have been on one CRL more.
+    await asyncio.sleep(1.1)
+    third = await world.builder.publish(world.issuer)
+    assert serials(third) == set()
+    assert "2.5.29.60" not in {each.oid.dotted_string for each in x509.load_der_x509_crl(third.der).extensions}
+
+
 async def test_a_released_hold_leaves_the_crl_and_a_vanished_revocation_stops_it(world: World) -> None:
     await world.revoke(7, reason=6)
     await world.revoke(8)
