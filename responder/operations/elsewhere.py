@@ -50,7 +50,7 @@ MAX_OCTETS = 65_000
 """Of one answer."""
 
 
-class _NotTaken(Exception):
+class NotTaken(Exception):
     """What keeps an answer from being given, in a sentence."""
 
 
@@ -73,28 +73,28 @@ def read_answers(paths: Sequence[Path], issuers: Issuers, *, now: datetime) -> R
         ConfigError: a file can't be read.
         ImportRefused: what is wrong with each that can't be given; then none is to be.
     """
-    paths = [file for path in paths for file in _files(path)]
+    source = ", ".join(map(str, paths))
     found: dict[Issuer, list[ImportedAnswer]] = defaultdict(list)
     places: dict[tuple[Certificate, CertIDVariant], Path] = {}
     findings: list[str] = []
     faults: list[str] = []
     digest = hashlib.sha256()
-    for path in paths:
+    for path in [file for given in paths for file in _files(given)]:
         octets = _content(path)
         digest.update(octets)
         try:
-            answer = _judged(octets, issuers, now)
+            answer = judged(octets, issuers, now)
             first = places.setdefault((answer.certificate, answer.variant), path)
             if first is not path:
-                raise _NotTaken(f"it answers the same CertID as {first}; give the newer one alone")
+                raise NotTaken(f"it answers the same CertID as {first}; give the newer one alone")
             found[answer.certificate.issuer].append(answer)
             findings += [f"{path}: {each}" for each in _lint(octets, answer.certificate.issuer)]
-        except _NotTaken as fault:
+        except NotTaken as fault:
             faults.append(f"{path}: {fault}")
     faults += _contradictions(found)
     if faults:
         raise ImportRefused("\n".join(faults))
-    return ReadAnswers(found, tuple(findings), ", ".join(map(str, paths))[:1000], digest.digest())
+    return ReadAnswers(found, tuple(findings), source[:1000], digest.digest())
 
 
 async def take_answers(store: PostgresAnswers, given: ReadAnswers, *, dry_run: bool, actor: str) -> list[TakenAnswers]:
@@ -121,42 +121,42 @@ def _content(path: Path) -> bytes:
         raise ConfigError(f"{path}: it can't be read: {error.strerror}") from error
 
 
-def _judged(octets: bytes, issuers: Issuers, now: datetime) -> ImportedAnswer:
+def judged(octets: bytes, issuers: Issuers, now: datetime) -> ImportedAnswer:
     """One answer that can be given.
 
     Raises:
-        _NotTaken: it can't be.
+        NotTaken: it can't be.
     """
     if len(octets) > MAX_OCTETS:
-        raise _NotTaken(f"it has more than {MAX_OCTETS:,} octets")
+        raise NotTaken(f"it has more than {MAX_OCTETS:,} octets")
     try:
         response = read(octets)
     except ValueError as error:
-        raise _NotTaken(f"it is no OCSPResponse in DER: {error}") from error
+        raise NotTaken(f"it is no OCSPResponse in DER: {error}") from error
     if not response.singles:
-        raise _NotTaken("it is an error and no answer; look at what the responder was asked")
+        raise NotTaken("it is an error and no answer; look at what the responder was asked")
     if len(response.singles) > 1:
-        raise _NotTaken("it answers several CertIDs at once; have one response made for each (RFC 9919 §3.2.1)")
+        raise NotTaken("it answers several CertIDs at once; have one response made for each (RFC 9919 §3.2.1)")
     (single,) = response.singles
     if single.hash_oid not in _VARIANTS or single.hash_parameters not in (b"", _NULL):
-        raise _NotTaken("its CertID is by another hash algorithm than SHA-1, SHA-256, SHA-384 and SHA-512")
+        raise NotTaken("its CertID is by another hash algorithm than SHA-1, SHA-256, SHA-384 and SHA-512")
     variant, algorithm = _VARIANTS[single.hash_oid]
     issuer = issuers.find(CertID(variant, single.name_hash, single.key_hash, single.serial))
     if issuer is None:
-        raise _NotTaken("it is about a certificate of a CA that isn't here; add that first, as an offline issuer")
+        raise NotTaken("it is about a certificate of a CA that isn't here; add that first, as an offline issuer")
     answered = _answered(octets, single.name_hash, single.key_hash, algorithm, issuer, now)
     for check in judging.CHECKS.values():
         try:
             check(answered)
         except judging.Wrong as wrong:
-            raise _NotTaken(str(wrong)) from wrong
+            raise NotTaken(str(wrong)) from wrong
     if judging.nonce_of(answered.response) is not None:
-        raise _NotTaken("it has a nonce, so it is for one client alone; ask without one (openssl ocsp -no_nonce)")
+        raise NotTaken("it has a nonce, so it is for one client alone; ask without one (openssl ocsp -no_nonce)")
     next_update = answered.single.next_update_utc
     if next_update is None:
-        raise _NotTaken("it has no nextUpdate, so nobody knows until when it holds (openssl ocsp -ndays)")
+        raise NotTaken("it has no nextUpdate, so nobody knows until when it holds (openssl ocsp -ndays)")
     if answered.single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
-        raise _NotTaken("it says unknown: whoever made it doesn't know the certificate")
+        raise NotTaken("it says unknown: whoever made it doesn't know the certificate")
     profile = _profile(issuer, response)
     answer = ImportedAnswer(
         Certificate(issuer, single.serial),
@@ -170,7 +170,7 @@ def _judged(octets: bytes, issuers: Issuers, now: datetime) -> ImportedAnswer:
     try:
         verify_imported(answer)
     except ValueError as error:
-        raise _NotTaken(f"libcrypto doesn't verify it: {error}") from error
+        raise NotTaken(f"libcrypto doesn't verify it: {error}") from error
     return answer
 
 
@@ -189,7 +189,7 @@ def _answered(
         ca = x509.load_der_x509_certificate(issuer.certificate)
         answered = judging.read_response(asked, octets, issuer=ca, at=now)
     except (ValueError, UnsupportedAlgorithm, judging.Wrong) as error:
-        raise _NotTaken(str(error)) from error
+        raise NotTaken(str(error)) from error
     assert isinstance(answered, judging.Answered)  # an error has no SingleResponse
     return answered
 
@@ -203,18 +203,18 @@ def _profile(issuer: Issuer, response: Response) -> SigningProfile:
             certificates=response.certs or (),
         )
     except ValueError as error:
-        raise _NotTaken(f"it can't be kept: {error}") from error
+        raise NotTaken(f"it can't be kept: {error}") from error
 
 
 def _lint(octets: bytes, issuer: Issuer) -> Iterable[str]:
     """The rules that it breaks; under the Baseline Requirements that keeps it from being given.
 
     Raises:
-        _NotTaken: it is.
+        NotTaken: it is.
     """
     said = [f"{each.id}: {each.says} ({each.source})" for each in lint(octets, profile=rules_for(issuer))]
     if said and issuer.policy.baseline:
-        raise _NotTaken("; ".join(said))
+        raise NotTaken("; ".join(said))
     return said
 
 
@@ -237,5 +237,5 @@ def _revoked_info(single: ocsp.OCSPSingleResponse) -> RevokedInfo | None:
     if reason is None or reason is x509.ReasonFlags.unspecified:
         return RevokedInfo(revocation_time)
     if reason is x509.ReasonFlags.remove_from_crl:
-        raise _NotTaken("it says revoked with the reason removeFromCRL, which is for delta CRLs (RFC 5280 §5.3.1)")
+        raise NotTaken("it says revoked with the reason removeFromCRL, which is for delta CRLs (RFC 5280 §5.3.1)")
     return RevokedInfo(revocation_time, CRLReason[reason.value])

@@ -12,6 +12,7 @@ from pathlib import Path
 import cryptography_vectors
 
 from responder._native import CRLBuilder
+from responder.pki import CertIDVariant
 from tests import der
 from tests.der import cert_id, extension, octet_string, sequence, tlv
 from tests.makers import make_ca, make_test_issuer, make_test_signer
@@ -54,6 +55,8 @@ def main() -> None:
     write("record", records)
     write("render", records)
     write("profile", {"p256": signer.profile.body, "rsa": rsa.profile.body})
+    by_hash = {CertIDVariant(variant).hash_name: octets for variant, octets in answers}
+    write("imported", by_hash)
     write("response", {
         "good": signer.profile.render(good, good.variants[0], SERIAL),
         "error": bytes.fromhex("30030a0106"),

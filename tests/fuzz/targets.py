@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.x509 import ocsp
@@ -24,7 +25,10 @@ from responder._native import (
 )
 from responder.errors import MalformedRequest
 from responder.ocsp.lints import lint
+from responder.operations.elsewhere import NotTaken, judged
 from responder.operations.explaining import RESPONSE, explain
+from responder.operations.issuers import OFFLINE
+from responder.pki import Issuers, make_issuer
 
 Target = Callable[[bytes], None]
 SEEDS = Path(__file__).parent / "seeds"
@@ -139,6 +143,21 @@ def response(octets: bytes) -> None:
     lint(octets, profile="br")
     lint(octets, profile="c2pa")
     explain(octets, RESPONSE)
+
+
+_ISSUERS = Issuers([make_issuer("fuzz", (SEEDS / "certificate" / "ca").read_bytes(), OFFLINE)])
+_NOW = datetime(2026, 6, 1, 18, tzinfo=UTC)
+
+
+@target
+def imported(octets: bytes) -> None:
+    """An answer that was made elsewhere can be given, as it is, or isn't taken with a sentence."""
+    try:
+        answer = judged(octets, _ISSUERS, _NOW)
+    except NotTaken:
+        return
+    _need(answer.response == octets, "an answer is taken as it came")
+    _need(answer.this_update <= _NOW + timedelta(seconds=10) and answer.ends_at > _NOW, "it can be given now")
 
 
 @target
