@@ -1,0 +1,68 @@
+"""Answers that were made elsewhere, by the native way and by the Python one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from responder.pki import Records, encode_serial, epoch_seconds
+from responder.web.caching import imf_fixdate
+from tests.ocsp.chain import SERIAL
+from tests.web.test_fast_answer import HOURS, Both, both, nonce, request_for, taken_apart
+
+__all__ = ["both"]
+
+SERIALS = (SERIAL, 5)
+
+
+async def put_elsewhere_s(both: Both) -> None:
+    """The records of the chain as if others had made them, a year ago."""
+    chain = both.chain
+    for serial in SERIALS:
+        await chain.ask(serial)
+    (signer,) = chain.signers
+    for certificate, records in list(chain.records.kept.items()):
+        if isinstance(records, Records) and not records.is_tombstone:
+            since = records.this_update - 365 * 86400
+            revoked, reason = records.revocation_time, records.revocation_reason
+            row = (
+                certificate.serial, records.cert_status, -1 if revoked is None else revoked,
+                -1 if reason is None else reason, since, records.next_update, records.epoch, records.number,
+                records.as_of_microseconds, b"",
+            )  # fmt: skip
+            answers = [(each, signer.profile.render(records, each, certificate.serial)) for each in records.variants]
+            chain.records.kept[certificate] = signer.profile.take_over(row, epoch_seconds(chain.clock.now()), answers)
+    both.fill()
+
+
+@pytest.mark.parametrize("passed", HOURS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_both_give_the_same(both: Both, method: str, passed: timedelta) -> None:
+    await put_elsewhere_s(both)
+    chain = both.chain
+    chain.clock.advance(passed)
+    answered = 0
+    for serial in SERIALS:
+        for variant in (1, 2, 3, 17):
+            asked = request_for(chain.issuer, encode_serial(serial), variant)
+            fast = both.fast(asked, is_post=method == "POST")
+            if fast is None:
+                continue
+            answered += 1
+            status, headers, body = taken_apart(fast)
+            assert headers.pop("Date") == imf_fixdate(chain.clock.now())
+            assert (status, headers, body) == await both.slow(asked, method)
+            held = both.table.get(chain.issuer.tag, encode_serial(serial))
+            assert held is not None
+            assert body == held.signature(variant)[16:]
+    # They are made records again in the same rhythm as ours, however old the answers are.
+    assert answered == (4 if passed < timedelta(hours=36) else 0)
+
+
+async def test_no_signature_of_ours_is_put_on_what_they_say(both: Both) -> None:
+    """A nonce, or several certificates, would be answered in our name."""
+    await put_elsewhere_s(both)
+    asked = request_for(both.chain.issuer, encode_serial(SERIAL), 1, nonce(b"n" * 16))
+    assert both.fast(asked, signs=True) is None
+    assert both.fast(request_for(both.chain.issuer, encode_serial(SERIAL), 1), signs=True) is not None
