@@ -48,7 +48,7 @@ def read(folder: Path, *octets: bytes, ca: Any = CA, policy: IssuerPolicy = OFFL
     for index, each in enumerate(octets):
         paths.append(folder / f"{index}.der")
         paths[-1].write_bytes(each)
-    return read_answers(paths, issuers, now=datetime.now(UTC))
+    return read_answers(paths, issuers, now=datetime.now(UTC), source="files")
 
 
 def test_a_good_one_and_a_revoked_one(tmp_path: Path) -> None:
@@ -157,4 +157,4 @@ def test_rules_are_told_and_under_the_baseline_requirements_kept(tmp_path: Path)
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.der: it can't be read: No such file"):
-        read_answers([tmp_path / "none.der"], Issuers(), now=NOW)
+        read_answers([tmp_path / "none.der"], Issuers(), now=NOW, source="")

@@ -163,7 +163,7 @@ def test_revoked_here_is_good_nowhere(running: Site, root: CA, tmp_path: Path) -
     assert status_of(get(running, asked)) == "UNAUTHORIZED"
     good = make_answer(root, tmp_path / "good.der", int(serial, 16))
     told = running.succeed("import", "ocsp-response", str(good))
-    assert f"good in the answer, revoked here; left out (release it here where that is right): {serial} (sha1)" in told
+    assert f"the rules of a revocation keep what is here; left out: {serial} (sha1)" in told
     assert status_of(get(running, asked)) == "UNAUTHORIZED"
     ready = httpx.get(f"{running.admin}/readyz?verbose", trust_env=False).text
     assert "offline issuer root: 1 of 2 certificates have no answer; certstatus root-day says what to sign" in ready

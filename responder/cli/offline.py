@@ -12,11 +12,11 @@ import typer
 
 from responder.cli.config import ConfigOption
 from responder.cli.options import actor, load_config, load_issuer, print_result, run
-from responder.cli.output import JsonOption, print_json, say
+from responder.cli.output import JsonOption, print_json, progress, say
 from responder.clock import SystemClock
 from responder.config import Config
 from responder.errors import ConfigError
-from responder.operations.elsewhere import ReadAnswers, read_answers, take_answers
+from responder.operations.elsewhere import ReadAnswers, answer_files, read_answers, take_answers
 from responder.operations.importing import until_known
 from responder.operations.root_day import root_day
 from responder.pki import ImportedAnswer, Issuer, Unaware
@@ -24,6 +24,9 @@ from responder.roles.stores import open_stores
 from responder.storage.answers import SaidElsewhere, TakenAnswers
 
 _SHOWN = 20
+
+_SHOWS_PROGRESS = 1000
+"""So many files take a second and more."""
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would change without changing anything.")]
 
@@ -62,7 +65,9 @@ def import_ocsp_response(
 async def _take(config: Config, files: list[Path], *, dry_run: bool) -> tuple[ReadAnswers, list[TakenAnswers], Unaware]:
     async with open_stores(config, name="import") as stores:
         stores.issuers.replace(await stores.issuer_store.load())
-        given = read_answers(files, stores.issuers, now=SystemClock().now())
+        paths, source = answer_files(files), ", ".join(map(str, files))
+        with progress("reading", total=len(paths), quiet=len(paths) < _SHOWS_PROGRESS) as report:
+            given = read_answers(paths, stores.issuers, now=SystemClock().now(), source=source, progress=report.advance)
         done = await take_answers(stores.answers, given, dry_run=dry_run, actor=actor())
         unaware = Unaware()
         for issuer in () if dry_run else given.answers:
@@ -92,7 +97,7 @@ def _described(taken: TakenAnswers) -> list[str]:
     lines = [line]
     for answers, meaning in (
         (taken.older, "older than the answer that is here; left out"),
-        (taken.unusable, "good in the answer, revoked here; left out (release it here where that is right)"),
+        (taken.unusable, "another status than here, where the rules of a revocation keep what is here; left out"),
     ):
         if answers:
             lines.append(f"  {meaning}: {', '.join(map(_named, answers[:_SHOWN]))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -65,21 +65,41 @@ class ReadAnswers:
     sha256: bytes
 
 
-def read_answers(paths: Sequence[Path], issuers: Issuers, *, now: datetime) -> ReadAnswers:
+def answer_files(given: Sequence[Path]) -> list[Path]:
+    """These files; of a folder all that are called like an OCSPResponse.
+
+    Raises:
+        ConfigError: a folder has none.
+    """
+    return [file for path in given for file in _files(path)]
+
+
+def read_answers(
+    files: Sequence[Path],
+    issuers: Issuers,
+    *,
+    now: datetime,
+    source: str,
+    progress: Callable[[int], None] = lambda count: None,
+) -> ReadAnswers:
     """Read OCSPResponses (DER), each about one certificate of an issuer here, and judge them as a suspicious client
-    does; of a folder all files that are called like one.
+    does.
+
+    Args:
+        source: what they are called together, for the audit log.
+        progress: called with how many files more are read.
 
     Raises:
         ConfigError: a file can't be read.
         ImportRefused: what is wrong with each that can't be given; then none is to be.
     """
-    source = ", ".join(map(str, paths))
     found: dict[Issuer, list[ImportedAnswer]] = defaultdict(list)
     places: dict[tuple[Certificate, CertIDVariant], Path] = {}
     findings: list[str] = []
     faults: list[str] = []
     digest = hashlib.sha256()
-    for path in [file for given in paths for file in _files(given)]:
+    for path in files:
+        progress(1)
         octets = _content(path)
         digest.update(octets)
         try:
