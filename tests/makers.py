@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from responder._native import PrivateKey, read_key
-from responder.pki import Issuer, IssuerPolicy, make_issuer
+from responder.pki import Certificate, Issuer, IssuerPolicy, Records, make_issuer
 from responder.signing.crls import NativeCASigner
 from responder.signing.signers import Signer, make_signer
 
@@ -199,3 +199,24 @@ def ca_signer(key: Key) -> NativeCASigner:
 def make_test_signer(issuer: Issuer, kind: str) -> Signer:
     key = new_key(kind)
     return make_signer(issuer, make_responder(ca_of(issuer), key), native(key))
+
+
+def made_elsewhere(
+    signer: Signer, certificate: Certificate, records: Records, *, produced_at: int, age: int = 0
+) -> Records:
+    """The answers of these records, as if another had made them so many seconds earlier."""
+    revocation_time, reason = records.revocation_time, records.revocation_reason
+    status = (
+        certificate.serial,
+        records.cert_status,
+        -1 if revocation_time is None else revocation_time,
+        -1 if reason is None else reason,
+        records.this_update - age,
+        records.next_update,
+        records.epoch,
+        records.number,
+        records.as_of_microseconds,
+        b"",
+    )
+    answers = [(each, signer.profile.render(records, each, certificate.serial)) for each in records.variants]
+    return signer.profile.take_over(status, produced_at, answers)

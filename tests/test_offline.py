@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -40,8 +41,15 @@ def root(site: Site, tmp_path_factory: pytest.TempPathFactory) -> CA:
 
 
 @pytest.fixture(scope="module")
-def running(site: Site, root: CA) -> Iterator[Site]:
+def running(site: Site, root: CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """After a first day at the root."""
     with site.running():
+        assert status_of(post(site, request(root, "one", hashes.SHA1()))) == "UNAUTHORIZED"
+        made = hold_root_day(site, root, tmp_path_factory.mktemp("day"))
+        assert site.succeed("import", "ocsp-response", *map(str, made)) == "issuer root: 4 answers taken\n"
+        for name in ("one", "two"):
+            asked = request(root, name, hashes.SHA1())
+            eventually(lambda asked=asked: status_of(post(site, asked)), "GOOD")  # type: ignore[misc]
         yield site
 
 
@@ -105,12 +113,10 @@ def make_answer(root: CA, target: Path, serial: int, *options: str, hash_name: s
 
 
 def test_root_day_makes_answers_that_are_given_as_they_are(running: Site, root: CA, tmp_path: Path) -> None:
-    assert status_of(post(running, request(root, "one", hashes.SHA1()))) == "UNAUTHORIZED"
     made = hold_root_day(running, root, tmp_path)
     one, two = serial_of(root, "one"), serial_of(root, "two")
     assert [each.name for each in made] == sorted(f"{n:#x}-{h}.der" for n in (one, two) for h in ("sha1", "sha256"))
-    told = running.succeed("import", "ocsp-response", *map(str, made))
-    assert told == "issuer root: 4 answers taken\n"
+    assert running.succeed("import", "ocsp-response", *map(str, made)) == "issuer root: 4 answers taken\n"
     for algorithm, name in ((hashes.SHA1(), "sha1"), (hashes.SHA256(), "sha256")):
         octets = (tmp_path / "out" / f"{one:#x}-{name}.der").read_bytes()
         asked = request(root, "one", algorithm)
@@ -166,7 +172,8 @@ def test_revoked_here_is_good_nowhere(running: Site, root: CA, tmp_path: Path) -
     assert f"the rules of a revocation keep what is here; left out: {serial} (sha1)" in told
     assert status_of(get(running, asked)) == "UNAUTHORIZED"
     ready = httpx.get(f"{running.admin}/readyz?verbose", trust_env=False).text
-    assert "offline issuer root: 1 of 2 certificates have no answer; certstatus root-day says what to sign" in ready
+    told = r"offline issuer root: 1 of \d+ certificates have no answer; certstatus root-day says what to sign"
+    assert re.search(told, ready)
     # The next day at the root says so.
     made = hold_root_day(running, root, tmp_path, "--within", "0")
     assert [each.name for each in made] == [f"{serial}-sha1.der", f"{serial}-sha256.der"]
@@ -203,17 +210,19 @@ def test_a_delegate_signs_on_root_day(running: Site, root: CA, tmp_path: Path) -
     with (root.folder / "ca.cnf").open("a") as config:
         config.write("[delegate]\nextendedKeyUsage = OCSPSigning\n")
     root.issue("delegate", "-extensions", "delegate", "-days", "20")
+    running.succeed("register", str(root.issue("five")))
+    running.succeed("revoke", hex(serial_of(root, "five")), "--issuer", "root", "--reason", "superseded")
     delegate = str(root.folder / "delegate.pem")
     key = str(root.folder / "delegate.key")
     made = hold_root_day(running, root, tmp_path, "--days", "60", SIGNER=delegate, KEY=key, DIGEST="sha256")
-    assert len(made) == 6
+    assert len(made) == 2 * len(json.loads(running.succeed("root-day", "--issuer", "root", "--json")))
     running.succeed("import", "ocsp-response", *map(str, made))
     asked = request(root, "one", hashes.SHA1())
     eventually(lambda: len(ocsp.load_der_ocsp_response(get(running, asked).content).certificates), 1)
     rows = {row["serial"]: row for row in json.loads(running.succeed("root-day", "--issuer", "root", "--json"))}
     ends_at = datetime.fromisoformat(rows[hex(serial_of(root, "one"))]["ends_at"])
     assert ends_at == x509.load_pem_x509_certificate(Path(delegate).read_bytes()).not_valid_after_utc
-    assert rows[hex(serial_of(root, "three"))]["status"] == "revoked"
+    assert rows[hex(serial_of(root, "five"))]["status"] == "revoked"
 
 
 def test_an_older_answer_does_not_come_back(running: Site, root: CA, tmp_path: Path) -> None:
@@ -235,7 +244,8 @@ def test_what_ends_is_told(running: Site, root: CA, tmp_path: Path) -> None:
     assert 'imported_answers_missing{issuer="root"} 0.0' in before
     assert 'imported_answers_end_seconds{issuer="root"}' in before
     readiness = f"{running.admin}/readyz?verbose"
-    assert "3 certificates of 1 issuers have imported answers" in httpx.get(readiness, trust_env=False).text
+    said = httpx.get(readiness, trust_env=False).text
+    assert re.search(r"\d certificates of 1 issuers have imported answers", said), said
     root.issue("four")
     for old, left, alarm in (
         (timedelta(days=70), timedelta(days=30), None),
@@ -249,7 +259,7 @@ def test_what_ends_is_told(running: Site, root: CA, tmp_path: Path) -> None:
     running.succeed("import", "ocsp-response", str(last))
     eventually(lambda: get(running, asked).content, last.read_bytes())
     eventually(lambda: status_of(get(running, asked)), "UNAUTHORIZED")
-    assert "1 of 4 certificates have no answer" in httpx.get(readiness, trust_env=False).text
+    assert re.search(r"1 of \d+ certificates have no answer", httpx.get(readiness, trust_env=False).text)
     assert 'missing{issuer="root"} 1.0' in httpx.get(f"{running.admin}/metrics", trust_env=False).text
 
 

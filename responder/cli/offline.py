@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from responder.cli.config import ConfigOption
+from responder.cli.imports import DryRunOption
 from responder.cli.options import actor, load_config, load_issuer, print_result, run
 from responder.cli.output import JsonOption, print_json, progress, say
 from responder.clock import SystemClock
@@ -27,8 +28,6 @@ _SHOWN = 20
 
 _SHOWS_PROGRESS = 1000
 """So many files take a second and more."""
-
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would change without changing anything.")]
 
 
 def import_ocsp_response(
@@ -141,9 +140,9 @@ def print_root_day(
 
 def _row(each: SaidElsewhere) -> dict[str, Any]:
     return {
-        "serial": hex(each.certificate.serial_number),
-        "status": "good" if each.revoked_info is None else "revoked",
-        "not_after": each.not_after,
+        "serial": hex(each.status.certificate.serial_number),
+        "status": each.status.cert_status.name.lower(),
+        "not_after": each.status.not_after,
         "ends_at": each.ends_at,
         "hash_algorithms": [variant.hash_name for variant in each.variants],
     }

@@ -18,8 +18,10 @@ from responder import der
 from responder.errors import ConfigError, ImportRefused
 from responder.ocsp.linted import rules_for
 from responder.ocsp.lints import lint
-from responder.ocsp.lints.reading import Response, read
+from responder.ocsp.lints.reading import Response, Single, read
+from responder.ocsp.lints.rules import HASHES as HASHES_BY_OID
 from responder.operations import judging
+from responder.operations.querying import HASHES, encode_request
 from responder.pki import (
     CertID,
     CertIDVariant,
@@ -30,16 +32,10 @@ from responder.pki import (
     Issuers,
     RevokedInfo,
     SigningProfile,
+    decode_serial,
 )
 from responder.signing.offline import imported_profile, verify_imported
 from responder.storage.answers import PostgresAnswers, TakenAnswers
-
-_VARIANTS = {
-    "1.3.14.3.2.26": (CertIDVariant.SHA1, hashes.SHA1()),  # noqa: S303  # RFC 6960 §4.1.1 has it so
-    "2.16.840.1.101.3.4.2.1": (CertIDVariant.SHA256, hashes.SHA256()),
-    "2.16.840.1.101.3.4.2.2": (CertIDVariant.SHA384, hashes.SHA384()),
-    "2.16.840.1.101.3.4.2.3": (CertIDVariant.SHA512, hashes.SHA512()),
-}
 
 _NULL = b"\x05\x00"
 
@@ -158,13 +154,14 @@ def judged(octets: bytes, issuers: Issuers, now: datetime) -> ImportedAnswer:
     if len(response.singles) > 1:
         raise NotTaken("it answers several CertIDs at once; have one response made for each (RFC 9919 §3.2.1)")
     (single,) = response.singles
-    if single.hash_oid not in _VARIANTS or single.hash_parameters not in (b"", _NULL):
+    if single.hash_oid not in HASHES_BY_OID or single.hash_parameters not in (b"", _NULL):
         raise NotTaken("its CertID is by another hash algorithm than SHA-1, SHA-256, SHA-384 and SHA-512")
-    variant, algorithm = _VARIANTS[single.hash_oid]
+    hash_name = HASHES_BY_OID[single.hash_oid]
+    variant = CertIDVariant[hash_name.upper()]
     issuer = issuers.find(CertID(variant, single.name_hash, single.key_hash, single.serial))
     if issuer is None:
         raise NotTaken("it is about a certificate of a CA that isn't here; add that first, as an offline issuer")
-    answered = _answered(octets, single.name_hash, single.key_hash, algorithm, issuer, now)
+    answered = _answered(octets, single, HASHES[hash_name], issuer, now)
     for check in judging.CHECKS.values():
         try:
             check(answered)
@@ -195,19 +192,13 @@ def judged(octets: bytes, issuers: Issuers, now: datetime) -> ImportedAnswer:
 
 
 def _answered(
-    octets: bytes,
-    name_hash: bytes,
-    key_hash: bytes,
-    algorithm: hashes.HashAlgorithm,
-    issuer: Issuer,
-    now: datetime,
+    octets: bytes, single: Single, algorithm: hashes.HashAlgorithm, issuer: Issuer, now: datetime
 ) -> judging.Answered:
     """As if a client had asked for it."""
     try:
-        serial = ocsp.load_der_ocsp_response(octets).serial_number
-        asked = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name_hash, key_hash, serial, algorithm).build()
+        asked = encode_request(single.name_hash, single.key_hash, decode_serial(single.serial), algorithm, nonce=False)
         ca = x509.load_der_x509_certificate(issuer.certificate)
-        answered = judging.read_response(asked, octets, issuer=ca, at=now)
+        answered = judging.read_response(ocsp.load_der_ocsp_request(asked), octets, issuer=ca, at=now)
     except (ValueError, UnsupportedAlgorithm, judging.Wrong) as error:
         raise NotTaken(str(error)) from error
     assert isinstance(answered, judging.Answered)  # an error has no SingleResponse

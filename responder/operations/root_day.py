@@ -9,21 +9,9 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from responder.pki import Issuer, RevokedInfo, names
-from responder.pki.terms import CRLReason
+from responder.formats.openssl_index import line_of
+from responder.pki import Issuer, names
 from responder.storage.answers import SaidElsewhere
-
-_REASONS = {
-    CRLReason.keyCompromise: "keyCompromise",
-    CRLReason.cACompromise: "CACompromise",
-    CRLReason.affiliationChanged: "affiliationChanged",
-    CRLReason.superseded: "superseded",
-    CRLReason.cessationOfOperation: "cessationOfOperation",
-    CRLReason.certificateHold: "certificateHold",
-}
-"""As openssl's index.txt spells them; it has no words for the others, which are left out then."""
-
-_NO_END = "491231235959Z"
 
 _SCRIPT = """\
 #!/bin/sh
@@ -47,6 +35,7 @@ mkdir -p "$OUT"
 cat > "$OUT/index.txt" <<'END'
 {index}
 END
+echo "unique_subject = no" > "$OUT/index.txt.attr"
 
 answer() {{
     openssl ocsp -index "$OUT/index.txt" -CA "$CA" -issuer "$CA" "-$1" -serial "$2" -no_nonce \\
@@ -63,7 +52,7 @@ def root_day(issuer: Issuer, said: Sequence[SaidElsewhere], *, days: int, now: d
     """A shell script that has everything signed that is listed: each certificate by each of the issuer's hashes. Status
     is what it is here."""
     hash_names = [variant.hash_name for variant in issuer.policy.variants]
-    lines = [f"answer {name} {each.certificate.serial_number:#x}" for each in said for name in hash_names]
+    lines = [f"answer {name} {each.status.certificate.serial_number:#x}" for each in said for name in hash_names]
     return _SCRIPT.format(
         issuer=issuer.id,
         subject=" ".join(names.describe(issuer.name).split()),
@@ -73,28 +62,9 @@ def root_day(issuer: Issuer, said: Sequence[SaidElsewhere], *, days: int, now: d
         days=days,
         folder=shlex.quote(f"ocsp-{issuer.id}"),
         digest=_digest(issuer),
-        index="\n".join(map(_row, said)),
+        index="\n".join(line_of(each.status) for each in said),
         lines="\n".join(lines),
     )
-
-
-def _row(each: SaidElsewhere) -> str:
-    number = each.certificate.serial_number
-    digits = f"{abs(number):X}"
-    serial = ("-" if number < 0 else "") + digits.zfill(len(digits) + len(digits) % 2)
-    end = _NO_END if each.not_after is None else _moment(each.not_after)
-    revoked = "" if each.revoked_info is None else _revocation(each.revoked_info)
-    return "\t".join(("R" if revoked else "V", end, revoked, serial, "unknown", f"/CN={serial}"))
-
-
-def _revocation(info: RevokedInfo) -> str:
-    reason = None if info.revocation_reason is None else _REASONS.get(info.revocation_reason)
-    return _moment(info.revocation_time) + (f",{reason}" if reason else "")
-
-
-def _moment(moment: datetime) -> str:
-    """UTCTime through 2049, GeneralizedTime from 2050."""
-    return moment.strftime("%y%m%d%H%M%SZ" if 1950 <= moment.year < 2050 else "%Y%m%d%H%M%SZ")
 
 
 def _digest(issuer: Issuer) -> str:

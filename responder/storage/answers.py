@@ -13,6 +13,7 @@ from responder.errors import ImportRefused
 from responder.pki import (
     CertIDVariant,
     Certificate,
+    CertificateStatus,
     CRLReason,
     ImportedAnswer,
     ImportedStatus,
@@ -24,8 +25,9 @@ from responder.pki import (
     signer_key,
 )
 from responder.storage.imports import Import, PostgresImports
+from responder.storage.outbox import renumbering
 from responder.storage.postgres import LONG_SECONDS, Connection, acquired, translating
-from responder.storage.rows import revocation_columns
+from responder.storage.rows import COLUMNS, revocation_columns, status_from
 from responder.storage.signers import insert_profile, lock_issuer
 
 KEPT_DAYS = 30
@@ -48,21 +50,12 @@ ON CONFLICT (issuer_id, serial, variant) DO UPDATE SET (
 """
 
 # A new version, so that what a store, a table or a cache of ours holds of the answer before is never given again.
-_RENUMBER = """
-WITH renumbered AS (
-    UPDATE certificates SET number = 0 WHERE issuer_id = $1 AND serial = ANY ($2)
-    RETURNING issuer_id, serial, epoch, number
-), announced AS (
-    INSERT INTO outbox (issuer_id, serial, epoch, number, kind)
-    SELECT issuer_id, serial, epoch, number, 'changed' FROM renumbered
-)
-SELECT pg_notify('certstatus_status', '')
-"""
+_RENUMBER = renumbering("issuer_id = $1 AND serial = ANY ($2)")
 
 # What an offline issuer says of its certificates: of each the answers of its present status, as far as their signer
 # isn't retired.
 _SAID = """
-SELECT c.issuer_id, c.serial, c.revoked, c.revoked_at, c.reason, c.not_after, min(a.ends_at) AS ends_at,
+SELECT c.issuer_id, c.serial, min(a.ends_at) AS ends_at,
     coalesce(bool_or(a.ends_at - now() < (a.ends_at - a.this_update) / 4), false) AS is_ending,
     array_remove(array_agg(a.variant ORDER BY a.variant), NULL) AS variants
 FROM issuers i JOIN certificates c ON c.issuer_id = i.id
@@ -95,15 +88,13 @@ class TakenAnswers:
 
 @dataclass(frozen=True, slots=True)
 class SaidElsewhere:
-    """A certificate of an offline issuer, its status here, and which answers there are of that status.
+    """The status here of a certificate of an offline issuer, and which answers there are of it.
 
     Attributes:
         ends_at: when the first of them ends; None where there is none.
     """
 
-    certificate: Certificate
-    revoked_info: RevokedInfo | None
-    not_after: datetime | None
+    status: CertificateStatus
     ends_at: datetime | None
     variants: tuple[CertIDVariant, ...]
 
@@ -208,6 +199,7 @@ class PostgresAnswers:
         )
         said = {each.certificate: each.revoked_info for each in fresh}
         await connection.execute(_RENUMBER, issuer.id, [each.serial for each in said], timeout=LONG_SECONDS)
+        await connection.execute("SELECT pg_notify('certstatus_status', '')")
         rows = [ImportedStatus(certificate.serial_number, info) for certificate, info in said.items()]
         statuses = await self._imports.take(connection, issuer, rows, actor, source, force=True)
         revoked = {
@@ -234,13 +226,14 @@ class PostgresAnswers:
         """The certificates of an offline issuer that are valid now, those whose answers end first, first."""
         async with acquired(self._pool) as connection:
             rows = await connection.fetch(
-                f"SELECT * FROM ({_SAID}) AS said WHERE issuer_id = $1 ORDER BY ends_at NULLS FIRST, serial", issuer.id
+                f"SELECT {COLUMNS}, now() AS as_of, c.serial, said.ends_at, said.variants FROM ({_SAID}) AS said "
+                "JOIN certificates c ON c.issuer_id = said.issuer_id AND c.serial = said.serial "
+                "WHERE c.issuer_id = $1 ORDER BY said.ends_at NULLS FIRST, c.serial",
+                issuer.id,
             )
         return [
             SaidElsewhere(
-                Certificate(issuer, row["serial"]),
-                _revoked_info(row),
-                row["not_after"],
+                status_from(Certificate(issuer, row["serial"]), row),
                 row["ends_at"],
                 tuple(map(CertIDVariant, row["variants"])),
             )

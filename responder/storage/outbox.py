@@ -101,6 +101,18 @@ LONGEST_VALIDITY = timedelta(days=7)
 """No answer lives longer; closed changes are kept for it, since floors are rebuilt from them."""
 
 
+def renumbering(condition: str) -> str:
+    """A statement that gives certificates new versions, and announces them as changed. (The trigger gives the number,
+    and announces only what changes a status.)"""
+    return f"""
+WITH renumbered AS (
+    UPDATE certificates SET number = 0 WHERE {condition} RETURNING issuer_id, serial, epoch, number
+)
+INSERT INTO outbox (issuer_id, serial, epoch, number, kind)
+SELECT issuer_id, serial, epoch, number, 'changed' FROM renumbered
+"""
+
+
 class PostgresOutbox:
     """Which changes are open; the part of `RevocationStore` that the relay needs."""
 
@@ -186,18 +198,11 @@ class PostgresOutbox:
     async def renumber(self, certificate: Certificate, kept: StatusVersion) -> bool:
         """See `RevocationStore.renumber`."""
         async with acquired(self._pool) as connection:
-            # The trigger gives the number, and announces only what changes a status.
             updated = await connection.execute(
-                """
-                WITH renumbered AS (
-                    UPDATE certificates SET number = 0 WHERE issuer_id = $1 AND serial = $2
-                        AND $3::bigint = (SELECT epoch FROM installation)
-                        AND $4 <= (SELECT last_value FROM status_numbers)
-                    RETURNING issuer_id, serial, epoch, number
-                )
-                INSERT INTO outbox (issuer_id, serial, epoch, number, kind)
-                SELECT issuer_id, serial, epoch, number, 'changed' FROM renumbered
-                """,
+                renumbering(
+                    "issuer_id = $1 AND serial = $2 AND $3::bigint = (SELECT epoch FROM installation) "
+                    "AND $4 <= (SELECT last_value FROM status_numbers)"
+                ),
                 certificate.issuer.id,
                 certificate.serial,
                 kept.epoch,

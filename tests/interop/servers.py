@@ -54,6 +54,12 @@ def _running(ports: Sequence[int], *arguments: str | Path) -> Iterator[None]:
         process.wait(20)
 
 
+def _ports(names: Iterable[str]) -> dict[str, int]:
+    """One for each."""
+    wanted = list(names)
+    return dict(zip(wanted, free_ports(len(wanted)), strict=True))
+
+
 def _listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
@@ -106,7 +112,7 @@ class NginxStapling:
     def says(self, world: World, cases: Sequence[Case]) -> Iterable[str]:
         with TemporaryDirectory() as name, ExitStack() as stack:
             folder = Path(name)
-            ports = dict(zip(map(str, cases), free_ports(len(cases)), strict=True))
+            ports = _ports(map(str, cases))
             servers = [
                 (
                     ports[str(case)],
@@ -152,7 +158,7 @@ class NginxClients:
     def says(self, world: World, cases: Sequence[Case]) -> Iterable[str]:
         with TemporaryDirectory() as name, ExitStack() as stack:
             issuers = {case.issuer.id: case.issuer for case in cases}
-            ports = dict(zip(issuers, free_ports(len(issuers)), strict=True))
+            ports = _ports(issuers)
             servers = [
                 (
                     ports[issuer.id],
@@ -162,13 +168,13 @@ class NginxClients:
                 for issuer in issuers.values()
             ]  # fmt: skip
             stack.enter_context(_nginx(Path(name), servers))
-            yield from at_once(lambda case: _as_client(case, ports[case.issuer.id], allowed="204"), cases)
+            yield from at_once(lambda case: _as_client(case, ports[case.issuer.id]), cases)
 
 
-def _as_client(case: Case, port: int, *, allowed: str) -> str:
+def _as_client(case: Case, port: int) -> str:
     key = case.issuer.folder / "leaf.key"
     status, complaint = _curl(port, "--cacert", case.issuer.file, "--cert", case.leaf, "--key", key)
-    if status == allowed:
+    if status == "204":
         return GOOD
     return REFUSED if status in ("400", "000") else status + complaint
 
@@ -216,7 +222,7 @@ class HAProxyCRL:
         with TemporaryDirectory() as name, ExitStack() as stack:
             folder = Path(name)
             issuers = {case.issuer.id: case.issuer for case in cases}
-            ports = dict(zip(issuers, free_ports(len(issuers)), strict=True))
+            ports = _ports(issuers)
             binds = {}
             for issuer in issuers.values():
                 der, crl = folder / f"{issuer.id}.der", folder / f"{issuer.id}.crl"
@@ -225,7 +231,7 @@ class HAProxyCRL:
                 own = _with_key(Case(issuer, GOOD), folder / f"{issuer.id}.pem")
                 binds[ports[issuer.id]] = f"crt {own} ca-file {issuer.file} verify required crl-file {crl}"
             stack.enter_context(_haproxy(folder, binds))
-            yield from at_once(lambda case: _as_client(case, ports[case.issuer.id], allowed="204"), cases)
+            yield from at_once(lambda case: _as_client(case, ports[case.issuer.id]), cases)
 
 
 class HAProxyStapling:
@@ -244,7 +250,7 @@ class HAProxyStapling:
             folder = Path(name)
             binds = {str(case): self._bind(world, case, folder / str(number)) for number, case in enumerate(cases)}
             known = [str(case) for case in cases if case.status != UNISSUED]
-            ports = dict(zip(known, free_ports(len(known)), strict=True))
+            ports = _ports(known)
             stack.enter_context(_haproxy(folder, {ports[each]: binds[each] for each in known}))
 
             def ask(case: Case) -> str:

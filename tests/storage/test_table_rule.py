@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from responder._native import Floors, Records, Table
+from responder._native import Floors, Table
 from responder.embedded import EmbeddedValkey
-from responder.pki import Certificate, StatusVersion, epoch_seconds
+from responder.pki import StatusVersion, epoch_seconds
 from responder.signing.signers import Signer
 from responder.storage.redis import RedisRecords
+from tests.makers import made_elsewhere
 from tests.storage.test_redis import make, now, tombstone
 
 
@@ -31,14 +32,6 @@ def empty_table() -> Table:
     Table.lay_out(memory, os.urandom(96))
     Floors.lay_out(floors, os.urandom(96))
     return Table(memory, Floors(floors), owner=1)
-
-
-def taken_over(signer: Signer, certificate: Certificate, records: Records) -> Records:
-    """The same, as answers that were made elsewhere."""
-    row = (certificate.serial, records.cert_status, -1, -1, records.this_update, records.next_update)
-    version = (records.epoch, records.number, records.as_of_microseconds, b"")
-    answers = [(each, signer.profile.render(records, each, certificate.serial)) for each in records.variants]
-    return signer.profile.take_over((*row, *version), records.produced_at, answers)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,7 +56,7 @@ async def test_both_keep_the_same(store: RedisRecords, signer: Signer, puts: lis
         else:
             certificate, records = make(signer, number, epoch=epoch, as_of=as_of, serial_number=serial_number)
         if kind == "v":
-            records = taken_over(signer, certificate, records)
+            records = made_elsewhere(signer, certificate, records, produced_at=records.produced_at)
         kept = await store.put(certificate, records)
         held = table.put(certificate.issuer.tag, certificate.serial, records, epoch_seconds(now()) * 10**6)
         assert held is not None

@@ -23,13 +23,15 @@ ARCHIVE_CUTOFF = "1.3.6.1.5.5.7.48.1.6"
 EXTENDED_REVOKE = "1.3.6.1.5.5.7.48.1.9"
 REASON_CODE = "2.5.29.21"
 _BASIC = "1.3.6.1.5.5.7.48.1.1"
-_HASHES = {
+HASHES = {
     "1.3.14.3.2.26": "sha1",
     "2.16.840.1.101.3.4.2.1": "sha256",
     "2.16.840.1.101.3.4.2.2": "sha384",
     "2.16.840.1.101.3.4.2.3": "sha512",
 }
-_HASH_SIZES = {oid: hashlib.new(name, usedforsecurity=False).digest_size for oid, name in _HASHES.items()}
+"""Those of a CertID, by their OBJECT IDENTIFIERs."""
+
+_HASH_SIZES = {oid: hashlib.new(name, usedforsecurity=False).digest_size for oid, name in HASHES.items()}
 _GENERALIZED_TIME = 0x18
 _REVOKED = 0xA1
 _NEVER_ISSUED = b"19700101000000Z"
@@ -290,9 +292,9 @@ def an_archive_is_told(response: Response) -> Iterator[str]:
 def _is_of_issuer(certificate: ParsedCertificate, response: Response) -> bool:
     """Whether it is the CA's that the answers are about, which signs for itself."""
     for single in response.singles:
-        if single.hash_oid not in _HASHES:
+        if single.hash_oid not in HASHES:
             return False
-        parts, name = certificate.parts, _HASHES[single.hash_oid]
+        parts, name = certificate.parts, HASHES[single.hash_oid]
         if hashlib.new(name, parts.subject, usedforsecurity=False).digest() != single.name_hash:
             return False
         if hashlib.new(name, parts.public_key_bits, usedforsecurity=False).digest() != single.key_hash:
